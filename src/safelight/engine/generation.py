@@ -1,0 +1,85 @@
+"""What the engine is asked for and what it gives back. Knows nothing of jobs, accounts' names, HTTP or files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]  # (height, width, 3) RGB, or (height, width) for a mask
+
+
+class Spacing(StrEnum):
+    """How the sigmas of a schedule are spaced (diffusers: use_karras_sigmas and its siblings)."""
+
+    default = "default"
+    karras = "karras"
+    exponential = "exponential"
+    beta = "beta"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A LoRA file by the name the shelf knows it under, and how strongly it is applied."""
+
+    name: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """One request for ``samples`` pictures that differ only in their seed (``seed + i`` for picture ``i``, modulo 2**32).
+
+    Without ``init_image`` it is text-to-image; with one, image-to-image; with a ``mask_image`` too (white is
+    repainted), inpainting. ``owner`` scopes caches and fairness: equal owners share, others never do.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 512  # pixels, a multiple of 8
+    height: int = 512
+    samples: int = 1
+    steps: int = 20
+    guidance_scale: float = 7.5
+    strength: float = 0.7  # (0, 1]; image-to-image and inpainting only
+    seed: int = 0  # 0 .. 2**32 - 1
+    sampler: str | None = None  # a ModelsLab scheduler name; None is the checkpoint's own
+    spacing: Spacing = Spacing.default
+    algorithm_type: str | None = None  # of the DPM-Solver family
+    init_image: Pixels | None = None
+    mask_image: Pixels | None = None
+    model: str | None = None  # a name on the shelf; None is the default checkpoint
+    loras: tuple[LoraUse, ...] = ()
+    clip_skip: int = 1  # 1 uses the last hidden layer, 2 the one before
+    owner: str = ""
+    priority: int = 0  # higher goes first
+    previews: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A finished picture: its pixels and the seed that made it."""
+
+    pixels: Pixels
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """How far a generation has come: ``step`` of ``steps`` denoising steps, and a small preview when asked for."""
+
+    step: int
+    steps: int
+    preview: Pixels | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """Every picture of one generation, the steps that were really run, and the seconds it took on the engine."""
+
+    pictures: tuple[Picture, ...]
+    steps: int
+    seconds: float
+    native_size: tuple[int, int] = field(default=(0, 0))  # (width, height) before enlargement

@@ -1,0 +1,192 @@
+"""The nouns of Safelight: accounts, keys, jobs, assets, requests, receipts. Standard library only; every room may use them.
+
+State machines (every arrow is one guarded UPDATE in ``storage``):
+    job    queued -> running(attempt, fence) -> succeeded | failed | cancelled
+    asset  pending -> live -> deleting -> gone, and pending -> deleting
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, StrEnum
+
+
+class Operation(StrEnum):
+    """What is asked of the model."""
+
+    text2img = "text2img"
+    img2img = "img2img"
+    inpaint = "inpaint"
+
+
+class JobState(StrEnum):
+    """Where a job stands. The last three are final."""
+
+    queued = "queued"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+    cancelled = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (JobState.succeeded, JobState.failed, JobState.cancelled)
+
+
+class AssetState(StrEnum):
+    """Where an asset's bytes stand. Only ``live`` can be read."""
+
+    pending = "pending"
+    live = "live"
+    deleting = "deleting"
+    gone = "gone"
+
+
+class AssetKind(Enum):
+    """What a stored file is: its name in the database, its suffix and its media type."""
+
+    output = ("output", ".png", "image/png")
+    init_image = ("init_image", ".png", "image/png")
+    mask_image = ("mask_image", ".png", "image/png")
+    upload = ("upload", ".png", "image/png")
+
+    def __init__(self, label: str, suffix: str, media_type: str) -> None:
+        self.label = label
+        self.suffix = suffix
+        self.media_type = media_type
+
+    @classmethod
+    def labelled(cls, label: str) -> AssetKind:
+        return next(kind for kind in cls if kind.label == label)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant. Everything that is stored belongs to exactly one. ``key_id`` is the key that this caller came with."""
+
+    id: int
+    name: str
+    key_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key without its secret: ``prefix`` is the part that may be shown."""
+
+    id: int
+    account_id: int
+    account_name: str
+    label: str
+    prefix: str
+    created_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """What a caller asked for, after defaults, in our words. ``extras`` holds what only the dialect echoes back."""
+
+    operation: Operation
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 512
+    height: int = 512
+    samples: int = 1
+    steps: int = 20
+    guidance_scale: float = 7.5
+    strength: float = 0.7
+    seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed
+    model: str | None = None
+    sampler: str | None = None
+    spacing: str = "default"
+    algorithm_type: str | None = None
+    loras: tuple[tuple[str, float], ...] = ()
+    clip_skip: int = 1
+    safety_checker: bool = False
+    enhance_prompt: bool = False  # already applied to ``prompt`` when True
+    base64: bool = False
+    temp: bool = False  # outputs live 24 hours
+    instant_response: bool = False
+    webhook: str | None = None
+    track_id: str | int | None = None
+    dialect: str = "modelslab"
+    route: str = "v3"  # the dialect's own word for the family of endpoints that the request came by
+    extras: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bitmap:
+    """A picture that has passed every check: PNG bytes, upright, without metadata, RGB (or L for a mask)."""
+
+    png: bytes
+    width: int
+    height: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One accepted request and what became of it. ``request`` is None once the job was erased."""
+
+    id: int
+    account_id: int
+    state: JobState
+    request: ImageRequest | None
+    file_prefix: str  # 128 random bits in the shape of a UUID; outputs are named {file_prefix}-{n}.png
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    attempt: int = 0
+    step: int = 0  # denoising steps done, of ``steps``
+    steps: int = 0
+    seconds: float | None = None  # on the engine
+    model: str | None = None  # the checkpoint that was really used
+    nsfw: tuple[bool, ...] = ()  # per output picture; True was replaced by a blank one
+    native_size: tuple[int, int] | None = None
+    outputs: int = 0  # live output pictures
+    error: str | None = None
+    erased_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One stored file. ``name`` is the last part of its public address; ``request_id`` shares the sequence of job ids."""
+
+    id: int
+    account_id: int
+    request_id: int
+    kind: AssetKind
+    state: AssetState
+    name: str
+    blob_key: str
+    size: int | None
+    sha256: str | None
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """Jobs waiting or running, and the seconds until a request accepted now would begin."""
+
+    queued: int
+    running: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of one erasure, kept without content. ``verified_at`` is set once every byte was checked to be gone."""
+
+    id: str  # a UUID
+    account_id: int
+    key_id: int | None
+    scope: str  # "job", "jobs", "asset", "cache", "expiry"
+    request_ids: tuple[int, ...]
+    assets: int
+    bytes: int
+    requested_at: datetime
+    verified_at: datetime | None

@@ -1,0 +1,1 @@
+"""How others speak to us. Translates; decides nothing. Vendors' spellings live and die here."""
