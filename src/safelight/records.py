@@ -190,3 +190,27 @@ class Receipt:
     bytes: int
     requested_at: datetime
     verified_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPulse:
+    """What a worker last said of itself."""
+
+    name: str
+    step_seconds: float
+    rows_per_tick: float
+    rows_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The state of the house at one moment, for operators."""
+
+    waiting: int
+    running: int
+    oldest_wait: float  # seconds
+    outcomes: Mapping[str, int]  # jobs ended since the database was made, by final state
+    workers: tuple[WorkerPulse, ...]
+    blob_bytes: int
+    webhooks_waiting: int
+    erasures_unverified: int
