@@ -1,0 +1,90 @@
+"""Opens a Stable Diffusion checkpoint, a folder in the diffusers layout or a single file, without trusting it.
+
+Weights are safetensors only; a folder that holds pickles alone is refused. Reaches no network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTokenizer
+
+from safelight.engine.components import CLASSES, PIPELINES, Components, TextEncoder, build, scheduler_class
+from safelight.engine.weights import Config, Weights, read_config, read_header, read_tensors
+from safelight.errors import EngineFailed
+
+NOTES = "safelight.json"
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+
+
+def read_components(path: Path) -> Components:
+    """The checkpoint at ``path``: a diffusers folder, or a single file in the original layout."""
+    if path.is_dir():
+        return read_folder(path)
+    raise EngineFailed(f"{path.name} is not a folder in the diffusers layout")
+
+
+def count_weights(path: Path) -> int:
+    """How many numbers the checkpoint holds, told by its headers alone."""
+    files = [path]
+    if path.is_dir():
+        files = [file for name in PARTS if (path / name).is_dir() for file in weight_files(path / name)]
+    return sum(entry.elements for file in files for entry in read_header(file).tensors.values())
+
+
+def read_folder(folder: Path) -> Components:
+    """A folder in the diffusers layout: model_index.json and one folder for each component."""
+    index = read_config(folder / "model_index.json")
+    if index.get("_class_name") not in PIPELINES:
+        raise EngineFailed(f"{index.get('_class_name')!r} is not a Stable Diffusion checkpoint that Safelight can run")
+    names = [name for name in ("text_encoder", "text_encoder_2") if _present(index, name)]
+    return Components(
+        unet=build(UNet2DConditionModel, *_folder_part(folder, index, "unet")),
+        vae=build(AutoencoderKL, *_folder_part(folder, index, "vae")),
+        text_encoders=tuple(_text_encoder(folder, index, name) for name in names),
+        scheduler_class=scheduler_class(_class_name(index, "scheduler")),
+        scheduler_config=read_config(folder / "scheduler" / "scheduler_config.json"),
+        notes=read_config(folder / NOTES) if (folder / NOTES).exists() else {},
+    )
+
+
+def _present(index: Config, name: str) -> bool:
+    return index.get(name) not in (None, [None, None])
+
+
+def _class_name(index: Config, name: str) -> str:
+    entry = index.get(name)
+    if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)):
+        raise EngineFailed(f"model_index.json does not say what its {name} is")
+    if entry[0] not in ("diffusers", "transformers") or (name in CLASSES and entry[1] not in CLASSES[name]):
+        raise EngineFailed(f"The checkpoint's {name} is of a class that Safelight does not run: {entry[1]!r}")
+    return entry[1]
+
+
+def _folder_part(folder: Path, index: Config, name: str) -> tuple[Config, Weights]:
+    _class_name(index, name)
+    weights: Weights = {}
+    for path in weight_files(folder / name):
+        weights |= read_tensors(path)
+    return read_config(folder / name / "config.json"), weights
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of one component: one whole file, or its shards."""
+    found = sorted(folder.glob("*.safetensors"))
+    whole = [path for path in found if "-of-" not in path.name]
+    if not found:
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.ckpt")) or any(folder.glob("*.pt"))
+        why = "only in a pickled form, which can run code; convert it to safetensors" if pickled else "not at all"
+        raise EngineFailed(f"The weights of {folder.name} are there {why}")
+    preferred = sorted(whole, key=lambda path: (path.name.count("."), path.name))  # the full file before ".fp16."
+    return preferred[:1] or [path for path in found if path.name.count(".") == 1] or found
+
+
+def _text_encoder(folder: Path, index: Config, name: str) -> TextEncoder:
+    tokenizer_name = name.replace("text_encoder", "tokenizer")
+    _class_name(index, tokenizer_name)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / tokenizer_name, local_files_only=True)
+    config, weights = _folder_part(folder, index, name)
+    return TextEncoder(tokenizer, build(CLASSES[name][_class_name(index, name)], config, weights))

@@ -1,0 +1,185 @@
+"""Small random checkpoints of the true architectures, written in the true file layouts. No network, no real weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+Part = TypeVar("Part")
+
+SD_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+MERGES = ["c a", "ca t</w>", "d o", "do g</w>", "a t", "o f</w>", "r e", "re d</w>"]
+
+
+def write_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> CLIPTokenizer:
+    """A byte-level BPE tokenizer of CLIP's kind with eight merges, in CLIP's two files."""
+    letters = list(bytes_to_unicode().values())
+    words = [*letters, *(letter + "</w>" for letter in letters), *(pair.replace(" ", "") for pair in MERGES)]
+    vocabulary = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n")
+    special = {
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": pad,
+    }
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True, **special}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def bytes_to_unicode() -> dict[int, str]:
+    """GPT-2's printable stand-ins for the 256 bytes."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
+
+
+def seeded(kind: Callable[..., Part], seed: int, *args: Any, **config: Any) -> Part:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kind(*args, **config)
+
+
+def vae(seed: int, scaling_factor: float = 0.18215) -> AutoencoderKL:
+    return seeded(
+        AutoencoderKL,
+        seed,
+        block_out_channels=(32, 32, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        sample_size=64,
+        scaling_factor=scaling_factor,
+    )
+
+
+def unet(seed: int, **config: Any) -> UNet2DConditionModel:
+    usual = {
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 2,
+        "cross_attention_dim": 64,
+        "attention_head_dim": 8,
+        "sample_size": 8,
+    }
+    return seeded(UNet2DConditionModel, seed, **(usual | config))
+
+
+def text_config(tokenizer: CLIPTokenizer, **config: Any) -> CLIPTextConfig:
+    usual = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 1,
+        "max_position_embeddings": 77,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "projection_dim": 64,
+    }
+    return CLIPTextConfig(**(usual | config))
+
+
+def write_sd1(folder: Path, seed: int = 0, native_size: int | None = None) -> Path:
+    """Stable Diffusion 1.x: one text encoder, eight heads, epsilon prediction, a PNDM scheduler."""
+    tokenizer = write_tokenizer(folder / "tokenizer")
+    pipeline = StableDiffusionPipeline(
+        vae=vae(seed),
+        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
+        tokenizer=tokenizer,
+        unet=unet(seed),
+        scheduler=PNDMScheduler(**SD_NOISE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    if native_size:
+        (folder / "safelight.json").write_text(json.dumps({"native_size": native_size}))
+    return folder
+
+
+def write_sd1_inpaint(folder: Path, seed: int = 0) -> Path:
+    """An inpainting checkpoint: the UNet also reads the mask and the masked picture, nine channels in all."""
+    tokenizer = write_tokenizer(folder / "tokenizer")
+    StableDiffusionInpaintPipeline(
+        vae=vae(seed),
+        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
+        tokenizer=tokenizer,
+        unet=unet(seed, in_channels=9),
+        scheduler=PNDMScheduler(**SD_NOISE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_sd2(folder: Path, seed: int = 0) -> Path:
+    """Stable Diffusion 2.x at 768: OpenCLIP's penultimate layer, 64-wide heads, linear projections, v-prediction."""
+    tokenizer = write_tokenizer(folder / "tokenizer", pad="!")
+    StableDiffusionPipeline(
+        vae=vae(seed),
+        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer, hidden_act="gelu")),
+        tokenizer=tokenizer,
+        unet=unet(seed, block_out_channels=(64, 128), attention_head_dim=(1, 2), use_linear_projection=True),
+        scheduler=DDIMScheduler(
+            **SD_NOISE, prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_sdxl(folder: Path, seed: int = 0) -> Path:
+    """SDXL: two text encoders, pooled text and size as further conditions, deeper transformers at the lower level."""
+    tokenizer = write_tokenizer(folder / "tokenizer")
+    tokenizer_2 = write_tokenizer(folder / "tokenizer_2", pad="!")
+    StableDiffusionXLPipeline(
+        vae=vae(seed, scaling_factor=0.13025),
+        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
+        text_encoder_2=seeded(
+            CLIPTextModelWithProjection, seed, text_config(tokenizer_2, hidden_act="gelu", projection_dim=64)
+        ),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer_2,
+        unet=unet(
+            seed,
+            block_out_channels=(64, 128),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=(1, 2),
+            transformer_layers_per_block=(1, 2),
+            use_linear_projection=True,
+            cross_attention_dim=128,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=64 + 6 * 8,
+        ),
+        scheduler=EulerDiscreteScheduler(**SD_NOISE, steps_offset=1, timestep_spacing="leading"),
+    ).save_pretrained(folder)
+    return folder

@@ -1,0 +1,62 @@
+"""The shelf: names, background loading, the budget, and that memory comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safelight.engine.shelf import Shelf, State
+from safelight.errors import EngineFailed, Invalid
+
+
+def test_a_model_is_loaded_in_the_background_and_then_there(sd1: Path) -> None:
+    shelf = Shelf({"a": sd1}, "a")
+    assert shelf.get("a") is None
+    model = shelf.wait("a")
+    assert shelf.get("a") is model
+    assert shelf.get(None) is model
+    assert shelf.get("") is model
+
+
+def test_an_unknown_name_is_the_callers_mistake(sd1: Path) -> None:
+    with pytest.raises(Invalid, match="model_id is not a model on this server"):
+        Shelf({"a": sd1}, "a").get("b")
+
+
+def test_listing_tells_sizes_and_states(sd1: Path, tmp_path: Path) -> None:
+    shelf = Shelf({"a": sd1, "b": sd1, "broken": tmp_path}, "a")
+    model = shelf.wait("a")
+    with pytest.raises(EngineFailed):
+        shelf.wait("broken")
+    listed = shelf.names()
+    assert [(entry.name, entry.state, entry.default) for entry in listed] == [
+        ("a", State.loaded, True),
+        ("b", State.on_disk, False),
+        ("broken", State.failed, False),
+    ]
+    assert listed[0].bytes == model.bytes
+    assert abs(listed[1].bytes - model.bytes) < 1024
+
+
+def test_the_least_recently_used_model_goes_first(sd1: Path) -> None:
+    size = Shelf({"a": sd1}, "a").wait("a").bytes
+    shelf = Shelf(dict.fromkeys("abc", sd1), "a", budget_bytes=int(2.5 * size))
+    for name in "abac":
+        shelf.wait(name)
+    assert {entry.name for entry in shelf.names() if entry.state == State.loaded} == {"a", "c"}
+
+
+def test_a_model_larger_than_the_budget_is_refused_by_name(sd1: Path) -> None:
+    with pytest.raises(EngineFailed, match="The model a needs 6 MiB; the memory budget is 1 MiB"):
+        Shelf({"a": sd1}, "a", budget_bytes=1 << 20).wait("a")
+
+
+def test_a_load_waits_for_work_that_still_holds_the_old_model(sd1: Path) -> None:
+    size = Shelf({"a": sd1}, "a").wait("a").bytes
+    shelf = Shelf({"a": sd1, "b": sd1}, "a", budget_bytes=int(1.5 * size))
+    running = [shelf.wait("a")]
+    assert shelf.get("b") is None
+    assert shelf.get("b") is None
+    running.clear()
+    assert shelf.wait("b").name == "b"
