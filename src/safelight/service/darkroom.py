@@ -1,0 +1,123 @@
+"""Our side of the decoding program (``decode.py``): starts it, hands it pictures, believes nothing, survives its death.
+
+This process never parses a stranger's picture itself. It knows nothing of fields, accounts or addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import socket
+import struct
+import subprocess
+import sys
+import weakref
+from typing import Literal
+
+from safelight.errors import Invalid, Unavailable
+from safelight.records import Bitmap
+
+_HEADER = struct.Struct("!cIII")  # as in decode.py, which is not imported here: it would bring the decoders along
+_GAVE_UP = b"-takes too much time or memory to decode"
+_WALL_SECONDS_PER_CPU_SECOND = 3  # a busy machine gives a child a part of a core
+_KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
+
+
+class Darkroom:
+    """Decodes pictures in limited children, as many at a time as there are processors. Nothing runs until the first."""
+
+    def __init__(self, *, max_pixels: int, min_side: int, cpu_seconds: float) -> None:
+        cpu = math.ceil(cpu_seconds)
+        self._wall = cpu * _WALL_SECONDS_PER_CPU_SECOND
+        self._arguments = [str(value) for value in (max_pixels, min_side, cpu, self._wall)]
+        self._slots = asyncio.Semaphore(os.cpu_count() or 1)
+        self._program: _Program | None = None
+
+    async def develop(self, data: bytes, mode: Literal["RGB", "L"]) -> Bitmap:
+        """Raises Invalid without a field; its rule may be shown to anyone."""
+        async with self._slots:
+            reply = await self._ask(data, mode) or await self._ask(data, mode)
+        if not reply:
+            raise Unavailable
+        return await asyncio.to_thread(_read, reply)
+
+    def close(self) -> None:
+        """Ends the program. A later picture starts another."""
+        program, self._program = self._program, None
+        if program is not None:
+            program.stop()
+
+    async def _ask(self, data: bytes, mode: str) -> bytes:
+        """The program's reply; empty if the program itself was found dead, which is not the picture's fault."""
+        if self._program is None or not self._program.alive:
+            self.close()
+            self._program = _Program(self._arguments)
+        program = self._program
+        try:
+            async with asyncio.timeout(self._wall):
+                reply = await program.converse(mode[:1].encode(), data)
+        except TimeoutError:
+            return _GAVE_UP
+        return reply or (_GAVE_UP if program.alive else b"")
+
+
+class _Program:
+    """One running ``decode.py`` and the socket over which each picture's own socket is handed to it."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._control, theirs = socket.socketpair()
+        environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 (our own interpreter, our own module)
+                [sys.executable, "-P", "-m", "safelight.service.decode", *arguments],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        self.stop = weakref.finalize(self, _stop, self._process, self._control)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    async def converse(self, mode: bytes, data: bytes) -> bytes:
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                try:
+                    socket.send_fds(self._control, [b"!"], [theirs.fileno()])
+                except OSError:
+                    return b""
+            ours.setblocking(False)
+            try:
+                return await _converse(ours, mode, data)
+            except OSError:
+                return b""
+
+
+async def _converse(conversation: socket.socket, mode: bytes, data: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(conversation, mode)
+    await loop.sock_sendall(conversation, data)
+    conversation.shutdown(socket.SHUT_WR)
+    reply = bytearray()
+    while part := await loop.sock_recv(conversation, 2**20):
+        reply += part
+    return bytes(reply)
+
+
+def _stop(process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    control.close()  # the program reads the end of its input and leaves
+    process.wait()
+
+
+def _read(reply: bytes) -> Bitmap:
+    if reply[:1] == b"-":
+        raise Invalid("", reply[1:].decode(errors="replace"))
+    header, png = reply[: _HEADER.size], reply[_HEADER.size :]
+    _, width, height, length = _HEADER.unpack(header) if len(header) == _HEADER.size else (b"", 0, 0, -1)
+    if len(png) != length:  # the child was stopped in mid-sentence
+        raise Invalid("", _GAVE_UP[1:].decode())
+    return Bitmap(png, width, height, hashlib.sha256(png).hexdigest())
