@@ -1,0 +1,255 @@
+"""Tolerant reading: JSON, a form, multipart or the query string become one ``Form``, and a field of it becomes a checked value.
+
+Whatever is wrong is an ``Invalid`` that names the field and the rule. Knows no endpoint, no dialect and no service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from safelight.errors import Invalid
+from safelight.settings import Settings
+
+BIG = 2**18  # bytes from which a body is parsed in a thread
+MOST_FIELDS = 1_000
+MOST_PARTS = 200_000  # commas in a JSON body; bounds what parsing can cost in memory
+MOST_DIGITS = 64
+
+_YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_NUMBER = re.compile(r"[+-]?(\d{1,64}(\.\d{0,64})?|\.\d{1,64})(e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
+
+
+class TooLarge(Invalid):
+    """The body is larger than the server takes."""
+
+
+class TooSlow(Invalid):
+    """The body did not arrive in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a caller sent, merged: the body's fields win over the query's. ``key`` is the API key, wherever it was."""
+
+    fields: Mapping[str, object]
+    key: str = ""
+
+    def has(self, name: str) -> bool:
+        return self.fields.get(name) not in (None, "")
+
+    def either(self, *names: str) -> str:
+        """The first of several names for one thing that has a value, or the first."""
+        return next((name for name in names if self.has(name)), names[0])
+
+    def text(self, name: str, *, limit: int, default: str = "") -> str:
+        value = self.fields.get(name)
+        if value in (None, ""):
+            return default
+        if not isinstance(value, str):
+            raise Invalid(name, "must be a string")
+        if len(value) > limit:
+            raise Invalid(name, f"must have at most {limit:,} characters")
+        return value
+
+    def required(self, name: str, *, limit: int) -> str:
+        value = self.text(name, limit=limit)
+        if not value.strip():
+            raise Invalid(name, "is required")
+        return value
+
+    def yes(self, name: str, default: bool) -> bool:
+        value = self.fields.get(name)
+        word = value.strip().lower() if isinstance(value, str) else value
+        if word in (None, "", "null"):
+            return default
+        if isinstance(word, int | float | str) and (truth := _YES.get(str(word).lower())) is not None:
+            return truth
+        raise Invalid(name, "must be yes or no")
+
+    def real(self, name: str, default: float, low: float, high: float) -> float:
+        number = _number(name, self.fields.get(name))
+        if number is None:
+            return default
+        if not low <= number <= high:
+            raise Invalid(name, f"must be between {low:g} and {high:g}")
+        return float(number)
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        number = _number(name, self.fields.get(name))
+        if number is None:
+            return default
+        if isinstance(number, float) and not number.is_integer():
+            raise Invalid(name, "must be a whole number")
+        if not low <= number <= high:
+            raise Invalid(name, f"must be between {low} and {high}")
+        return int(number)
+
+    def scalar(self, name: str, *, limit: int) -> str | float | None:
+        """Any one value, unchanged."""
+        value = self.fields.get(name)
+        if isinstance(value, str) and len(value) > limit:
+            raise Invalid(name, f"must have at most {limit:,} characters")
+        if value is None or isinstance(value, str | int | float):
+            return value
+        raise Invalid(name, "must be a string or a number")
+
+
+async def read_form(request: Request, settings: Settings) -> Form:
+    """Everything that a request says. Raises Invalid, TooLarge or TooSlow."""
+    body = await _read_body(request, settings.max_body_bytes, settings.body_seconds)
+    query = _urlencoded(request.scope["query_string"], "query")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        given = await _multipart(request, body)
+    elif len(body) > BIG:
+        given = await asyncio.to_thread(_parse, kind, body)
+    else:
+        given = _parse(kind, body)
+    found = query | {name: value for name, value in given.items() if value not in (None, "") or name not in query}
+    return Form({name: value for name, value in found.items() if name != "key"}, _key(request, given, query))
+
+
+def _key(request: Request, body: Mapping[str, object], query: Mapping[str, object]) -> str:
+    """The body's key wins; Authorization comes last, since clients leave another service's key there."""
+    authorization = request.headers.get("authorization", "")
+    scheme, _, rest = authorization.partition(" ")
+    bare = rest if scheme.lower() == "bearer" else authorization
+    places = (body.get("key"), request.headers.get("key"), query.get("key"), bare)
+    return next((str(place).strip() for place in places if place not in (None, "")), "")
+
+
+async def _read_body(request: Request, most: int, seconds: float) -> bytes:
+    if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise Invalid("Content-Encoding", "is not supported; send the body as it is")
+    announced = request.headers.get("content-length", "")
+    too_large = TooLarge("body", f"must have at most {most:,} bytes")
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > most):
+        raise too_large
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > most:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        raise TooSlow("body", f"must arrive within {seconds:g} seconds") from None
+    return b"".join(chunks)
+
+
+def _parse(kind: str, body: bytes) -> dict[str, object]:
+    """JSON is read under any name, since curl and old clients call it a form or plain text."""
+    if not body.strip():
+        return {}
+    if body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") or kind.endswith("json"):
+        return _json(body)
+    if kind in ("", "application/x-www-form-urlencoded", "text/plain"):
+        return _urlencoded(body, "body")
+    raise Invalid("Content-Type", "must be application/json, application/x-www-form-urlencoded or multipart/form-data")
+
+
+def _json(body: bytes) -> dict[str, object]:
+    if body.count(b",") > MOST_PARTS:
+        raise Invalid("body", f"must have at most {MOST_PARTS:,} parts")
+    try:
+        found = json.loads(
+            body.decode("utf-8-sig"), object_pairs_hook=_fields, parse_int=_whole, parse_constant=float
+        )
+    except UnicodeDecodeError:
+        raise Invalid("body", "must be UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise Invalid("body", f"is not valid JSON at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise Invalid("body", "is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise Invalid("body", "must be a JSON object")
+    return found
+
+
+def _urlencoded(raw: bytes, place: str) -> dict[str, object]:
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+    except UnicodeDecodeError:
+        raise Invalid(place, "must be UTF-8") from None
+    except ValueError:
+        raise Invalid(place, f"must have at most {MOST_FIELDS:,} fields") from None
+    return _fields(pairs)
+
+
+async def _multipart(request: Request, body: bytes) -> dict[str, object]:
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+
+    parser = MultiPartParser(
+        request.headers, stream(), max_files=0, max_fields=MOST_FIELDS, max_part_size=max(len(body), 1)
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError):
+        rule = "must be whole multipart/form-data without files; give pictures by address, data URI or base64"
+        raise Invalid("body", rule) from None
+    return _fields(form.multi_items())
+
+
+def _fields(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        shown = name if _NAME.fullmatch(name) else "body"
+        if name in found:
+            raise Invalid(shown, "is given twice")
+        _check(shown, value)
+        found[name] = value
+    return found
+
+
+def _check(name: str, value: object) -> None:
+    """Refuse what JSON parsers let through and what neither a database nor a model can take."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Invalid(name, f"must be a finite number of at most {MOST_DIGITS} digits")
+    if isinstance(value, str) and "\0" in value:
+        raise Invalid(name, "must not contain NUL characters")
+    if isinstance(value, str) and not value.isascii() and not _encodes(value):
+        raise Invalid(name, "must be valid Unicode, without lone surrogates")
+    if isinstance(value, list):
+        for part in value:
+            _check(name, part)
+
+
+def _encodes(value: str) -> bool:
+    try:
+        return bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _whole(digits: str) -> float:
+    """An integer; one of absurd length becomes infinite, so that ``_check`` refuses it by its field's name."""
+    return int(digits) if len(digits) <= MOST_DIGITS else math.inf
+
+
+def _number(name: str, value: object) -> float | None:
+    if isinstance(value, str):
+        word = value.strip()
+        if word in ("", "null"):
+            return None
+        if not _NUMBER.fullmatch(word):
+            raise Invalid(name, "must be a number")
+        value = int(word) if word.lstrip("+-").isdecimal() else float(word)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Invalid(name, "must be a number")
+    if not math.isfinite(value):
+        raise Invalid(name, "must be a finite number")
+    return value

@@ -1,0 +1,166 @@
+"""Safelight's own endpoints: health, proofs of erasure, the API page. Speaks no vendor's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse
+
+from safelight.errors import Invalid, NotFound, Refused, SafelightError, Unauthorized, Unavailable
+from safelight.records import Receipt
+from safelight.service.services import Services
+from safelight.settings import Settings
+from safelight.wire.forms import TooLarge, TooSlow, read_form
+from safelight.wire.http import Operation, Schema, add, answer, authenticate
+
+CONSOLE = Path(__file__).parent / "console"
+VENDOR = CONSOLE / "vendor" / "swagger-ui"
+PAGE_FILES = {
+    "swagger-ui-bundle.js": (VENDOR / "swagger-ui-bundle.js", "text/javascript"),
+    "swagger-ui.css": (VENDOR / "swagger-ui.css", "text/css"),
+    "favicon.png": (VENDOR / "favicon-32x32.png", "image/png"),
+    "docs.js": (CONSOLE / "docs.js", "text/javascript"),
+}
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+Ready = Callable[[], Awaitable[None]]  # raises Unavailable while it is not
+
+
+def routes(services: Services, ready: Ready) -> APIRouter:
+    router = APIRouter()
+
+    async def healthz(_request: Request) -> Response:
+        return answer({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        await ready()
+        return answer({"status": "ok"})
+
+    async def erasure(request: Request) -> Response:
+        account = await authenticate(services, await read_form(request, services.settings))
+        return answer(write_receipt(await services.erasure.receipt(account, request.path_params["id"])))
+
+    add(router, "GET", "/healthz", healthz, _HEALTH)
+    add(router, "GET", "/readyz", readyz, _READY)
+    add(router, "GET", "/v1/erasures/{id}", erasure, _ERASURE)
+    router.add_api_route("/docs", _page, methods=["GET"], include_in_schema=False)
+    router.add_api_route("/docs/{name}", _page_file, methods=["GET"], include_in_schema=False)
+    return router
+
+
+def write_receipt(receipt: Receipt) -> dict[str, object]:
+    return {
+        "id": receipt.id,
+        "scope": receipt.scope,
+        "request_ids": list(receipt.request_ids),
+        "assets": receipt.assets,
+        "bytes": receipt.bytes,
+        "key_id": receipt.key_id,
+        "requested_at": receipt.requested_at,
+        "verified_at": receipt.verified_at,
+    }
+
+
+def write_error(error: Exception, _path: str, _settings: Settings) -> Response:
+    headers: dict[str, str] = {}
+    match error:
+        case TooLarge():
+            status = 413
+        case TooSlow():
+            status = 408
+        case Invalid():
+            status = 400
+        case Unauthorized():
+            status = 401
+        case NotFound():
+            status = 404
+        case Refused(retry_after=seconds):
+            status, headers = 429, {"Retry-After": str(seconds)}
+        case Unavailable():
+            status, headers = 503, {"Retry-After": "5"}
+        case _:
+            status = 500
+    said = error.message if isinstance(error, SafelightError) else "Internal server error. Please try again."
+    return answer({"status": "error", "message": said}, status, headers)
+
+
+async def _page(_request: Request) -> Response:
+    return HTMLResponse((CONSOLE / "docs.html").read_bytes(), headers={"Content-Security-Policy": PAGE_POLICY})
+
+
+async def _page_file(request: Request) -> Response:
+    if (found := PAGE_FILES.get(request.path_params["name"])) is None:
+        raise NotFound
+    return FileResponse(found[0], media_type=found[1], headers={"X-Content-Type-Options": "nosniff"})
+
+
+_ERROR: Schema = {
+    "type": "object",
+    "properties": {"status": {"const": "error"}, "message": {"type": "string"}},
+    "required": ["status", "message"],
+}
+
+
+def _errors(**said: str) -> dict[int, tuple[str, Schema, object]]:
+    return {
+        int(status.removeprefix("on_")): (text, _ERROR, {"status": "error", "message": text})
+        for status, text in said.items()
+    }
+
+
+_OK: Schema = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+_MISTAKE = "Internal server error. Please try again."
+_AWAY = "Service temporarily unavailable. Please try again later."
+_HEALTH = Operation(
+    "Is the process alive", answers={200: ("It is", _OK, {"status": "ok"}), **_errors(on_500=_MISTAKE)}, tag="Operation"
+)
+_READY = Operation(
+    "Can it take work: database and blob store answer",
+    answers={200: ("It can", _OK, {"status": "ok"}), **_errors(on_500=_MISTAKE, on_503=_AWAY)},
+    tag="Operation",
+)
+_ID: Schema = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_RECEIPT: Schema = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "scope": {"enum": ["job", "jobs", "asset", "cache", "expiry"]},
+        "request_ids": {"type": "array", "items": {"type": "integer"}},
+        "assets": {"type": "integer"},
+        "bytes": {"type": "integer"},
+        "key_id": {"type": ["integer", "null"]},
+        "requested_at": {"type": "string"},
+        "verified_at": {"type": ["string", "null"], "description": "null until every byte was checked to be gone."},
+    },
+    "required": ["id", "scope", "request_ids", "assets", "bytes", "requested_at", "verified_at"],
+}
+_EXAMPLE = {
+    "id": "7b1c6a52-53c8-4d1b-8a5e-0d7a0c7f3a11",
+    "scope": "job",
+    "request_ids": [302455],
+    "assets": 2,
+    "bytes": 812345,
+    "key_id": 1,
+    "requested_at": "2026-11-21T12:00:00Z",
+    "verified_at": "2026-11-21T12:00:01Z",
+}
+_REFUSALS = _errors(
+    on_400="body must be a JSON object",
+    on_401="Invalid API key",
+    on_404="Not found",
+    on_408="body must arrive within 60 seconds",
+    on_413="body must have at most 25,165,824 bytes",
+    on_500=_MISTAKE,
+    on_503=_AWAY,
+)
+_ERASURE = Operation(
+    "The receipt of an erasure, by the id that its answer's X-Safelight-Receipt header gave",
+    answers={200: ("The receipt", _RECEIPT, _EXAMPLE), **_REFUSALS},
+    parameters=(_ID,),
+    tag="Assets and queue",
+)

@@ -1,0 +1,153 @@
+"""Bodies in the vendor's words become our records. Decides defaults and limits of the dialect; fetches, stores and runs nothing."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from safelight.errors import Invalid, NotFound
+from safelight.records import ImageRequest, Operation
+from safelight.settings import Settings
+from safelight.wire.forms import Form
+from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.schedulers import KARRAS, TEXT_ONLY, Scheduler, find_algorithm, find_scheduler
+
+MOST_PROMPT = 10_000
+MOST_URL = 2_048
+MOST_NAME = 200
+MOST_TRACK_ID = 1_000
+LAST_ID = 2**63 - 1
+
+
+def read_request(
+    form: Form, operation: Operation, family: Family, settings: Settings, enhance: Callable[[str], str]
+) -> ImageRequest:
+    """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule."""
+    prompt = form.required("prompt", limit=MOST_PROMPT)
+    enhanced = form.yes("enhance_prompt", True)
+    steps = form.whole(form.either("num_inference_steps", "steps"), min(20, settings.max_steps), 1, settings.max_steps)
+    scheduler = _read_scheduler(form, operation)
+    return ImageRequest(
+        operation=operation,
+        prompt=enhance(prompt) if enhanced else prompt,
+        negative_prompt=form.text("negative_prompt", limit=MOST_PROMPT),
+        width=_read_side(form, "width", settings.max_side),
+        height=_read_side(form, "height", settings.max_side),
+        samples=form.whole("samples", 1, 1, 4),
+        steps=steps,
+        guidance_scale=form.real("guidance_scale", 7.5, 1, 20),
+        strength=_read_strength(form, steps) if operation is not Operation.text2img else 1.0,
+        seed=_read_seed(form),
+        model=_read_model(form, settings),
+        sampler=scheduler.name or None,
+        spacing="karras" if scheduler.karras else "default",
+        algorithm_type=scheduler.algorithm_type,
+        loras=_read_loras(form, settings.loras),
+        clip_skip=form.whole("clip_skip", 1, 1, 8),
+        safety_checker=form.yes("safety_checker", True),
+        enhance_prompt=enhanced,
+        base64=form.yes("base64", False),
+        temp=form.yes("temp", False),
+        instant_response=form.yes("instant_response", False),
+        webhook=_read_webhook(form),
+        track_id=form.scalar("track_id", limit=MOST_TRACK_ID),
+        dialect="modelslab",
+        route=family.name,
+        extras={name: _address(form, name) for name in ("init_image", "mask_image") if form.has(name)},
+    )
+
+
+def read_source(form: Form, name: str, settings: Settings) -> str:
+    """A picture as it was given: an address, a data URI or base64."""
+    return form.required(name, limit=settings.max_body_bytes).strip()
+
+
+def read_request_id(form: Form, name: str = "request_id") -> int:
+    if not form.has(name):
+        raise Invalid(name, "is required")
+    return form.whole(name, 0, 1, LAST_ID)
+
+
+def read_path_id(word: str) -> int:
+    """An id in a path: what is no number names nothing."""
+    if not (word.isascii() and word.isdecimal() and len(word) < 20 and 0 < int(word) <= LAST_ID):
+        raise NotFound
+    return int(word)
+
+
+def _read_side(form: Form, name: str, most: int) -> int:
+    side = form.whole(name, min(512, most), 64, most)
+    if side % 8:
+        raise Invalid(name, "must be divisible by 8")
+    return side
+
+
+def _read_strength(form: Form, steps: int) -> float:
+    """Above 0; what would run no step at all is raised until it runs one."""
+    name = form.either("strength", "prompt_strength")
+    strength = form.real(name, 0.7, 0, 1)
+    if strength == 0:
+        raise Invalid(name, "must be greater than 0 and at most 1")
+    return strength if int(steps * strength) else math.nextafter(1 / steps, 1)
+
+
+def _read_seed(form: Form) -> int:
+    seed = form.whole("seed", -1, -1, 2**32 - 1)
+    return secrets.randbits(32) if seed == -1 else seed
+
+
+def _read_model(form: Form, settings: Settings) -> str | None:
+    """A name that the operator gave to a checkpoint; nothing, or the default's own name, is the default."""
+    name = form.text("model_id", limit=MOST_NAME)
+    if name in ("", settings.model):
+        return None
+    if name not in settings.models:
+        raise NotFound("Model id not found")
+    return name
+
+
+def _read_scheduler(form: Form, operation: Operation) -> Scheduler:
+    word = form.text("scheduler", limit=MOST_NAME)
+    chosen = find_scheduler(word) if word else Scheduler("")
+    if chosen.name in TEXT_ONLY and operation is not Operation.text2img:
+        raise Invalid("scheduler", f"must not be {chosen.name}, which cannot start from a picture")
+    algorithm = form.text("algorithm_type", limit=MOST_NAME)
+    return Scheduler(
+        chosen.name,
+        karras=form.yes("use_karras_sigmas", chosen.karras) and chosen.name in KARRAS,
+        algorithm_type=find_algorithm(chosen.name, algorithm) if algorithm else chosen.algorithm_type,
+    )
+
+
+def _read_loras(form: Form, known: Mapping[str, object]) -> tuple[tuple[str, float], ...]:
+    names = [name for part in form.text("lora_model", limit=1_000).split(",") if (name := part.strip())]
+    if any(name not in known for name in names):
+        raise Invalid("lora_model", "must name LoRAs of this server, separated by commas")
+    given = str(form.scalar("lora_strength", limit=1_000) or "").split(",")
+    strengths = [Form({"lora_strength": part}).real("lora_strength", 1.0, -2, 2) for part in given]
+    if len(strengths) not in (1, len(names)) and names:
+        raise Invalid("lora_strength", "must be one number, or as many as lora_model has names")
+    return tuple(zip(names, strengths * len(names) if len(strengths) == 1 else strengths, strict=False))
+
+
+def _read_webhook(form: Form) -> str | None:
+    address = form.text("webhook", limit=MOST_URL).strip()
+    if address and not _is_address(address):
+        raise Invalid("webhook", "must be an http or https address")
+    return address or None
+
+
+def _address(form: Form, name: str) -> str:
+    """For the echo in ``meta``: an address as given, nothing for inline pictures."""
+    value = form.fields[name]
+    return value if isinstance(value, str) and len(value) <= MOST_URL and _is_address(value) else ""
+
+
+def _is_address(word: str) -> bool:
+    try:
+        parts = urlsplit(word)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False

@@ -1,0 +1,241 @@
+"""The vendor's index page as a table, and what each of its endpoints asks of the services. Reads with ``read``, answers with ``write``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+
+from safelight.errors import Invalid, NotFound
+from safelight.records import Account, Asset, ImageRequest, Job, JobState, Operation
+from safelight.service.crop import crop_square
+from safelight.service.services import Services
+from safelight.wire.forms import Form, read_form
+from safelight.wire.http import RECEIPT, Endpoint, add, answer, authenticate
+from safelight.wire.modelslab import describe, families, write
+from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.read import MOST_URL, read_path_id, read_request, read_request_id, read_source
+from safelight.wire.modelslab.schedulers import SCHEDULERS
+
+CROPPED = 512  # pixels; the side that the vendor's training pages ask of a cropped picture
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request."""
+
+    services: Services
+    account: Account
+    form: Form
+    family: Family
+    path_id: str | None
+
+    @property
+    def base_url(self) -> str:
+        return self.services.settings.base_url
+
+
+Act = Callable[[Call], Awaitable[Response]]
+
+
+async def text2img(call: Call) -> Response:
+    return await _generate(call, Operation.text2img)
+
+
+async def img2img(call: Call) -> Response:
+    return await _generate(call, Operation.img2img)
+
+
+async def inpaint(call: Call) -> Response:
+    return await _generate(call, Operation.inpaint)
+
+
+async def _generate(call: Call, operation: Operation) -> Response:
+    services, form = call.services, call.form
+    request = read_request(form, operation, call.family, services.settings, services.enhance)
+    needed = _PICTURES[operation]
+    sources = {name: read_source(form, name, services.settings) for name in needed}
+    if request.webhook:
+        services.inputs.check_address(request.webhook, field="webhook")
+    await services.jobs.check_room(call.account)
+    pictures = [await services.inputs.bitmap(sources[name], field=name, mode=mode) for name, mode in needed.items()]
+    job = await services.jobs.submit(call.account, request, *pictures)
+    return await _answer_held(call, request, job)
+
+
+async def _answer_held(call: Call, request: ImageRequest, job: Job) -> Response:
+    """Held open until the job is final or patience ends, whichever is first."""
+    if not request.instant_response:
+        job = await call.services.jobs.wait(call.account, job.id, call.services.settings.hold_seconds)
+    if job.state.final:
+        return answer(_write_final(call, job))
+    eta = await call.services.jobs.eta(job)
+    return answer(write.write_processing(job, _urls(call, job), eta, call.base_url))
+
+
+async def fetch(call: Call) -> Response:
+    wanted = read_request_id(call.form) if call.path_id is None else read_path_id(call.path_id)
+    job = await call.services.jobs.get(call.account, wanted)
+    return answer(_write_final(call, job) if job.state.final else write.write_pending(call.family))
+
+
+async def system_load(call: Call) -> Response:
+    return answer(write.write_load(await call.services.jobs.load()))
+
+
+async def system_details(call: Call) -> Response:
+    load = await call.services.jobs.load()
+    models = len(call.services.settings.models) or 1
+    return answer({"model_count": models, "queue_time": write.write_load(load)["queue_time"], "status": "ok"})
+
+
+async def schedulers_list(_call: Call) -> Response:
+    return answer({"schedulers": [f"{name}Scheduler" for name in SCHEDULERS]})
+
+
+async def base64_crop(call: Call) -> Response:
+    source = read_source(call.form, "image", call.services.settings)
+    crop = call.form.yes("crop", True)
+    asset = await _upload(call, source, "image", square=crop, temp=False)
+    return answer(write.write_uploaded(asset, call.base_url))
+
+
+async def base64_to_url(call: Call) -> Response:
+    field = call.form.either("base64_string", "init_image")
+    source = read_source(call.form, field, call.services.settings)
+    asset = await _upload(call, source, field, square=False, temp=True)
+    return answer({"status": "success", "id": asset.request_id, "output": [write.upload_url(asset, call.base_url)]})
+
+
+async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bool) -> Asset:
+    await call.services.jobs.check_room(call.account)
+    bitmap = await call.services.inputs.bitmap(source, field=field)
+    kept = await crop_square(bitmap, CROPPED) if square else bitmap
+    return await call.services.assets.upload(call.account, kept, temp=temp)
+
+
+async def delete_image(call: Call) -> Response:
+    """By request id, or by the name or address of a picture; what is unknown and what is another's are answered alike."""
+    erasure, form = call.services.erasure, call.form
+    field = form.either("request_id", "image")
+    try:
+        if field == "image" and form.has("image"):
+            receipt = await erasure.delete_named(call.account, form.required("image", limit=MOST_URL))
+        else:
+            receipt = await erasure.delete(call.account, [read_request_id(form)])
+    except NotFound:
+        raise Invalid(field, "names no picture of yours") from None
+    return answer(write.write_deleted(), headers={RECEIPT: receipt.id})
+
+
+async def clear_cache(call: Call) -> Response:
+    receipt = await call.services.erasure.clear_cache(call.account)
+    return answer(write.write_cleared(call.family), headers={RECEIPT: receipt.id})
+
+
+def _write_final(call: Call, job: Job) -> write.Json:
+    return write.write_success(job, _urls(call, job)) if job.state is JobState.succeeded else write.write_failed(job)
+
+
+def _urls(call: Call, job: Job) -> list[str]:
+    return write.picture_urls(job, call.services.assets.output_names(job), call.base_url)
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+    for row in TABLE:
+        for method in row.methods:
+            operation = describe.OPERATIONS[row.act.__name__]
+            add(router, method, f"/api/{row.path}", _endpoint(services, row), operation)
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a path under /api/, the family that it speaks as, what it does."""
+
+    path: str
+    family: Family
+    act: Act
+    methods: tuple[str, ...] = ("POST",)
+
+
+def _endpoint(services: Services, row: Row) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        form = await read_form(request, services.settings)
+        account = await authenticate(services, form)
+        return await row.act(Call(services, account, form, row.family, request.path_params.get("id")))
+
+    return endpoint
+
+
+def _fetches(family: Family) -> tuple[Row, Row]:
+    """Published clients use both shapes, and some of them GET."""
+    path = f"{family.name}/fetch"
+    return Row(path, family, fetch, _BOTH), Row(f"{path}/{{id}}", family, fetch, _BOTH)
+
+
+_BOTH = ("POST", "GET")
+_PICTURES: dict[Operation, dict[str, Literal["RGB", "L"]]] = {
+    Operation.text2img: {},
+    Operation.img2img: {"init_image": "RGB"},
+    Operation.inpaint: {"init_image": "RGB", "mask_image": "L"},
+}
+
+TABLE = (
+    Row("v3/text2img", families.V3, text2img),
+    Row("v3/img2img", families.V3, img2img),
+    Row("v3/inpaint", families.V3, inpaint),
+    *_fetches(families.V3),
+    Row("v3/system_load", families.V3, system_load),
+    Row("v3/base64_crop", families.V3, base64_crop),
+    Row("v3/delete_image", families.V3, delete_image),
+    Row("v3/clear_cache", families.V3, clear_cache, _BOTH),
+    Row("v5/clear_cache", families.V5, clear_cache, _BOTH),
+    Row("v6/base64_to_url", families.V6, base64_to_url),
+    Row("v3/dreambooth", families.V3_DREAMBOOTH, text2img),
+    Row("v3/dreambooth/img2img", families.V3_DREAMBOOTH, img2img),
+    Row("v3/dreambooth/inpaint", families.V3_DREAMBOOTH, inpaint),
+    *_fetches(families.V3_DREAMBOOTH),
+    Row("v4/dreambooth", families.V4_DREAMBOOTH, text2img),
+    Row("v4/dreambooth/img2img", families.V4_DREAMBOOTH, img2img),
+    Row("v4/dreambooth/inpaint", families.V4_DREAMBOOTH, inpaint),
+    *_fetches(families.V4_DREAMBOOTH),
+    Row("v5/images/fetch/{id}", families.V5, fetch, _BOTH),
+    Row("v6/images/text2img", families.V6_IMAGES, text2img),
+    Row("v6/images/img2img", families.V6_IMAGES, img2img),
+    Row("v6/images/inpaint", families.V6_IMAGES, inpaint),
+    *_fetches(families.V6_IMAGES),
+    Row("v6/realtime/text2img", families.V6_REALTIME, text2img),
+    Row("v6/realtime/img2img", families.V6_REALTIME, img2img),
+    Row("v6/realtime/inpaint", families.V6_REALTIME, inpaint),
+    *_fetches(families.V6_REALTIME),
+    Row("v6/image_editing/inpaint", families.V6_EDITING, inpaint),
+    Row("v6/image_editing/base64_to_url", families.V6_EDITING, base64_to_url),
+    *_fetches(families.V6_EDITING),
+    Row("v7/images/text-to-image", families.V7_IMAGES, text2img),
+    Row("v7/images/image-to-image", families.V7_IMAGES, img2img),
+    Row("v7/images/inpaint", families.V7_IMAGES, inpaint),
+    *_fetches(families.V7_IMAGES),
+    Row("v1/enterprise/text2img", families.ENTERPRISE, text2img),
+    Row("v1/enterprise/img2img", families.ENTERPRISE, img2img),
+    Row("v1/enterprise/inpaint", families.ENTERPRISE, inpaint),
+    *_fetches(families.ENTERPRISE),
+    Row("v1/enterprise/system_details", families.ENTERPRISE, system_details),
+    Row("v1/enterprise/schedulers_list", families.ENTERPRISE, schedulers_list),
+    Row("v1/enterprise/clear_cache", families.ENTERPRISE, clear_cache, _BOTH),
+    Row("v1/enterprise/images/text2img", families.ENTERPRISE_IMAGES, text2img),
+    Row("v1/enterprise/images/img2img", families.ENTERPRISE_IMAGES, img2img),
+    Row("v1/enterprise/images/inpaint", families.ENTERPRISE_IMAGES, inpaint),
+    *_fetches(families.ENTERPRISE_IMAGES),
+    Row("v1/enterprise/images/system_details", families.ENTERPRISE_IMAGES, system_details),
+    Row("v1/enterprise/images/clear_cache", families.ENTERPRISE_IMAGES, clear_cache, _BOTH),
+    Row("v1/enterprise/realtime/text2img", families.ENTERPRISE_REALTIME, text2img),
+    Row("v1/enterprise/realtime/img2img", families.ENTERPRISE_REALTIME, img2img),
+    Row("v1/enterprise/realtime/inpaint", families.ENTERPRISE_REALTIME, inpaint),
+    *_fetches(families.ENTERPRISE_REALTIME),
+    Row("v1/enterprise/realtime/system_details", families.ENTERPRISE_REALTIME, system_details),
+    Row("v1/enterprise/realtime/clear_cache", families.ENTERPRISE_REALTIME, clear_cache, _BOTH),
+)

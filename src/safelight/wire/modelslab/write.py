@@ -1,0 +1,229 @@
+"""Our records and errors in the vendor's JSON, ``messege`` and all. Knows no request, no route and no service."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from fastapi import Response
+
+from safelight.errors import (
+    Invalid,
+    NotFound,
+    Refused,
+    SafelightError,
+    Unauthorized,
+    Unavailable,
+)
+from safelight.records import Asset, Job, JobState, QueueLoad
+from safelight.settings import Settings
+from safelight.wire.forms import TooLarge, TooSlow
+from safelight.wire.http import answer
+from safelight.wire.modelslab.families import FAMILIES, V3, Family
+
+Json = dict[str, object]
+
+FETCH_TIP = "Get 20x faster image generation using your own hardware. The picture is still being made."
+FAILED = "Failed, Try Again"
+OLD = ("/api/v3/", "/api/v4/", "/api/v5/")  # whose oldest clients expect HTTP 200 with every error
+KEY_TIP = "Pass Content-Type: application/json and a valid API key in the field key of the body."
+SPAM_TIPS = "Too many of your requests are waiting. Wait for the time in retry_after, then try again."
+
+
+def family_of(job: Job) -> Family:
+    return FAMILIES.get(job.request.route, V3) if job.request else V3
+
+
+def picture_urls(job: Job, names: Sequence[str], base_url: str) -> list[str]:
+    """Public addresses of a job's outputs, whether they are made yet or not."""
+    if job.request is None:
+        return []
+    folder = "temp" if job.request.temp else "generations"
+    return [_suffixed(f"{base_url}/{folder}/{name}", job.request.base64) for name in names]
+
+
+def upload_url(asset: Asset, base_url: str) -> str:
+    return f"{base_url}/{'uploads' if asset.expires_at is None else 'temp'}/{asset.name}"
+
+
+def write_success(job: Job, urls: Sequence[str]) -> Json:
+    body: Json = {
+        "status": "success",
+        "generationTime": _seconds(job),
+        "id": job.id,
+        "output": list(urls),
+        "nsfw_content_detected": any(job.nsfw),
+        "has_nsfw_concept": list(job.nsfw),
+        "meta": write_meta(job, urls),
+    }
+    return body if family_of(job) is V3 else body | {"proxy_links": list(urls), "webhook_status": ""}
+
+
+def write_processing(job: Job, urls: Sequence[str], eta: float, base_url: str) -> Json:
+    family = family_of(job)
+    return {
+        "status": "processing",
+        "tip": family.tip,
+        "eta": float(eta),
+        family.says: family.waiting,
+        "webhook_status": "",
+        "fetch_result": f"{base_url}/api/{family.fetch}/{job.id}",
+        "id": job.id,
+        "output": [],
+        "meta": write_meta(job, urls),
+        "future_links": list(urls),
+    }
+
+
+def write_pending(family: Family) -> Json:
+    """What fetch answers until the pictures are there: an empty string for output, as documented."""
+    return {"status": "processing", family.fetch_says: "try again later.", "output": "", "tip": FETCH_TIP}
+
+
+def write_failed(job: Job) -> Json:
+    said = job.error or FAILED
+    return {"status": "failed", "id": job.id, "message": said, "messege": said, "output": ""}
+
+
+def write_meta(job: Job, urls: Sequence[str]) -> Json:
+    """What was really run: every field of the documented example, then what else is true of it."""
+    request = job.request
+    if request is None:
+        return {}
+    meta: Json = {
+        "H": request.height,
+        "W": request.width,
+        "enable_attention_slicing": "true",
+        "file_prefix": job.file_prefix,
+        "guidance_scale": request.guidance_scale,
+        "model": _model(job),
+        "n_samples": request.samples,
+        "negative_prompt": request.negative_prompt,
+        "outdir": "out",
+        "prompt": request.prompt,
+        "revision": "main",
+        "safety_checker": "yes" if request.safety_checker else "none",
+        "seed": request.seed,
+        "steps": job.steps or request.steps,
+        "vae": _model(job),
+    }
+    if request.operation != "text2img":
+        meta["strength"] = request.strength
+    if request.operation == "inpaint":
+        meta |= {name: request.extras.get(name, "") for name in ("init_image", "mask_image")}
+    if job.native_size is not None:
+        meta["native_size"] = list(job.native_size)
+    return meta | _community_meta(job, urls) if family_of(job).community else meta
+
+
+def _community_meta(job: Job, urls: Sequence[str]) -> Json:
+    """The longer echo of the v4, v5 and v6 pages."""
+    request = job.request
+    assert request is not None
+    return {
+        "id": str(job.id),
+        "width": request.width,
+        "height": request.height,
+        "model_id": _model(job),
+        "scheduler": f"{request.sampler}Scheduler" if request.sampler else "",
+        "safety_checker": _yes(request.safety_checker),
+        "safety_checker_type": "black",
+        "use_karras_sigmas": _yes(request.spacing == "karras"),
+        "algorithm_type": request.algorithm_type or "",
+        "lora": ",".join(name for name, _ in request.loras),
+        "lora_strength": ",".join(f"{strength:g}" for _, strength in request.loras),
+        "clip_skip": request.clip_skip,
+        "enhance_prompt": _yes(request.enhance_prompt),
+        "instant_response": _yes(request.instant_response),
+        "base64": _yes(request.base64),
+        "temp": _yes(request.temp),
+        "upscale": "no",
+        "multi_lingual": "no",
+        "tomesd": "no",
+        "watermark": "no",
+        "webhook": request.webhook,
+        "track_id": request.track_id,
+        "output": list(urls),
+    }
+
+
+def webhook_body(job: Job, urls: Sequence[str]) -> Json:
+    """The documented callback, for success and for failure."""
+    track_id = job.request.track_id if job.request else None
+    if job.state is not JobState.succeeded:
+        said = f"Processing failed: {job.error or FAILED}"
+        return {"status": "failed", "id": job.id, "message": said, "track_id": track_id}
+    inline = job.request is not None and job.request.base64
+    shown = [_suffixed(url, inline) for url in urls]
+    return {
+        "status": "success",
+        "id": job.id,
+        "output": shown,
+        "generationTime": _seconds(job),
+        "track_id": track_id,
+        "meta": _community_meta(job, shown) | write_meta(job, shown) if job.request else {},
+    }
+
+
+def write_load(load: QueueLoad) -> Json:
+    """Whole seconds: typed clients read an integer, the others a number."""
+    return {"queue_num": load.queued, "queue_time": math.ceil(load.seconds), "status": "ok"}
+
+
+def write_deleted() -> Json:
+    return {"status": "success", "messege": "image deleted"}
+
+
+def write_cleared(family: Family) -> Json:
+    return {"status": "success", "message": family.cleared}
+
+
+def write_uploaded(asset: Asset, base_url: str) -> Json:
+    link = upload_url(asset, base_url)
+    return {"status": "success", "messege": "image uploaded", "link": link, "request_id": asset.request_id}
+
+
+def write_error(error: Exception, path: str, settings: Settings) -> Response:
+    """Both keys, since each is the only one that some client reads."""
+    said = error.message if isinstance(error, SafelightError) else "Internal server error. Please try again."
+    body: Json = {"status": "error", "message": said, "messege": said}
+    status, headers = 500, {}
+    match error:
+        case TooLarge():
+            status, headers = 413, {"Connection": "close"}
+        case TooSlow():
+            status, headers = 408, {"Connection": "close"}
+        case Invalid():
+            status = 400
+        case Unauthorized():
+            status, body["tip"] = 401, KEY_TIP
+        case NotFound():
+            status = 404
+        case Refused(retry_after=seconds):
+            status, headers = 429, {"Retry-After": str(seconds)}
+            body |= {"tips": SPAM_TIPS, "retry_after": seconds}
+        case Unavailable():
+            status, headers = 503, {"Retry-After": "5"}
+        case _:
+            status = 500
+    if settings.errors_ok and path.startswith(OLD):
+        status = 200
+    return answer(body, status, headers)
+
+
+def _suffixed(url: str, base64: bool) -> str:
+    return f"{url.removesuffix('.png')}.base64" if base64 else url
+
+
+def _seconds(job: Job) -> float:
+    if job.seconds is not None:
+        return float(job.seconds)
+    return (job.finished_at - job.created_at).total_seconds() if job.finished_at else 0.0
+
+
+def _model(job: Job) -> str:
+    return job.model or (job.request.model if job.request else None) or "default"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,131 @@
+"""The whole HTTP side as one application: every dialect, the pictures, the house's own endpoints, one border for all errors.
+
+Knows which paths belong to which dialect, and nothing of what the dialects say.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from safelight import __version__
+from safelight.errors import Invalid, NotFound, SafelightError
+from safelight.service.services import Services
+from safelight.settings import Settings
+from safelight.wire import assets, house, tensorslab
+from safelight.wire.modelslab import routes as modelslab
+from safelight.wire.modelslab import write as modelslab_write
+
+WriteError = Callable[[Exception, str, Settings], Response]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+log = structlog.get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ABOUT = """Hosted image APIs, on your own hardware. Point your client's base URL here and keep the rest.
+
+Every endpoint takes JSON, a form or a query string; numbers may come in quotes; yes, no, true and false are all understood."""
+
+
+async def _always_ready() -> None:
+    return None
+
+
+def create(
+    services: Services,
+    lifespan: Lifespan | None = None,
+    *,
+    ready: house.Ready = _always_ready,
+    extra_routes: Sequence[BaseRoute] = (),
+) -> FastAPI:
+    """The application. ``ready`` raises Unavailable while work cannot be taken; ``extra_routes`` are the caller's own."""
+    app = FastAPI(
+        title="Safelight",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in (modelslab.routes(services), tensorslab.routes(services), assets.routes(services)):
+        app.include_router(router)
+    app.include_router(house.routes(services, ready))
+    app.router.routes.extend(extra_routes)
+    app.add_middleware(Border, settings=services.settings)
+    for refused in (SafelightError, HTTPException):
+        app.add_exception_handler(refused, _refusal(services.settings))
+    return app
+
+
+class Border:
+    """Gives every request an id, and answers every mistake of ours without saying anything about it."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        scope["path"] = scope["path"].rstrip("/") or "/"
+        request_id, started = _request_id(scope), False
+
+        async def named(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, named)
+            except ClientDisconnect:
+                log.info("client left while sending")
+            except Exception as error:
+                log.exception("request failed")
+                if started:
+                    raise
+                response = _writer(scope["path"])(error, scope["path"], self._settings)
+                await response(scope, receive, named)
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _refusal(settings: Settings) -> Callable[[Request, Exception], Any]:
+    async def refuse(request: Request, error: Exception) -> Response:
+        path = request.scope["path"]
+        if not isinstance(error, HTTPException):
+            return _writer(path)(error, path, settings)
+        known = NotFound("No such endpoint") if error.status_code == 404 else Invalid("", "The method is not allowed")
+        response = _writer(path)(known, path, settings)
+        response.status_code = error.status_code
+        response.headers.update(error.headers or {})
+        return response
+
+    return refuse
+
+
+def _writer(path: str) -> WriteError:
+    return next((write for prefix, write in DIALECTS.items() if path.startswith(prefix)), house.write_error)
+
+
+DIALECTS: dict[str, WriteError] = {
+    "/api/": modelslab_write.write_error,
+    "/v1/images/": tensorslab.write_error,
+}

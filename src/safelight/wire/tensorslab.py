@@ -1,0 +1,202 @@
+"""The TensorsLab dialect: task status and batch deletion in its ``{code, msg, data}`` envelope. Knows no other dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request, Response
+
+from safelight.errors import Invalid, NotFound, Refused, SafelightError, Unauthorized, Unavailable
+from safelight.records import Account, Job, JobState
+from safelight.service.services import Services
+from safelight.settings import Settings
+from safelight.wire.forms import Form, TooLarge, TooSlow, read_form
+from safelight.wire.http import RECEIPT, Operation, Schema, add, answer, authenticate
+
+SUCCESS, FAILURE = 1000, 9999
+MOST_TASKS = 1_000
+MOST_TASK_ID = 200
+
+Json = dict[str, object]
+Act = Callable[[Services, Account, Form], Awaitable[Response]]
+
+
+async def infobytaskid(services: Services, account: Account, form: Form) -> Response:
+    task = _task("taskid", form.fields.get("taskid"))
+    try:
+        job = await services.jobs.find(account, task)
+    except NotFound:
+        raise Invalid("taskid", "names no task of yours") from None
+    names = services.assets.output_names(job)
+    return answer({"code": SUCCESS, "msg": "Successfully", "data": write_task(job, names, services.settings.base_url)})
+
+
+async def deleteimagestask(services: Services, account: Account, form: Form) -> Response:
+    """All of them, or none and the unknown ones named."""
+    receipt = await services.erasure.delete_tasks(account, read_tasks(form))
+    return answer(
+        {"code": SUCCESS, "msg": "Successfully", "data": {"status": "Success"}}, headers={RECEIPT: receipt.id}
+    )
+
+
+def read_tasks(form: Form) -> list[str]:
+    """Every id once, in order."""
+    given = form.fields.get("taskids")
+    if not isinstance(given, list) or not given:
+        raise Invalid("taskids", "must be a list of at least one task id")
+    if len(given) > MOST_TASKS:
+        raise Invalid("taskids", f"must hold at most {MOST_TASKS} task ids")
+    return list(dict.fromkeys(_task("taskids", task) for task in given))
+
+
+def _task(field: str, given: object) -> str:
+    if given in (None, ""):
+        raise Invalid(field, "is required")
+    if isinstance(given, bool) or not isinstance(given, str | int) or len(str(given)) > MOST_TASK_ID:
+        raise Invalid(field, f"must be a task id: a string of at most {MOST_TASK_ID} characters")
+    return str(given)
+
+
+def write_task(job: Job, names: list[str], base_url: str) -> Json:
+    request = job.request
+    if request is None:
+        return {"taskid": job.file_prefix, "url": [], "image_status": _STATUS[JobState.cancelled]}
+    folder = "temp" if request.temp else "generations"
+    done = job.state is JobState.succeeded
+    data: Json = {
+        "taskid": job.file_prefix,
+        "starttime": f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+        "url": [f"{base_url}/{folder}/{name}" for name in names] if done else [],
+        "image_status": _STATUS[job.state],
+        "width": request.width,
+        "height": request.height,
+        "category": request.operation.value,
+        "prompt": request.prompt,
+        "negative": request.negative_prompt,
+        "origseed": request.seed,
+    }
+    failed = job.state in (JobState.failed, JobState.cancelled)
+    return data | {"error_message": job.error or "The picture could not be made."} if failed else data
+
+
+def write_error(error: Exception, _path: str, _settings: Settings) -> Response:
+    said = error.message if isinstance(error, SafelightError) else "Internal server error. Please try again."
+    body: Json = {"code": FAILURE, "msg": said}
+    headers: dict[str, str] = {}
+    match error:
+        case TooLarge():
+            status, headers = 413, {"Connection": "close"}
+        case TooSlow():
+            status, headers = 408, {"Connection": "close"}
+        case NotFound(ids=(_, *_) as unknown):
+            named = ", ".join(str(task) for task in unknown)
+            status, body = 400, {"code": FAILURE, "msg": f"taskids names unknown tasks: {named}"}
+            body["data"] = {"status": "Failed"}
+        case Invalid():
+            status = 400
+        case Unauthorized():
+            status = 401
+        case NotFound():
+            status = 404
+        case Refused(retry_after=seconds):
+            status, headers = 429, {"Retry-After": str(seconds)}
+        case Unavailable():
+            status, headers = 503, {"Retry-After": "5"}
+        case _:
+            status = 500
+    return answer(body, status, headers)
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+    for path, (act, operation) in TABLE.items():
+        add(router, "POST", path, _endpoint(services, act), operation)
+    return router
+
+
+def _endpoint(services: Services, act: Act) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        form = await read_form(request, services.settings)
+        account = await authenticate(services, form)
+        return await act(services, account, form)
+
+    return endpoint
+
+
+_STATUS = {
+    JobState.queued: 1,
+    JobState.running: 2,
+    JobState.succeeded: 3,
+    JobState.failed: 4,
+    JobState.cancelled: 4,
+}
+_ENVELOPE: Schema = {
+    "type": "object",
+    "properties": {"code": {"enum": [1000, 9000, 9999]}, "msg": {"type": "string"}, "data": {"type": "object"}},
+    "required": ["code", "msg"],
+}
+_ERRORS: dict[int, tuple[str, Schema, object]] = {
+    status: (text, _ENVELOPE, {"code": FAILURE, "msg": said})
+    for status, text, said in (
+        (400, "Request parameter error", "taskids must be a list of at least one task id"),
+        (401, "No key, or one that is not valid", "Invalid API key"),
+        (408, "The body did not arrive in time", "body must arrive within 60 seconds"),
+        (413, "The body is too large", "body must have at most 25,165,824 bytes"),
+        (429, "Too much is waiting", "Try again later."),
+        (500, "Our mistake", "Internal server error. Please try again."),
+        (503, "A part of the server is not there", "Service temporarily unavailable. Please try again later."),
+    )
+}
+_TASK: Schema = {"type": ["string", "integer"], "description": "The task id, or the number of the request."}
+_INFO = {
+    "code": SUCCESS,
+    "msg": "Successfully",
+    "data": {
+        "taskid": "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10",
+        "starttime": "2026-11-21 12:00:00",
+        "url": ["http://127.0.0.1:8000/generations/05c3260d-6a2e-4aa5-82f0-e952f2a5fa10-0.png"],
+        "image_status": 3,
+        "width": 512,
+        "height": 512,
+        "category": "img2img",
+        "prompt": "a cat sitting on a bench",
+        "negative": "",
+        "origseed": 1793745243,
+    },
+}
+TABLE: dict[str, tuple[Act, Operation]] = {
+    "/v1/images/infobytaskid": (
+        infobytaskid,
+        Operation(
+            "Where a task stands: image_status 1 queued, 2 processing, 3 completed, 4 failed",
+            {"type": "object", "properties": {"taskid": _TASK}, "required": ["taskid"]},
+            {"taskid": "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"},
+            {200: ("The task", _ENVELOPE, _INFO), **_ERRORS},
+            tag="TensorsLab",
+        ),
+    ),
+    "/v1/images/deleteimagestask": (
+        deleteimagestask,
+        Operation(
+            "Erase tasks: all of them, or none",
+            {
+                "type": "object",
+                "properties": {
+                    "uid": {"type": "string"},
+                    "taskids": {"type": "array", "items": _TASK, "minItems": 1, "maxItems": MOST_TASKS},
+                },
+                "required": ["taskids"],
+            },
+            {"taskids": ["05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"]},
+            {
+                200: (
+                    "All erased",
+                    _ENVELOPE,
+                    {"code": SUCCESS, "msg": "Successfully", "data": {"status": "Success"}},
+                ),
+                **_ERRORS,
+            },
+            tag="TensorsLab",
+        ),
+    ),
+}
