@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from safetensors.torch import save_file
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 Part = TypeVar("Part")
@@ -183,3 +186,49 @@ def write_sdxl(folder: Path, seed: int = 0) -> Path:
         scheduler=EulerDiscreteScheduler(**SD_NOISE, steps_offset=1, timestep_spacing="leading"),
     ).save_pretrained(folder)
     return folder
+
+
+def lora_pairs(module: nn.Module, parts: str, rank: int, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Random low-rank pairs for every linear or convolutional part whose path matches."""
+    dice = torch.Generator().manual_seed(seed)
+    pairs = {}
+    for path, part in module.named_modules():
+        if isinstance(part, nn.Linear | nn.Conv2d) and re.search(parts, path):
+            out_size, in_size, *kernel = part.weight.shape
+            down = torch.randn(rank, in_size, *kernel, generator=dice) * 0.1
+            up = torch.randn(out_size, rank, *(1 for _ in kernel), generator=dice) * 0.1
+            pairs[path] = down, up
+    return pairs
+
+
+def write_kohya_lora(path: Path, parts: dict[str, dict[str, tuple[Tensor, Tensor]]], alpha: float | None = 2.0) -> Path:
+    """kohya's layout; ``parts`` by prefix (lora_unet, lora_te, lora_te1, lora_te2), then by the name of the module."""
+    tensors = {}
+    for prefix, pairs in parts.items():
+        for name, (down, up) in pairs.items():
+            key = f"{prefix}_{name.replace('.', '_')}"
+            tensors[f"{key}.lora_down.weight"] = down
+            tensors[f"{key}.lora_up.weight"] = up
+            if alpha is not None:
+                tensors[f"{key}.alpha"] = torch.tensor(alpha)
+    save_file(tensors, path)
+    return path
+
+
+def write_diffusers_lora(path: Path, parts: dict[str, dict[str, tuple[Tensor, Tensor]]], style: str = "peft") -> Path:
+    """diffusers' layouts; ``parts`` by component, then by module path."""
+    tensors = {
+        f"{component}.{name}{half}": tensor
+        for component, pairs in parts.items()
+        for name, pair in pairs.items()
+        for half, tensor in zip(_halves(style, component), pair, strict=True)
+    }
+    save_file(tensors, path)
+    return path
+
+
+def _halves(style: str, component: str) -> tuple[str, str]:
+    if style == "peft":
+        return ".lora_A.weight", ".lora_B.weight"
+    middle = "lora" if component == "unet" else "lora_linear_layer"
+    return f".{middle}.down.weight", f".{middle}.up.weight"

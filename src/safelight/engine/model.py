@@ -7,7 +7,8 @@ or who asked; weights are never changed after loading, so a LoRA is applied on t
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -17,9 +18,15 @@ from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
 from safelight.engine.checkpoint import read_components
-from safelight.engine.components import Components, TextEncoder
+from safelight.engine.components import Components
+from safelight.engine.generation import LoraUse
+from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
+from safelight.errors import Invalid
 
 Part = TypeVar("Part", bound=nn.Module)
+
+CPU = torch.device("cpu")
+LORAS_KEPT = 8  # LoRA files in memory for each model; the least recently used goes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,19 +54,24 @@ class Model:
         name: str,
         components: Components,
         *,
-        device: torch.device,
-        dtype: torch.dtype,
+        device: torch.device = CPU,
+        dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
+        loras: Mapping[str, Path] | None = None,
     ) -> None:
         self.name = name
         self.device = device
         self.dtype = dtype
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
-        self._unet = self._place(components.unet)
+        self._scheduler = components.scheduler_class, components.scheduler_config
+        self._unet = Adaptable(self._place(components.unet))
         self._vae = self._place(components.vae)
-        self._encoders = tuple(TextEncoder(e.tokenizer, self._place(e.model)) for e in components.text_encoders)
-        self._components = components
+        self._tokenizers = [encoder.tokenizer for encoder in components.text_encoders]
+        self._text_models = [Adaptable(self._place(encoder.model)) for encoder in components.text_encoders]
         self._tokenizing = threading.Lock()
+        self._lora_paths = dict(loras or {})
+        self._loras: OrderedDict[str, Lora] = OrderedDict()
+        self._reading_lora = threading.Lock()
         self.native_size: int | None = components.notes.get("native_size")
         self.latent_channels: int = components.vae.config["latent_channels"]
         self.unet_channels: int = components.unet.config["in_channels"]
@@ -67,55 +79,80 @@ class Model:
         self.scaling_factor: float = components.vae.config["scaling_factor"]
 
     @classmethod
-    def load(cls, path: Path, name: str | None = None, *, device: torch.device, dtype: torch.dtype) -> Self:
-        return cls(name or path.stem, read_components(path), device=device, dtype=dtype)
+    def load(cls, path: Path, name: str | None = None, **options: Any) -> Self:
+        """The checkpoint at ``path``; ``options`` are those of the class."""
+        return cls(name or path.stem, read_components(path), **options)
 
     def _place(self, part: Part) -> Part:
         # nn.Module's own: diffusers' override warns of parts to keep in float32 and then names none
         nn.Module.to(part, device=self.device, dtype=self.dtype, memory_format=self._layout)  # type: ignore[call-overload]
         return part
 
+    def _modules(self) -> dict[str, nn.Module]:
+        """The parts that LoRA files know, by their names in a diffusers folder."""
+        texts = zip(("text_encoder", "text_encoder_2"), self._text_models, strict=False)
+        return {"unet": self._unet.module} | {name: text_model.module for name, text_model in texts}
+
     @property
     def bytes(self) -> int:
-        parts: list[nn.Module] = [self._unet, self._vae, *(encoder.model for encoder in self._encoders)]
+        parts = [self._vae, *self._modules().values()]
         return sum(weight.nbytes for part in parts for weight in part.parameters())
 
     def scheduler(self) -> SchedulerMixin:
         """A fresh scheduler, configured as the checkpoint asks."""
-        return self._components.scheduler_class.from_config(self._components.scheduler_config)
+        kind, config = self._scheduler
+        return kind.from_config(config)
 
     @torch.no_grad()
-    def encode_text(self, prompts: Sequence[str], clip_skip: int = 1) -> list[Conditioning]:
+    def encode_text(
+        self, prompts: Sequence[str], clip_skip: int = 1, adapters: Sequence[LoraUse] = ()
+    ) -> list[Conditioning]:
         """Read prompts. ``clip_skip`` 1 takes the last hidden layer, 2 the one before.
 
         That is diffusers' ``clip_skip`` plus one; diffusers applies it to the prompt and not to the negative prompt.
         """
-        if len(self._encoders) == 1:
-            return [Conditioning(row) for row in self._last_hidden(self._encoders[0], prompts, clip_skip)]
-        outputs = [self._run_encoder(encoder, prompts) for encoder in self._encoders]
+        outputs = [self._run_text_model(i, prompts, adapters) for i in range(len(self._text_models))]
+        if len(outputs) == 1:
+            return [Conditioning(row) for row in self._last_hidden(outputs[0], clip_skip)]
         rows = torch.cat([output.hidden_states[-(clip_skip + 1)] for output in outputs], dim=-1)  # (B, 77, D1 + D2)
         return [Conditioning(row, pooled) for row, pooled in zip(rows, outputs[-1].text_embeds, strict=True)]
 
-    def _last_hidden(self, encoder: TextEncoder, prompts: Sequence[str], clip_skip: int) -> Tensor:
-        output = self._run_encoder(encoder, prompts)
+    def _last_hidden(self, output: Any, clip_skip: int) -> Tensor:
         if clip_skip == 1:
             last: Tensor = output.last_hidden_state  # (B, 77, D)
             return last
-        text_model = getattr(encoder.model, "text_model", encoder.model)
-        normed: Tensor = text_model.final_layer_norm(output.hidden_states[-clip_skip])
+        parts = self._text_models[0].module.named_modules()
+        norm = next(part for name, part in parts if name.endswith("final_layer_norm"))
+        normed: Tensor = norm(output.hidden_states[-clip_skip])
         return normed
 
-    def _run_encoder(self, encoder: TextEncoder, prompts: Sequence[str]) -> Any:
-        return encoder.model(self._tokenize(encoder, prompts).to(self.device), output_hidden_states=True)
+    def _run_text_model(self, i: int, prompts: Sequence[str], adapters: Sequence[LoraUse]) -> Any:
+        name = ("text_encoder", "text_encoder_2")[i]
+        ids = self._tokenize(i, prompts).to(self.device)
+        return self._text_models[i](ids, output_hidden_states=True, loras=self._deltas(name, adapters))
 
-    def _tokenize(self, encoder: TextEncoder, prompts: Sequence[str]) -> Tensor:
-        length = encoder.model.config.max_position_embeddings
+    def _tokenize(self, i: int, prompts: Sequence[str]) -> Tensor:
+        length = self._text_models[i].module.config.max_position_embeddings  # type: ignore[union-attr]
         with self._tokenizing:  # padding is a state of the tokenizer, so two threads may not share it
-            tokens = encoder.tokenizer(
+            tokens = self._tokenizers[i](
                 list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
             )
         ids: Tensor = tokens.input_ids  # (B, 77)
         return ids
+
+    def _deltas(self, component: str, adapters: Sequence[LoraUse]) -> list[tuple[Deltas, float]]:
+        return [(self._lora(use.name)[component], use.strength) for use in adapters]
+
+    def _lora(self, name: str) -> Lora:
+        with self._reading_lora:
+            if name not in self._lora_paths:
+                raise Invalid(FIELD, "is not a LoRA on this server")
+            if name not in self._loras:
+                self._loras[name] = read_lora(self._lora_paths[name], self._modules(), self.device, self.dtype)
+            self._loras.move_to_end(name)
+            if len(self._loras) > LORAS_KEPT:
+                self._loras.popitem(last=False)
+            return self._loras[name]
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Moments:
@@ -125,16 +162,20 @@ class Model:
 
     @torch.no_grad()
     def denoise(
-        self, x: Tensor, timesteps: Tensor, conditioning: Sequence[Conditioning], extra: Tensor | None = None
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        conditioning: Sequence[Conditioning],
+        extra: Tensor | None = None,
+        adapters: Sequence[LoraUse] = (),
     ) -> Tensor:
         """One UNet call on rows (B, 4, h, w), already scaled; ``extra`` holds the 5 channels of an inpainting model."""
         rows = x if extra is None else torch.cat([x, extra.to(x)], dim=1)
         context = torch.stack([c.embedding for c in conditioning]).to(self.device, self.dtype)  # (B, 77, D)
         added = self._added_conditions(rows, conditioning)
-        output: Tensor = self._unet(
-            self._enter(rows), timesteps.to(self.device), context, added_cond_kwargs=added
-        ).sample
-        return output.to(x.dtype)
+        inputs = self._enter(rows), timesteps.to(self.device), context
+        predicted: Tensor = self._unet(*inputs, added_cond_kwargs=added, loras=self._deltas("unet", adapters)).sample
+        return predicted.to(x.dtype)
 
     def _added_conditions(self, rows: Tensor, conditioning: Sequence[Conditioning]) -> dict[str, Tensor] | None:
         pooled = [c.pooled for c in conditioning if c.pooled is not None]

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from safelight.engine.checkpoint import count_weights
-from safelight.engine.model import Model
+from safelight.engine.model import CPU, Model
 from safelight.errors import EngineFailed, Invalid, SafelightError
 
 log = logging.getLogger(__name__)
@@ -55,16 +55,17 @@ class Shelf:
         default: str,
         *,
         budget_bytes: int | None = None,
-        device: torch.device | None = None,
+        device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
+        loras: Mapping[str, Path] | None = None,
         patience: float = 30.0,
     ) -> None:
         """``patience``: seconds a load waits for running work to let an evicted model go, before it goes ahead."""
         self._paths = dict(checkpoints)
         self._default = default
         self._budget = budget_bytes
-        self._device = device or torch.device("cpu")
         self._dtype = dtype
+        self._options = {"device": device, "dtype": dtype, "loras": loras}
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
@@ -120,7 +121,7 @@ class Shelf:
     def _load(self, name: str) -> Model:
         try:
             self._make_room(name)
-            model = Model.load(self._paths[name], name, device=self._device, dtype=self._dtype)
+            model = Model.load(self._paths[name], name, **self._options)
         except Exception as error:
             failure = error if isinstance(error, SafelightError) else EngineFailed(f"The model {name} cannot be loaded")
             log.warning("model not loaded", exc_info=error, extra={"model": name})

@@ -1,0 +1,116 @@
+"""How the original (CompVis, Stability) code names the weights that diffusers names otherwise, part by part.
+
+Single-file checkpoints and LoRAs trained on the original code use these names. Knows nothing of files or shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+def unet_name(name: str, layers_per_block: int, names: Collection[str]) -> str:  # noqa: PLR0911  # a table of names
+    """The original name of a UNet part that diffusers calls ``name``; ``names`` are the module paths of the UNet."""
+    stride = layers_per_block + 1  # input blocks per level: the layers and a downsampler
+    match name.split("."):
+        case ["conv_in", *rest]:
+            return _join("input_blocks.0.0", rest)
+        case ["conv_norm_out", *rest]:
+            return _join("out.0", rest)
+        case ["conv_out", *rest]:
+            return _join("out.2", rest)
+        case ["time_embedding", linear, *rest]:
+            return _join(f"time_embed.{LINEARS[linear]}", rest)
+        case ["add_embedding", linear, *rest]:
+            return _join(f"label_emb.0.{LINEARS[linear]}", rest)
+        case ["down_blocks", level, "resnets" | "attentions" as kind, layer, *rest]:
+            return _join(f"input_blocks.{1 + int(level) * stride + int(layer)}.{KINDS[kind]}", _resnet(rest))
+        case ["down_blocks", level, "downsamplers", "0", "conv", *rest]:
+            return _join(f"input_blocks.{(int(level) + 1) * stride}.0.op", rest)
+        case ["mid_block", "resnets" | "attentions" as kind, layer, *rest]:
+            return _join(f"middle_block.{2 * int(layer) + KINDS[kind]}", _resnet(rest))
+        case ["up_blocks", level, "resnets" | "attentions" as kind, layer, *rest]:
+            return _join(f"output_blocks.{int(level) * stride + int(layer)}.{KINDS[kind]}", _resnet(rest))
+        case ["up_blocks", level, "upsamplers", "0", "conv", *rest]:
+            place = 2 if f"up_blocks.{level}.attentions.0" in names else 1
+            return _join(f"output_blocks.{int(level) * stride + layers_per_block}.{place}.conv", rest)
+    return name
+
+
+def vae_name(name: str, levels: int) -> str:  # noqa: PLR0911  # a table of names
+    """The original name of an autoencoder part that diffusers calls ``name``."""
+    match name.split("."):
+        case [coder, "down_blocks", level, *rest]:
+            return _join(f"{coder}.down.{level}", _vae_block(rest))
+        case [coder, "up_blocks", level, *rest]:
+            return _join(f"{coder}.up.{levels - 1 - int(level)}", _vae_block(rest))
+        case [coder, "mid_block", "resnets", layer, *rest]:
+            return _join(f"{coder}.mid.block_{int(layer) + 1}", _shortcut(rest))
+        case [coder, "mid_block", "attentions", "0", "to_out", "0", *rest]:
+            return _join(f"{coder}.mid.attn_1.proj_out", rest)
+        case [coder, "mid_block", "attentions", "0", part, *rest]:
+            return _join(f"{coder}.mid.attn_1.{VAE_ATTENTION[part]}", rest)
+        case [coder, "conv_norm_out", *rest]:
+            return _join(f"{coder}.norm_out", rest)
+    return name
+
+
+def open_clip_name(name: str) -> str:  # noqa: PLR0911  # a table of names
+    """OpenCLIP's name of a text model part that transformers calls ``name``; q, k and v lie in one tensor there."""
+    match name.removeprefix("text_model.").split("."):
+        case ["embeddings", "token_embedding", "weight"]:
+            return "token_embedding.weight"
+        case ["embeddings", "position_embedding", "weight"]:
+            return "positional_embedding"
+        case ["final_layer_norm", *rest]:
+            return _join("ln_final", rest)
+        case ["encoder", "layers", layer, "self_attn", "q_proj" | "k_proj" | "v_proj", kind]:
+            return f"transformer.resblocks.{layer}.attn.in_proj_{kind}"
+        case ["encoder", "layers", layer, *rest]:
+            inner = ".".join(rest)
+            for ours, theirs in OPEN_CLIP.items():
+                inner = inner.replace(ours, theirs)
+            return f"transformer.resblocks.{layer}.{inner}"
+        case ["text_projection", *_]:
+            return "text_projection"
+    return name
+
+
+def _join(head: str, rest: list[str]) -> str:
+    return ".".join([head, *rest])
+
+
+def _resnet(rest: list[str]) -> list[str]:
+    return [RESNET.get(rest[0], rest[0]), *rest[1:]] if rest else rest
+
+
+def _vae_block(rest: list[str]) -> list[str]:
+    match rest:
+        case ["resnets", layer, *inner]:
+            return ["block", layer, *_shortcut(inner)]
+        case [sampler, "0", *inner]:
+            return [sampler.removesuffix("rs"), *inner]
+    return rest
+
+
+def _shortcut(rest: list[str]) -> list[str]:
+    return ["nin_shortcut" if part == "conv_shortcut" else part for part in rest]
+
+
+LINEARS = {"linear_1": 0, "linear_2": 2}
+KINDS = {"resnets": 0, "attentions": 1}
+RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v"}
+OPEN_CLIP = {
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}

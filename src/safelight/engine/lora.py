@@ -1,0 +1,172 @@
+"""LoRA files (kohya's and diffusers' layouts) and how they act: on the way through a module, never in its weights.
+
+A file's keys are matched against the module's own parts by their path with every dot written as an underscore, which is
+how kohya names them and which tells all the layouts apart. Knows nothing of requests or of where files come from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from safelight.engine import compvis
+from safelight.engine.weights import read_header, read_tensors
+from safelight.errors import Invalid
+
+FIELD = "lora_model"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """A low-rank change of one linear or convolutional module: up(down(x)) * scale (Hu et al., 2021)."""
+
+    down: Tensor  # (rank, in) or (rank, in, k, k)
+    up: Tensor  # (out, rank) or (out, rank, 1, 1)
+    scale: float  # alpha / rank
+
+    def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
+        if isinstance(module, nn.Conv2d):
+            narrow = functional.conv2d(x, self.down, None, module.stride, module.padding)
+            return functional.conv2d(narrow, self.up) * self.scale
+        return functional.linear(functional.linear(x, self.down), self.up) * self.scale
+
+
+Deltas = Mapping[str, Delta]  # by the path of the module they change
+Lora = Mapping[str, Deltas]  # by component: unet, text_encoder, text_encoder_2
+
+
+class Adaptable:
+    """A module that may run with LoRAs. Calls take turns, so that one call's deltas never reach another's rows."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._parts = dict(module.named_modules())
+        self._turn = threading.Lock()
+
+    def __call__(self, *inputs: Any, loras: Sequence[tuple[Deltas, float]] = (), **named: Any) -> Any:
+        with self._turn, ExitStack() as hooks:
+            for path, strong in _by_path(loras).items():
+                hooks.callback(self._parts[path].register_forward_hook(_adding(strong)).remove)
+            return self.module(*inputs, **named)
+
+
+def _by_path(loras: Iterable[tuple[Deltas, float]]) -> dict[str, list[tuple[Delta, float]]]:
+    merged: dict[str, list[tuple[Delta, float]]] = defaultdict(list)
+    for deltas, strength in loras:
+        for path, delta in deltas.items():
+            merged[path].append((delta, strength))
+    return merged
+
+
+def _adding(deltas: list[tuple[Delta, float]]) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+    def add(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        for delta, strength in deltas:
+            output = output + delta(module, inputs[0]) * strength
+        return output
+
+    return add
+
+
+def read_lora(path: Path, components: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> Lora:
+    """Read a LoRA file and fit it to a model's components (named as in a diffusers folder)."""
+    tensors = read_tensors(path)
+    alphas = _declared_alphas(path)
+    names = {name: _names(name, module) for name, module in components.items()}
+    lora: dict[str, dict[str, Delta]] = {name: {} for name in components}
+    for key, halves in _pair(tensors).items():
+        component, part = _resolve(key, names)
+        down, up = halves["down"], halves["up"]
+        _check_shape(components[component].get_submodule(part), down, up)
+        alpha = halves["alpha"].item() if "alpha" in halves else alphas.get(component, down.shape[0])
+        lora[component][part] = Delta(down.to(device, dtype), up.to(device, dtype), alpha / down.shape[0])
+    return lora
+
+
+def _pair(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Group a file's tensors by module key: each has a down and an up half, and perhaps an alpha."""
+    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        match = HALF.fullmatch(name)
+        if match is None:
+            raise Invalid(FIELD, f"is of a kind that is not supported (only plain LoRA is): it holds {name[:80]!r}")
+        groups[match["key"]][ROLES.get(match["half"], match["half"])] = tensor
+    if not groups or any(not {"down", "up"} <= group.keys() for group in groups.values()):
+        raise Invalid(FIELD, "is not a whole LoRA file: a half of a pair is missing")
+    return groups
+
+
+def _resolve(key: str, names: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:
+    """The component and module path that a file's key speaks of."""
+    squashed = key.removeprefix("base_model.model.").replace(".processor.", ".").replace(".", "_")
+    for prefix, component in PREFIXES.items():
+        part = names.get(component, {}).get(squashed.removeprefix(prefix)) if squashed.startswith(prefix) else None
+        if part:
+            return component, part
+    raise Invalid(FIELD, f"was made for another kind of checkpoint: this one has no {key[:80]!r}")
+
+
+def _names(component: str, module: nn.Module) -> dict[str, str]:
+    """Every spelling by which a LoRA file may mean a part of this component."""
+    paths = [path for path, part in module.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    spellings = _text_spellings if component.startswith("text") else _unet_spellings
+    return {spelling.replace(".", "_"): path for path in paths for spelling in spellings(path, module)}
+
+
+def _unet_spellings(path: str, unet: Any) -> list[str]:
+    original = compvis.unet_name(path, unet.config["layers_per_block"], frozenset(dict(unet.named_modules())))
+    return [path, path.removesuffix(".0") if path.endswith("to_out.0") else path, original]
+
+
+def _text_spellings(path: str, _text_model: nn.Module) -> list[str]:
+    bare = path.removeprefix("text_model.")
+    older = re.sub(r"self_attn\.(\w+)_proj", lambda match: f"self_attn.to_{match[1]}", bare)
+    return [spelling for name in (bare, older) for spelling in (name, f"text_model.{name}")]
+
+
+def _check_shape(module: nn.Module, down: Tensor, up: Tensor) -> None:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    fits = down.shape[1:] == weight.shape[1:] and up.shape[0] == weight.shape[0] and up.shape[1] == down.shape[0]
+    if not fits or down.shape[0] == 0:
+        raise Invalid(FIELD, "was made for another kind of checkpoint: its shapes do not fit")
+
+
+def _declared_alphas(path: Path) -> dict[str, float]:
+    """diffusers writes one alpha for each component into the header instead of a tensor for each module."""
+    try:
+        declared = json.loads(read_header(path).metadata.get("lora_adapter_metadata", "{}"))
+        found = {name: declared.get(f"{name}.lora_alpha") for name in ("unet", "text_encoder", "text_encoder_2")}
+        alphas = {name: float(alpha) for name, alpha in found.items() if alpha is not None}
+        if any(declared.get(f"{name}.{option}") for name in found for option in UNSUPPORTED):
+            raise Invalid(FIELD, f"uses an option that is not supported (one of {', '.join(UNSUPPORTED)})")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Invalid(FIELD, "has a header that describes no LoRA") from error
+    return alphas
+
+
+HALF = re.compile(
+    r"(?P<key>.+?)(?:[._]lora|\.lora_linear_layer)?"
+    r"\.(?P<half>lora_down|lora_up|lora_A|lora_B|down|up|alpha)(?:\.default)?(?:\.weight)?"
+)
+ROLES = {"lora_down": "down", "lora_A": "down", "lora_up": "up", "lora_B": "up"}
+UNSUPPORTED = ("alpha_pattern", "use_dora", "use_rslora")
+PREFIXES = {
+    "lora_unet_": "unet",
+    "lora_te1_": "text_encoder",
+    "lora_te2_": "text_encoder_2",
+    "lora_te_": "text_encoder",
+    "unet_": "unet",
+    "text_encoder_2_": "text_encoder_2",
+    "text_encoder_": "text_encoder",
+}
