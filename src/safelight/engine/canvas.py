@@ -1,0 +1,106 @@
+"""One picture on its way from noise to latents: its own generator, its latents, and what its sampler remembers.
+
+Noise is drawn on the CPU in the order in which the diffusers pipelines draw it, so a seed gives the same picture here
+as there. Knows nothing of other pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from safelight.engine.model import Conditioning, Moments
+from safelight.engine.plan import Plan
+from safelight.engine.samplers import Step
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """What an inpainted picture is held to outside its mask: the original, at the noise level of the moment."""
+
+    init: Tensor  # (C, h, w)
+    noise: Tensor
+    mask: Tensor  # (1, h, w), 1 is repainted
+
+    def __call__(self, latents: Tensor, level: tuple[float, float]) -> Tensor:
+        original = level[0] * self.init + level[1] * self.noise
+        return (1 - self.mask) * original + self.mask * latents
+
+
+@dataclass(slots=True, eq=False)
+class Canvas:
+    plan: Plan
+    conditioning: tuple[Conditioning, ...]  # of each of its rows, the negative prompt first
+    source: torch.Generator
+    stack: Tensor  # (n, C, h, w): the latents, then what the sampler remembers
+    blend: Blend | None = None
+    extra: Tensor | None = None  # (5, h, w): mask and masked picture, for an inpainting checkpoint
+    calls: int = 0
+
+    @property
+    def latents(self) -> Tensor:
+        return self.stack[0]
+
+    @property
+    def step(self) -> Step:
+        return self.plan.table.steps[self.calls]
+
+    @property
+    def finished(self) -> bool:
+        return self.calls == len(self.plan.table.steps)
+
+    def draw(self) -> Tensor:
+        """The noises of the step at hand, (draws, C, h, w)."""
+        noises = [draw(self.source, self.plan.shape) for _ in range(self.step.draws)]
+        return torch.stack(noises) if noises else torch.empty(0, *self.plan.shape)
+
+    def advance(self, stack: Tensor) -> None:
+        if self.blend is not None:
+            stack[0] = self.blend(stack[0], self.step.renoise)
+        self.stack = stack
+        self.calls += 1
+
+
+def draw(source: torch.Generator, shape: tuple[int, int, int]) -> Tensor:
+    return torch.randn(1, *shape, generator=source)[0]
+
+
+def begin(
+    plan: Plan, seed: int, conditioning: tuple[Conditioning, ...], moments: Moments | None, masked: Moments | None
+) -> Canvas:
+    """The first latents. ``moments`` are those of the init image, ``masked`` of the same with its masked part grey."""
+    source = torch.Generator().manual_seed(seed)
+    device = plan.model.device
+
+    def fresh() -> Tensor:
+        return draw(source, plan.shape).to(device)
+
+    weight, noise_weight = plan.table.start
+    init = None if moments is None else _sample(moments, fresh(), plan)
+    noise = fresh()
+    latents = noise_weight * noise if init is None or weight == 0 else weight * init + noise_weight * noise
+    canvas = Canvas(plan, conditioning, source, latents[None])
+    if plan.source is None or plan.source.mask is None:
+        return canvas
+    # The pipelines encode the masked picture for every checkpoint, so its draw is made even where it goes unused.
+    masked_noise, mask = fresh(), plan.source.mask.to(device)
+    if masked is not None:
+        canvas.extra = torch.cat([mask, _sample(masked, masked_noise, plan)])
+    elif init is not None:
+        canvas.blend = Blend(init, noise, mask)
+    return canvas
+
+
+def _sample(moments: Moments, noise: Tensor, plan: Plan) -> Tensor:
+    return (moments.mean[0] + moments.std[0] * noise) * plan.model.scaling_factor
+
+
+def wants_moments(plan: Plan) -> bool:
+    """Whether the init image's own latents are needed. An inpainting checkpoint at full strength starts from noise."""
+    return plan.source is not None and not (wants_masked_moments(plan) and plan.generation.strength == 1.0)
+
+
+def wants_masked_moments(plan: Plan) -> bool:
+    return plan.source is not None and plan.model.unet_channels != plan.model.latent_channels

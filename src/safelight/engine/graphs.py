@@ -1,0 +1,104 @@
+"""The model's call on CUDA, replayed from a graph per shape; elsewhere, and where no graph can be had, as it is.
+
+A graph removes the launch of a thousand small kernels per call. It reads from and writes to buffers of its own, so a
+call is: copy in, replay, copy out. Written against the CUDA interface of torch and not yet run on a device.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from safelight.engine.model import Conditioning, Model
+from safelight.engine.plan import Bucket, Plan
+
+log = logging.getLogger(__name__)
+
+Key = tuple[int, Bucket, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    x: Tensor  # (R, C, h, w)
+    timesteps: Tensor  # (R,)
+    conditioning: list[Conditioning]
+    extra: Tensor | None
+
+    def tensors(self) -> list[Tensor]:
+        parts = [part for c in self.conditioning for part in (c.embedding, c.pooled, c.time_ids)]
+        return [part for part in (self.x, self.timesteps, self.extra, *parts) if part is not None]
+
+    def cloned(self) -> Inputs:
+        rows = [Conditioning(c.embedding.clone(), _clone(c.pooled), _clone(c.time_ids)) for c in self.conditioning]
+        return Inputs(self.x.clone(), self.timesteps.clone(), rows, _clone(self.extra))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    graph: torch.cuda.CUDAGraph
+    inputs: Inputs
+    output: Tensor
+
+    def replay(self, inputs: Inputs) -> Tensor:
+        for held, given in zip(self.inputs.tensors(), inputs.tensors(), strict=True):
+            held.copy_(given, non_blocking=True)
+        self.graph.replay()
+        return self.output.clone()
+
+
+class Graphs:
+    def __init__(self, *, enabled: bool = True, keep: int = 16) -> None:
+        self._enabled = enabled
+        self._keep = keep
+        self._captured: OrderedDict[Key, Captured | None] = OrderedDict()  # None: could not be captured
+
+    def denoise(
+        self, plan: Plan, x: Tensor, timesteps: Tensor, conditioning: list[Conditioning], extra: Tensor | None
+    ) -> Tensor:
+        model = plan.model
+        inputs = Inputs(x, timesteps, conditioning, extra)
+        if not (self._enabled and model.device.type == "cuda" and not plan.generation.loras):
+            return _call(model, inputs)
+        inputs = Inputs(x, timesteps.pin_memory().to(model.device, non_blocking=True), conditioning, extra)
+        captured = self._get((id(model), plan.bucket, len(x)), model, inputs)
+        answer = _call(model, inputs) if captured is None else captured.replay(inputs)
+        torch.cuda.synchronize(model.device)
+        return answer
+
+    def _get(self, key: Key, model: Model, inputs: Inputs) -> Captured | None:
+        if key not in self._captured:
+            self._captured[key] = _capture(model, inputs)
+            if len(self._captured) > self._keep:
+                self._captured.popitem(last=False)
+        self._captured.move_to_end(key)
+        return self._captured[key]
+
+
+def _capture(model: Model, inputs: Inputs) -> Captured | None:
+    held = inputs.cloned()
+    try:
+        side = torch.cuda.Stream(model.device)  # type: ignore[no-untyped-call]  # torch's own
+        side.wait_stream(torch.cuda.current_stream(model.device))
+        with torch.cuda.stream(side):
+            for _ in range(2):  # libraries choose their kernels and workspaces outside of the capture
+                _call(model, held)
+        torch.cuda.current_stream(model.device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = _call(model, held)
+    except RuntimeError:
+        log.warning("no CUDA graph for this shape; calling the model as it is", exc_info=True)
+        return None
+    return Captured(graph, held, output)
+
+
+def _call(model: Model, inputs: Inputs) -> Tensor:
+    return model.denoise(inputs.x, inputs.timesteps, inputs.conditioning, inputs.extra)
+
+
+def _clone(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
