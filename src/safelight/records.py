@@ -111,7 +111,7 @@ class ImageRequest:
     temp: bool = False  # outputs live 24 hours
     instant_response: bool = False
     webhook: str | None = None
-    track_id: str | int | None = None
+    track_id: str | float | None = None  # any scalar, as the caller wrote it
     dialect: str = "modelslab"
     route: str = "v3"  # the dialect's own word for the family of endpoints that the request came by
     extras: Mapping[str, object] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A checked picture cut to a square. Parses only PNGs that ``inputs`` has already made; knows nothing of uploads or callers."""
+"""A checked picture cut to a square. Parses only PNGs that ``inputs`` has already made; knows nothing of uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures at their public addresses. The row is asked at every request and nothing may be kept; knows no dialect and no key."""
+"""Pictures at their public addresses. The row is asked at every request. Knows no dialect and no key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from safelight.errors import NotFound
 from safelight.records import AssetKind
 from safelight.service.services import Services
-from safelight.wire.http import Endpoint
+from safelight.wire.openapi import Endpoint
 
 HEADERS = {
     "Cache-Control": "private, no-store",

@@ -1,4 +1,4 @@
-"""Tolerant reading: JSON, a form, multipart or the query string become one ``Form``, and a field of it becomes a checked value.
+"""Tolerant reading: JSON, a form, multipart or the query string become one ``Form``, its fields become checked values.
 
 Whatever is wrong is an ``Invalid`` that names the field and the rule. Knows no endpoint, no dialect and no service.
 """
@@ -9,7 +9,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -163,9 +163,7 @@ def _json(body: bytes) -> dict[str, object]:
     if body.count(b",") > MOST_PARTS:
         raise Invalid("body", f"must have at most {MOST_PARTS:,} parts")
     try:
-        found = json.loads(
-            body.decode("utf-8-sig"), object_pairs_hook=_fields, parse_int=_whole, parse_constant=float
-        )
+        found = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_fields, parse_int=_whole, parse_constant=float)
     except UnicodeDecodeError:
         raise Invalid("body", "must be UTF-8") from None
     except json.JSONDecodeError as error:
@@ -188,7 +186,7 @@ def _urlencoded(raw: bytes, place: str) -> dict[str, object]:
 
 
 async def _multipart(request: Request, body: bytes) -> dict[str, object]:
-    async def stream() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = MultiPartParser(

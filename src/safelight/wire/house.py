@@ -13,7 +13,8 @@ from safelight.records import Receipt
 from safelight.service.services import Services
 from safelight.settings import Settings
 from safelight.wire.forms import TooLarge, TooSlow, read_form
-from safelight.wire.http import Operation, Schema, add, answer, authenticate
+from safelight.wire.http import answer, authenticate
+from safelight.wire.openapi import Operation, Refusals, Shape, add
 
 CONSOLE = Path(__file__).parent / "console"
 VENDOR = CONSOLE / "vendor" / "swagger-ui"
@@ -45,9 +46,8 @@ def routes(services: Services, ready: Ready) -> APIRouter:
         account = await authenticate(services, await read_form(request, services.settings))
         return answer(write_receipt(await services.erasure.receipt(account, request.path_params["id"])))
 
-    add(router, "GET", "/healthz", healthz, _HEALTH)
-    add(router, "GET", "/readyz", readyz, _READY)
-    add(router, "GET", "/v1/erasures/{id}", erasure, _ERASURE)
+    for endpoint, (path, operation) in zip((healthz, readyz, erasure), OPERATIONS.items(), strict=True):
+        add(router, "GET", path, endpoint, operation)
     router.add_api_route("/docs", _page, methods=["GET"], include_in_schema=False)
     router.add_api_route("/docs/{name}", _page_file, methods=["GET"], include_in_schema=False)
     return router
@@ -99,46 +99,47 @@ async def _page_file(request: Request) -> Response:
     return FileResponse(found[0], media_type=found[1], headers={"X-Content-Type-Options": "nosniff"})
 
 
-_ERROR: Schema = {
-    "type": "object",
-    "properties": {"status": {"const": "error"}, "message": {"type": "string"}},
-    "required": ["status", "message"],
-}
-
-
-def _errors(**said: str) -> dict[int, tuple[str, Schema, object]]:
-    return {
-        int(status.removeprefix("on_")): (text, _ERROR, {"status": "error", "message": text})
-        for status, text in said.items()
-    }
-
-
-_OK: Schema = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
-_MISTAKE = "Internal server error. Please try again."
-_AWAY = "Service temporarily unavailable. Please try again later."
-_HEALTH = Operation(
-    "Is the process alive", answers={200: ("It is", _OK, {"status": "ok"}), **_errors(on_500=_MISTAKE)}, tag="Operation"
-)
-_READY = Operation(
-    "Can it take work: database and blob store answer",
-    answers={200: ("It can", _OK, {"status": "ok"}), **_errors(on_500=_MISTAKE, on_503=_AWAY)},
-    tag="Operation",
-)
-_ID: Schema = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-_RECEIPT: Schema = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string"},
-        "scope": {"enum": ["job", "jobs", "asset", "cache", "expiry"]},
-        "request_ids": {"type": "array", "items": {"type": "integer"}},
-        "assets": {"type": "integer"},
-        "bytes": {"type": "integer"},
-        "key_id": {"type": ["integer", "null"]},
-        "requested_at": {"type": "string"},
-        "verified_at": {"type": ["string", "null"], "description": "null until every byte was checked to be gone."},
+_ERROR = Shape(
+    "HouseError",
+    {
+        "type": "object",
+        "properties": {"status": {"const": "error"}, "message": {"type": "string"}},
+        "required": ["status", "message"],
     },
-    "required": ["id", "scope", "request_ids", "assets", "bytes", "requested_at", "verified_at"],
-}
+)
+_REFUSALS = Refusals(
+    _ERROR,
+    {
+        status: (text, {"status": "error", "message": text})
+        for status, text in (
+            (400, "body must be a JSON object"),
+            (401, "Invalid API key"),
+            (404, "Not found"),
+            (408, "body must arrive within 60 seconds"),
+            (413, "body must have at most 25,165,824 bytes"),
+            (500, "Internal server error. Please try again."),
+            (503, "Service temporarily unavailable. Please try again later."),
+        )
+    },
+)
+_OK = Shape("Ok", {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]})
+_RECEIPT = Shape(
+    "Receipt",
+    {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "scope": {"enum": ["job", "jobs", "asset", "cache", "expiry"]},
+            "request_ids": {"type": "array", "items": {"type": "integer"}},
+            "assets": {"type": "integer"},
+            "bytes": {"type": "integer"},
+            "key_id": {"type": ["integer", "null"]},
+            "requested_at": {"type": "string"},
+            "verified_at": {"type": ["string", "null"], "description": "null until all bytes were seen to be gone."},
+        },
+        "required": ["id", "scope", "request_ids", "assets", "bytes", "requested_at", "verified_at"],
+    },
+)
 _EXAMPLE = {
     "id": "7b1c6a52-53c8-4d1b-8a5e-0d7a0c7f3a11",
     "scope": "job",
@@ -149,18 +150,16 @@ _EXAMPLE = {
     "requested_at": "2026-11-21T12:00:00Z",
     "verified_at": "2026-11-21T12:00:01Z",
 }
-_REFUSALS = _errors(
-    on_400="body must be a JSON object",
-    on_401="Invalid API key",
-    on_404="Not found",
-    on_408="body must arrive within 60 seconds",
-    on_413="body must have at most 25,165,824 bytes",
-    on_500=_MISTAKE,
-    on_503=_AWAY,
-)
-_ERASURE = Operation(
-    "The receipt of an erasure, by the id that its answer's X-Safelight-Receipt header gave",
-    answers={200: ("The receipt", _RECEIPT, _EXAMPLE), **_REFUSALS},
-    parameters=(_ID,),
-    tag="Assets and queue",
-)
+OPERATIONS = {
+    "/healthz": Operation("Is the process alive", "Operation", _OK, {"status": "ok"}, _REFUSALS),
+    "/readyz": Operation(
+        "Can it take work: do database and blob store answer", "Operation", _OK, {"status": "ok"}, _REFUSALS
+    ),
+    "/v1/erasures/{id}": Operation(
+        "The receipt of an erasure, by the id in its answer's X-Safelight-Receipt header",
+        "Assets and queue",
+        _RECEIPT,
+        _EXAMPLE,
+        _REFUSALS,
+    ),
+}

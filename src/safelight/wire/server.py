@@ -1,4 +1,4 @@
-"""The whole HTTP side as one application: every dialect, the pictures, the house's own endpoints, one border for all errors.
+"""The whole HTTP side as one application: every dialect, the pictures, our own endpoints, one border for all errors.
 
 Knows which paths belong to which dialect, and nothing of what the dialects say.
 """
@@ -26,6 +26,8 @@ from safelight.settings import Settings
 from safelight.wire import assets, house, tensorslab
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
+from safelight.wire.modelslab.describe import OPERATIONS
+from safelight.wire.openapi import Operation, components
 
 WriteError = Callable[[Exception, str, Settings], Response]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -35,7 +37,7 @@ log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ABOUT = """Hosted image APIs, on your own hardware. Point your client's base URL here and keep the rest.
 
-Every endpoint takes JSON, a form or a query string; numbers may come in quotes; yes, no, true and false are all understood."""
+Every endpoint takes JSON, a form or a query string; numbers may come in quotes; yes, no, true and false are words."""
 
 
 async def _always_ready() -> None:
@@ -49,7 +51,7 @@ def create(
     ready: house.Ready = _always_ready,
     extra_routes: Sequence[BaseRoute] = (),
 ) -> FastAPI:
-    """The application. ``ready`` raises Unavailable while work cannot be taken; ``extra_routes`` are the caller's own."""
+    """The application. ``ready`` raises Unavailable while work cannot be taken; ``extra_routes`` are the caller's."""
     app = FastAPI(
         title="Safelight",
         version=__version__,
@@ -63,6 +65,7 @@ def create(
         app.include_router(router)
     app.include_router(house.routes(services, ready))
     app.router.routes.extend(extra_routes)
+    app.openapi()["components"] = components(_operations())
     app.add_middleware(Border, settings=services.settings)
     for refused in (SafelightError, HTTPException):
         app.add_exception_handler(refused, _refusal(services.settings))
@@ -100,6 +103,11 @@ class Border:
                     raise
                 response = _writer(scope["path"])(error, scope["path"], self._settings)
                 await response(scope, receive, named)
+
+
+def _operations() -> list[Operation]:
+    tensorslab_operations = [operation for _, operation in tensorslab.TABLE.values()]
+    return [*OPERATIONS.values(), *tensorslab_operations, *house.OPERATIONS.values()]
 
 
 def _request_id(scope: Scope) -> str:

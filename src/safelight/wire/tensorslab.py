@@ -1,4 +1,7 @@
-"""The TensorsLab dialect: task status and batch deletion in its ``{code, msg, data}`` envelope. Knows no other dialect."""
+"""The TensorsLab dialect: task status and batch deletion in its ``{code, msg, data}`` envelope.
+
+Knows no other dialect.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from safelight.records import Account, Job, JobState
 from safelight.service.services import Services
 from safelight.settings import Settings
 from safelight.wire.forms import Form, TooLarge, TooSlow, read_form
-from safelight.wire.http import RECEIPT, Operation, Schema, add, answer, authenticate
+from safelight.wire.http import RECEIPT, answer, authenticate
+from safelight.wire.openapi import Endpoint, Operation, Refusals, Schema, Shape, add
 
 SUCCESS, FAILURE = 1000, 9999
 MOST_TASKS = 1_000
@@ -114,7 +118,7 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-def _endpoint(services: Services, act: Act) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(services: Services, act: Act) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         form = await read_form(request, services.settings)
         account = await authenticate(services, form)
@@ -130,73 +134,68 @@ _STATUS = {
     JobState.failed: 4,
     JobState.cancelled: 4,
 }
-_ENVELOPE: Schema = {
-    "type": "object",
-    "properties": {"code": {"enum": [1000, 9000, 9999]}, "msg": {"type": "string"}, "data": {"type": "object"}},
-    "required": ["code", "msg"],
-}
-_ERRORS: dict[int, tuple[str, Schema, object]] = {
-    status: (text, _ENVELOPE, {"code": FAILURE, "msg": said})
-    for status, text, said in (
-        (400, "Request parameter error", "taskids must be a list of at least one task id"),
-        (401, "No key, or one that is not valid", "Invalid API key"),
-        (408, "The body did not arrive in time", "body must arrive within 60 seconds"),
-        (413, "The body is too large", "body must have at most 25,165,824 bytes"),
-        (429, "Too much is waiting", "Try again later."),
-        (500, "Our mistake", "Internal server error. Please try again."),
-        (503, "A part of the server is not there", "Service temporarily unavailable. Please try again later."),
-    )
-}
-_TASK: Schema = {"type": ["string", "integer"], "description": "The task id, or the number of the request."}
-_INFO = {
-    "code": SUCCESS,
-    "msg": "Successfully",
-    "data": {
-        "taskid": "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10",
-        "starttime": "2026-11-21 12:00:00",
-        "url": ["http://127.0.0.1:8000/generations/05c3260d-6a2e-4aa5-82f0-e952f2a5fa10-0.png"],
-        "image_status": 3,
-        "width": 512,
-        "height": 512,
-        "category": "img2img",
-        "prompt": "a cat sitting on a bench",
-        "negative": "",
-        "origseed": 1793745243,
+_ENVELOPE = Shape(
+    "Envelope",
+    {
+        "type": "object",
+        "properties": {"code": {"enum": [1000, 9000, 9999]}, "msg": {"type": "string"}, "data": {"type": "object"}},
+        "required": ["code", "msg"],
     },
+)
+_REFUSALS = Refusals(
+    _ENVELOPE,
+    {
+        status: (text, {"code": FAILURE, "msg": said})
+        for status, text, said in (
+            (400, "Request parameter error", "taskids must be a list of at least one task id"),
+            (401, "No key, or one that is not valid", "Invalid API key"),
+            (408, "The body did not arrive in time", "body must arrive within 60 seconds"),
+            (413, "The body is too large", "body must have at most 25,165,824 bytes"),
+            (429, "Too much is waiting", "Try again later."),
+            (500, "Our mistake", "Internal server error. Please try again."),
+            (503, "A part of the server is away", "Service temporarily unavailable. Please try again later."),
+        )
+    },
+)
+_TASK: Schema = {"type": ["string", "integer"], "description": "The task id, or the number of the request."}
+_INFO = Shape("TaskQuery", {"type": "object", "properties": {"taskid": _TASK}, "required": ["taskid"]})
+_TASKS: Schema = {"type": "array", "items": _TASK, "minItems": 1, "maxItems": MOST_TASKS}
+_DELETE = Shape(
+    "TaskDeletion",
+    {"type": "object", "properties": {"uid": {"type": "string"}, "taskids": _TASKS}, "required": ["taskids"]},
+)
+_PREFIX = "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"
+_TASK_DATA = {
+    "taskid": _PREFIX,
+    "starttime": "2026-11-21 12:00:00",
+    "url": [f"http://127.0.0.1:8000/generations/{_PREFIX}-0.png"],
+    "image_status": 3,
+    "width": 512,
+    "height": 512,
+    "category": "img2img",
+    "prompt": "a cat sitting on a bench",
+    "negative": "",
+    "origseed": 1793745243,
 }
+
+
+def _operation(summary: str, takes: Shape, example: object, data: object) -> Operation:
+    answered = {"code": SUCCESS, "msg": "Successfully", "data": data}
+    return Operation(summary, "TensorsLab", _ENVELOPE, answered, _REFUSALS, takes, example, forms=False)
+
+
 TABLE: dict[str, tuple[Act, Operation]] = {
     "/v1/images/infobytaskid": (
         infobytaskid,
-        Operation(
+        _operation(
             "Where a task stands: image_status 1 queued, 2 processing, 3 completed, 4 failed",
-            {"type": "object", "properties": {"taskid": _TASK}, "required": ["taskid"]},
-            {"taskid": "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"},
-            {200: ("The task", _ENVELOPE, _INFO), **_ERRORS},
-            tag="TensorsLab",
+            _INFO,
+            {"taskid": _PREFIX},
+            _TASK_DATA,
         ),
     ),
     "/v1/images/deleteimagestask": (
         deleteimagestask,
-        Operation(
-            "Erase tasks: all of them, or none",
-            {
-                "type": "object",
-                "properties": {
-                    "uid": {"type": "string"},
-                    "taskids": {"type": "array", "items": _TASK, "minItems": 1, "maxItems": MOST_TASKS},
-                },
-                "required": ["taskids"],
-            },
-            {"taskids": ["05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"]},
-            {
-                200: (
-                    "All erased",
-                    _ENVELOPE,
-                    {"code": SUCCESS, "msg": "Successfully", "data": {"status": "Success"}},
-                ),
-                **_ERRORS,
-            },
-            tag="TensorsLab",
-        ),
+        _operation("Erase tasks: all of them, or none", _DELETE, {"taskids": [_PREFIX]}, {"status": "Success"}),
     ),
 }

@@ -1,9 +1,9 @@
-"""The vendor's endpoints as OpenAPI: what each takes and answers, with the documented examples. Data only; nothing reads it to decide."""
+"""The vendor's endpoints as OpenAPI: what each takes and answers, with the documented examples. Decides nothing."""
 
 from __future__ import annotations
 
-from safelight.wire.http import Operation, Schema
 from safelight.wire.modelslab.schedulers import ALGORITHMS, SCHEDULERS
+from safelight.wire.openapi import Operation, Refusals, Schema, Shape
 
 EXAMPLE_URL = "http://127.0.0.1:8000/generations/05c3260d-6a2e-4aa5-82f0-e952f2a5fa10-0.png"
 
@@ -47,7 +47,7 @@ TEXT: Schema = {
     "guidance_scale": _real("How closely the prompt is followed, 1 to 20.", 7.5, 1, 20),
     "seed": {
         "type": ["integer", "string", "null"],
-        "description": "0 to 4294967295: the same seed gives the same picture. null or -1 draws one, which meta echoes.",
+        "description": "0 to 4294967295: same seed, same picture. null or -1 draws one, which meta echoes.",
     },
     "scheduler": _string(f"The sampler: {', '.join(SCHEDULERS)}; A1111 names too."),
     "use_karras_sigmas": _yes("Karras spacing, where the scheduler has it.", "no"),
@@ -99,20 +99,23 @@ FINAL: Schema = _object(
 DONE: Schema = {"status": {"const": "success"}}
 
 
-def _error(status: int, text: str, said: str) -> dict[int, tuple[str, Schema, object]]:
-    return {status: (text, ERROR, {"status": "error", "message": said, "messege": said})}
+def _error(text: str, said: str) -> tuple[str, object]:
+    return text, {"status": "error", "message": said, "messege": said}
 
 
-ERRORS = {
-    **_error(400, "A field breaks a rule, which the message names", "prompt is required"),
-    **_error(401, "No key, or one that is not valid", "Invalid API key"),
-    **_error(404, "Nothing of that name is yours", "Not found"),
-    **_error(408, "The body did not arrive in time", "body must arrive within 60 seconds"),
-    **_error(413, "The body is too large", "body must have at most 25,165,824 bytes"),
-    **_error(429, "Too much is waiting; Retry-After says when to try again", "Rate limit exceeded."),
-    **_error(500, "Our mistake", "Internal server error. Please try again."),
-    **_error(503, "A part of the server is not there", "Service temporarily unavailable. Please try again later."),
-}
+REFUSALS = Refusals(
+    Shape("Error", ERROR),
+    {
+        400: _error("A field breaks a rule, which the message names", "prompt is required"),
+        401: _error("No key, or one that is not valid", "Invalid API key"),
+        404: _error("Nothing of that name is yours", "Not found"),
+        408: _error("The body did not arrive in time", "body must arrive within 60 seconds"),
+        413: _error("The body is too large", "body must have at most 25,165,824 bytes"),
+        429: _error("Too much is waiting; Retry-After says when to try again", "Rate limit exceeded."),
+        500: _error("Our mistake", "Internal server error. Please try again."),
+        503: _error("A part of the server is away", "Service temporarily unavailable. Please try again later."),
+    },
+)
 SUCCESS = {
     "status": "success",
     "generationTime": 2.920767068862915,
@@ -166,63 +169,74 @@ REQUEST_ID: Schema = {
 }
 
 
-def _generation(summary: str, fields: Schema, example: object, *required: str) -> Operation:
-    answers = {200: ("The pictures, or where to fetch them later", FINAL, SUCCESS), **ERRORS}
-    return Operation(summary, _object(fields, *required), example, answers, tag="Images")
+GIVEN = Shape("Generation", FINAL)
+KEY_ONLY = Shape("Key", _object(KEY))
 
 
-def _asset(summary: str, body: Schema, example: object, answered: Schema, answer: object) -> Operation:
-    return Operation(summary, body, example, {200: ("Done", answered, answer), **ERRORS}, tag="Assets and queue")
+def _generation(summary: str, takes: Shape, example: object) -> Operation:
+    return Operation(summary, "Images", GIVEN, SUCCESS, REFUSALS, takes, example)
+
+
+def _other(summary: str, gives: Shape, answer: object, takes: Shape = KEY_ONLY, **example: object) -> Operation:
+    return Operation(summary, "Assets and queue", gives, answer, REFUSALS, takes, {"key": "", **example})
 
 
 OPERATIONS = {
-    "text2img": _generation("A picture from a prompt", TEXT, TEXT2IMG, "prompt"),
-    "img2img": _generation("A picture from a picture and a prompt", PICTURE, IMG2IMG, "prompt", "init_image"),
-    "inpaint": _generation("A part of a picture painted anew", MASKED, INPAINT, "prompt", "init_image", "mask_image"),
-    "fetch": _generation(
-        "The pictures of an earlier request", KEY | {"request_id": REQUEST_ID}, {"key": "", "request_id": 302455}
+    "text2img": _generation("A picture from a prompt", Shape("Text2img", _object(TEXT, "prompt")), TEXT2IMG),
+    "img2img": _generation(
+        "A picture from a picture and a prompt", Shape("Img2img", _object(PICTURE, "prompt", "init_image")), IMG2IMG
     ),
-    "system_load": _asset(
+    "inpaint": _generation(
+        "A part of a picture painted anew",
+        Shape("Inpaint", _object(MASKED, "prompt", "init_image", "mask_image")),
+        INPAINT,
+    ),
+    "fetch": _generation(
+        "The pictures of an earlier request",
+        Shape("Fetch", _object({**KEY, "request_id": REQUEST_ID})),
+        {"key": "", "request_id": 302455},
+    ),
+    "system_load": _other(
         "How much is waiting",
-        _object(KEY),
-        {"key": ""},
-        _object(
-            {
-                "queue_num": {"type": "integer"},
-                "queue_time": {"type": "integer", "description": "Seconds."},
-                "status": {"const": "ok"},
-            },
-            "queue_num",
-            "queue_time",
-            "status",
+        Shape(
+            "Load",
+            _object(
+                {
+                    "queue_num": {"type": "integer"},
+                    "queue_time": {"type": "integer", "description": "Seconds."},
+                    "status": {"const": "ok"},
+                },
+                "queue_num",
+                "queue_time",
+                "status",
+            ),
         ),
         {"queue_num": 0, "queue_time": 0, "status": "ok"},
     ),
-    "system_details": _asset(
+    "system_details": _other(
         "Checkpoints and waiting time",
-        _object(KEY),
-        {"key": ""},
-        _object({"model_count": {"type": "integer"}, "queue_time": {"type": "integer"}, "status": {"const": "ok"}}),
+        Shape(
+            "Details",
+            _object({"model_count": {"type": "integer"}, "queue_time": {"type": "integer"}, "status": {"const": "ok"}}),
+        ),
         {"model_count": 1, "queue_time": 0, "status": "ok"},
     ),
-    "schedulers_list": _asset(
+    "schedulers_list": _other(
         "The samplers by name",
-        _object(KEY),
-        {"key": ""},
-        _object({"schedulers": {"type": "array", "items": {"type": "string"}}}, "schedulers"),
+        Shape("Schedulers", _object({"schedulers": {"type": "array", "items": {"type": "string"}}}, "schedulers")),
         {"schedulers": [f"{name}Scheduler" for name in SCHEDULERS]},
     ),
-    "base64_crop": _asset(
+    "base64_crop": _other(
         "Upload a picture, cut to a square of 512 pixels unless crop is false",
-        _object(KEY | {"image": {"type": "string", "minLength": 1}, "crop": _yes("Cut to a square.", "true")}, "image"),
-        {"key": "", "image": "data:image/png;base64,iVBORw0KGgo=", "crop": "true"},
-        _object(
-            DONE
-            | {"messege": {"type": "string"}, "link": {"type": "string"}, "request_id": {"type": "integer"}},
-            "status",
-            "messege",
-            "link",
-            "request_id",
+        Shape(
+            "Uploaded",
+            _object(
+                DONE | {"messege": {"type": "string"}, "link": {"type": "string"}, "request_id": {"type": "integer"}},
+                "status",
+                "messege",
+                "link",
+                "request_id",
+            ),
         ),
         {
             "status": "success",
@@ -230,32 +244,44 @@ OPERATIONS = {
             "link": "http://127.0.0.1:8000/uploads/8d2f0c1e9f534f0f8c1a6f1f5a0c7e11.png",
             "request_id": 2398,
         },
-    ),
-    "base64_to_url": _asset(
-        "Upload a picture for 24 hours",
-        _object(KEY | {"base64_string": {"type": "string", "minLength": 1}}),
-        {"key": "", "base64_string": "iVBORw0KGgo="},
-        _object(DONE | {"id": {"type": "integer"}, "output": {"type": "array"}}, "status", "id", "output"),
-        {"status": "success", "id": 1047, "output": [EXAMPLE_URL.replace("generations", "temp")]},
-    ),
-    "delete_image": _asset(
-        "Erase a generation or upload, by id or by file name",
-        _object(
-            KEY
-            | {
-                "request_id": REQUEST_ID,
-                "image": _string("Instead of request_id: the file name or address of a picture."),
-            }
+        Shape(
+            "Upload",
+            _object(
+                KEY | {"image": {"type": "string", "minLength": 1}, "crop": _yes("Cut to a square.", "true")}, "image"
+            ),
         ),
-        {"key": "", "request_id": 2398},
-        _object(DONE | {"messege": {"const": "image deleted"}}, "status", "messege"),
-        {"status": "success", "messege": "image deleted"},
+        image="data:image/png;base64,iVBORw0KGgo=",
+        crop="true",
     ),
-    "clear_cache": _asset(
+    "base64_to_url": _other(
+        "Upload a picture for 24 hours",
+        Shape(
+            "UploadedForADay",
+            _object(DONE | {"id": {"type": "integer"}, "output": {"type": "array"}}, "status", "id", "output"),
+        ),
+        {"status": "success", "id": 1047, "output": [EXAMPLE_URL.replace("generations", "temp")]},
+        Shape("UploadForADay", _object(KEY | {"base64_string": {"type": "string", "minLength": 1}})),
+        base64_string="iVBORw0KGgo=",
+    ),
+    "delete_image": _other(
+        "Erase a generation or upload, by id or by file name",
+        Shape("Deleted", _object(DONE | {"messege": {"const": "image deleted"}}, "status", "messege")),
+        {"status": "success", "messege": "image deleted"},
+        Shape(
+            "Delete",
+            _object(
+                KEY
+                | {
+                    "request_id": REQUEST_ID,
+                    "image": _string("Instead of request_id: the file name or address of a picture."),
+                }
+            ),
+        ),
+        request_id=2398,
+    ),
+    "clear_cache": _other(
         "Erase everything that is kept for re-use",
-        _object(KEY),
-        {"key": ""},
-        _object(DONE | {"message": {"type": "string"}}, "status", "message"),
+        Shape("Cleared", _object(DONE | {"message": {"type": "string"}}, "status", "message")),
         {"status": "success", "message": "Cache cleared"},
     ),
 }

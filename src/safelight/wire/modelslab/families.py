@@ -10,7 +10,7 @@ BACKGROUND = "Your image is processing in background, you can get this image usi
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """``fetch`` is the path that ``fetch_result`` points to; ``says`` and ``fetch_says`` are the keys of its messages."""
+    """``fetch`` is where ``fetch_result`` points; ``says`` and ``fetch_says`` are the keys of its messages."""
 
     name: str
     fetch: str

@@ -1,4 +1,4 @@
-"""Bodies in the vendor's words become our records. Decides defaults and limits of the dialect; fetches, stores and runs nothing."""
+"""Bodies in the vendor's words become our records, with the dialect's defaults and limits. Fetches and runs nothing."""
 
 from __future__ import annotations
 

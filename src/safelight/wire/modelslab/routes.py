@@ -1,4 +1,7 @@
-"""The vendor's index page as a table, and what each of its endpoints asks of the services. Reads with ``read``, answers with ``write``."""
+"""The vendor's index page as a table, and what each of its endpoints asks of the services.
+
+Knows no body by heart: ``read`` and ``write`` do.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,16 @@ from fastapi import APIRouter, Request, Response
 
 from safelight.errors import Invalid, NotFound
 from safelight.records import Account, Asset, ImageRequest, Job, JobState, Operation
+from safelight.service.assets import output_name
 from safelight.service.crop import crop_square
 from safelight.service.services import Services
 from safelight.wire.forms import Form, read_form
-from safelight.wire.http import RECEIPT, Endpoint, add, answer, authenticate
+from safelight.wire.http import RECEIPT, answer, authenticate
 from safelight.wire.modelslab import describe, families, write
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import MOST_URL, read_path_id, read_request, read_request_id, read_source
 from safelight.wire.modelslab.schedulers import SCHEDULERS
+from safelight.wire.openapi import Endpoint, add
 
 CROPPED = 512  # pixels; the side that the vendor's training pages ask of a cropped picture
 
@@ -72,7 +77,9 @@ async def _answer_held(call: Call, request: ImageRequest, job: Job) -> Response:
     if job.state.final:
         return answer(_write_final(call, job))
     eta = await call.services.jobs.eta(job)
-    return answer(write.write_processing(job, _urls(call, job), eta, call.base_url))
+    names = [output_name(job.file_prefix, number) for number in range(request.samples)]
+    links = write.picture_urls(job, names, call.base_url)
+    return answer(write.write_processing(job, links, eta, call.base_url))
 
 
 async def fetch(call: Call) -> Response:
@@ -110,14 +117,13 @@ async def base64_to_url(call: Call) -> Response:
 
 
 async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bool) -> Asset:
-    await call.services.jobs.check_room(call.account)
     bitmap = await call.services.inputs.bitmap(source, field=field)
     kept = await crop_square(bitmap, CROPPED) if square else bitmap
     return await call.services.assets.upload(call.account, kept, temp=temp)
 
 
 async def delete_image(call: Call) -> Response:
-    """By request id, or by the name or address of a picture; what is unknown and what is another's are answered alike."""
+    """By request id, or by a picture's name or address; what is unknown and what is another's are answered alike."""
     erasure, form = call.services.erasure, call.form
     field = form.either("request_id", "image")
     try:

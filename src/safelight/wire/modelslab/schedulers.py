@@ -1,4 +1,4 @@
-"""The vendor's scheduler names, the A1111 names that its page lists for them, and what each can do. Data, and one look-up."""
+"""The vendor's scheduler names, the A1111 names that its page lists for them, and what each can do. Knows no engine."""
 
 from __future__ import annotations
 
