@@ -118,6 +118,13 @@ def many_chunks(count: int = 50_000) -> bytes:
     return png(32, 32, depth=8, colour=2, rows=b"", extra=chunk(b"teSt", b"") * count)
 
 
+def many_scans(count: int = 10_000) -> bytes:
+    """A progressive JPEG whose last scan comes again and again: some kilobytes, many seconds."""
+    data = saved(Image.new("RGB", (1000, 1000)), "JPEG", progressive=True)
+    end = data.rindex(b"\xff\xd9")
+    return data[:end] + data[data.rindex(b"\xff\xda") : end] * count + b"\xff\xd9"
+
+
 def zipped_behind() -> bytes:
     return still() + b"PK\x05\x06" + bytes(18) + b"CANARY-trailer"
 

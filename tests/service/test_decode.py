@@ -221,11 +221,15 @@ def test_a_picture_cut_short_anywhere_is_refused(develop: Develop, kind: str) ->
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
 def test_bombs_in_text_and_profiles_do_no_harm(develop: Develop, kind: bytes) -> None:
     begin = time.perf_counter()
-    try:
-        assert pixels(develop(pictures.text_bomb(kind))).max() == 0
-    except Invalid as invalid:
-        assert invalid.rule == "is damaged or cut short"
+    assert sentence_or_black(develop, pictures.text_bomb(kind)) in ("black", "is damaged or cut short")
     assert time.perf_counter() - begin < 2
+
+
+def sentence_or_black(develop: Develop, data: bytes) -> str:
+    try:
+        return "black" if pixels(develop(data)).max() == 0 else "colourful"
+    except Invalid as invalid:
+        return invalid.rule
 
 
 def test_very_many_chunks(develop: Develop) -> None:
@@ -239,10 +243,8 @@ def test_flipped_bytes_give_a_picture_or_a_sentence(develop: Develop, kind: str)
         data = bytearray(pictures.still(kind))
         for place in random.integers(8, len(data), 3):
             data[place] = int(random.integers(0, 256))
-        try:
-            develop(bytes(data))
-        except Invalid as invalid:
-            assert invalid.rule.startswith(("is damaged", "must ", "is animated", "takes too much"))
+        outcome = sentence_or_black(develop, bytes(data))
+        assert outcome.startswith(("colourful", "is damaged", "must ", "is animated", "takes too much"))
 
 
 def test_many_at_once(room: Darkroom) -> None:
@@ -253,16 +255,15 @@ def test_many_at_once(room: Darkroom) -> None:
 
 
 def test_a_child_out_of_memory_fails_alone(develop: Develop) -> None:
-    assert refusal(develop, pictures.SIGNATURE + bytes(300_000_000)) == "takes too much time or memory to decode"
+    assert refusal(develop, pictures.SIGNATURE + bytes(200_000_000)) == "takes too much time or memory to decode"
     assert np.array_equal(pixels(develop(pictures.still())), pictures.speckled())
 
 
 def test_a_child_out_of_time_fails_alone() -> None:
-    room = Darkroom(max_pixels=40_000_000, min_side=16, cpu_seconds=1)
-    slow = pictures.saved(Image.effect_noise((6000, 6000), 90), "WEBP", quality=10, method=0)
+    room = Darkroom(max_pixels=1_000_000, min_side=16, cpu_seconds=1)
     try:
         with pytest.raises(Invalid) as caught:
-            asyncio.run(room.develop(slow, "RGB"))
+            asyncio.run(room.develop(pictures.many_scans(), "RGB"))
         assert caught.value.rule == "takes too much time or memory to decode"
         assert asyncio.run(room.develop(pictures.still(), "RGB")).width == 48
     finally:
@@ -270,12 +271,10 @@ def test_a_child_out_of_time_fails_alone() -> None:
 
 
 def test_a_killed_child_fails_alone_and_a_killed_program_is_replaced() -> None:
-    async def story() -> None:
+    async def story(room: Darkroom) -> None:
         program = await started(room)
         victim = asyncio.create_task(room.develop(pictures.saved(Image.new("RGB", (4000, 4000))), "RGB"))
-        while not psutil.Process(program).children():  # noqa: ASYNC110 (another process's children wake nobody)
-            await asyncio.sleep(0.002)
-        psutil.Process(program).children()[0].kill()
+        psutil.Process(await asyncio.to_thread(waiting_child, program)).kill()
         with pytest.raises(Invalid, match="takes too much time or memory"):
             await victim
         os.kill(program, signal.SIGKILL)
@@ -284,7 +283,7 @@ def test_a_killed_child_fails_alone_and_a_killed_program_is_replaced() -> None:
 
     room = Darkroom(max_pixels=16_000_000, min_side=16, cpu_seconds=10)
     try:
-        asyncio.run(story())
+        asyncio.run(story(room))
     finally:
         room.close()
 
@@ -319,7 +318,7 @@ def waiting_child(program: int) -> int:
     for _ in range(1000):
         for child in psutil.Process(program).children():
             if "Max open files            0" in Path(f"/proc/{child.pid}/limits").read_text():
-                return child.pid
+                return int(child.pid)
         time.sleep(0.01)
     raise AssertionError("no confined child")
 

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import weakref
+from contextlib import suppress
 from typing import Literal
 
 from safelight.errors import Invalid, Unavailable
@@ -50,17 +51,16 @@ class Darkroom:
             program.stop()
 
     async def _ask(self, data: bytes, mode: str) -> bytes:
-        """The program's reply; empty if the program itself was found dead, which is not the picture's fault."""
-        if self._program is None or not self._program.alive:
-            self.close()
-            self._program = _Program(self._arguments)
-        program = self._program
+        """What a child answered; empty if none was ever there, which is the program's fault and not the picture's."""
+        program = self._program = self._program or _Program(self._arguments)
         try:
             async with asyncio.timeout(self._wall):
                 reply = await program.converse(mode[:1].encode(), data)
         except TimeoutError:
             return _GAVE_UP
-        return reply or (_GAVE_UP if program.alive else b"")
+        if not reply and self._program is program:
+            self.close()
+        return reply
 
 
 class _Program:
@@ -78,10 +78,6 @@ class _Program:
             )
         self.stop = weakref.finalize(self, _stop, self._process, self._control)
 
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
     async def converse(self, mode: bytes, data: bytes) -> bytes:
         ours, theirs = socket.socketpair()
         with ours:
@@ -91,21 +87,22 @@ class _Program:
                 except OSError:
                     return b""
             ours.setblocking(False)
-            try:
-                return await _converse(ours, mode, data)
-            except OSError:
-                return b""
+            return await _converse(ours, mode, data)
 
 
 async def _converse(conversation: socket.socket, mode: bytes, data: bytes) -> bytes:
+    """A child greets with one byte, takes the picture and answers. A child that dies after its greeting gave up."""
     loop = asyncio.get_running_loop()
-    await loop.sock_sendall(conversation, mode)
-    await loop.sock_sendall(conversation, data)
-    conversation.shutdown(socket.SHUT_WR)
     reply = bytearray()
-    while part := await loop.sock_recv(conversation, 2**20):
-        reply += part
-    return bytes(reply)
+    with suppress(OSError):  # a reset is an end like any other
+        if not await loop.sock_recv(conversation, 1):
+            return b""
+        await loop.sock_sendall(conversation, mode)
+        await loop.sock_sendall(conversation, data)
+        conversation.shutdown(socket.SHUT_WR)
+        while part := await loop.sock_recv(conversation, 2**20):
+            reply += part
+    return bytes(reply) or _GAVE_UP
 
 
 def _stop(process: subprocess.Popen[bytes], control: socket.socket) -> None:

@@ -139,6 +139,7 @@ def _child(conversation: socket.socket, limits: Limits) -> None:
     try:
         os.close(0)
         _confine(limits)
+        conversation.sendall(b"!")
         request = bytearray()
         while part := conversation.recv(2**20):
             request += part

@@ -1,6 +1,6 @@
 """Pictures that callers give, by address, data URI or base64, made into Bitmaps that have passed every check.
 
-Decides where the bytes come from and how many there may be; ``outbound`` fetches, ``darkroom`` decodes. It knows nothing
+Decides where the bytes come from and how many there may be; ``outbound`` fetches, ``darkroom`` decodes. Knows nothing
 of jobs or accounts: an address of our own server is read as anyone could read it, by its unguessable name.
 """
 

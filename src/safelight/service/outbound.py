@@ -109,10 +109,11 @@ class Outbound:
             "Accept-Encoding": "identity",
         }
         ours |= {"Connection": "close"} | ({"Content-Length": str(len(body))} if body else {})
+        tls = self._tls if url.scheme == "https" else None
         async with (
             self._slots,
-            httpcore.AsyncConnectionPool(self._tls, max_connections=1, network_backend=self._backend) as pool,
-            pool.stream(method, target, headers=_encode(ours | dict(headers)), content=body) as response,
+            httpcore.AsyncConnectionPool(tls, max_connections=1, network_backend=self._backend) as pool,
+            pool.stream(method, target, headers=_encode(ours | dict(headers)), content=body or None) as response,
         ):
             yield response
 
@@ -185,7 +186,7 @@ def _parse(address: str, field: str) -> URL:
 
 
 def _port(url: URL) -> int:
-    return url.port or _DEFAULT_PORTS[url.scheme]
+    return _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
 
 
 def _plain(host: str) -> str:
@@ -212,7 +213,7 @@ def _redirect(url: URL, response: httpcore.Response, field: str) -> URL | None:
     try:
         return url.join(location)
     except InvalidURL:
-        raise Unfetchable(field, "redirects to an address that is not valid") from None
+        raise Unfetchable(field, "is not a valid address") from None
 
 
 async def _body(response: httpcore.Response, field: str, limit: int) -> bytes:
