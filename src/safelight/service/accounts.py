@@ -1,0 +1,101 @@
+"""Who is calling: accounts and their keys. A key's secret is shown once and only its hash is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+import zlib
+
+from safelight.errors import NotFound, Unauthorized
+from safelight.records import Account, Key
+from safelight.storage.database import Database, Row
+
+DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+MARK, SECRET_LENGTH, CHECK_LENGTH, SHOWN = "slk_", 43, 6, 12
+
+
+class Accounts:
+    """Keys are 256 random bits, so a plain SHA-256 is hash enough."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def authenticate(self, key: str) -> Account:
+        """Raises Unauthorized. A mistyped key is known by its checksum and costs no query."""
+        if not well_formed(key):
+            raise Unauthorized
+        row = await self._database.one("accounts.by_hash", hash=_hash(key))
+        if row is None:
+            raise Unauthorized
+        if row["stale"]:
+            await self._database.run("accounts.touch_key", id=row["key_id"])
+        return Account(row["id"], row["name"], row["key_id"])
+
+    async def create_account(self, name: str) -> Account:
+        """The account of that name, made where there is none."""
+        row = await self._database.one("accounts.ensure", name=name, secret=secrets.token_bytes(32))
+        assert row is not None
+        return Account(row["id"], row["name"])
+
+    async def create_key(self, account: str, label: str = "") -> tuple[Key, str]:
+        """A new key of the named account, and its secret, which nobody can ask for again."""
+        owner, secret = await self.create_account(account), new_secret()
+        row = await self._database.one(
+            "accounts.add_key",
+            account=owner.id,
+            name=owner.name,
+            label=label,
+            prefix=secret[:SHOWN],
+            hash=_hash(secret),
+        )
+        assert row is not None
+        return _key(row), secret
+
+    async def list_keys(self) -> list[Key]:
+        return [_key(row) for row in await self._database.all("accounts.keys")]
+
+    async def revoke_key(self, prefix_or_id: str) -> Key:
+        """Raises NotFound where no key, or more than one, is meant. From its return on the key opens nothing."""
+        row = await self._database.one("accounts.revoke", which=prefix_or_id)
+        if row is None:
+            raise NotFound(f"No single key is named {prefix_or_id}.")
+        return _key(row)
+
+    async def any_keys(self) -> bool:
+        row = await self._database.one("accounts.any_keys")
+        return bool(row and row["found"])
+
+
+def new_secret() -> str:
+    body = "".join(secrets.choice(DIGITS) for _ in range(SECRET_LENGTH))
+    return MARK + body + _check(body)
+
+
+def well_formed(key: str) -> bool:
+    body, check = key[len(MARK) : -CHECK_LENGTH], key[-CHECK_LENGTH:]
+    return (
+        key.startswith(MARK)
+        and key.isascii()
+        and len(body) == SECRET_LENGTH
+        and secrets.compare_digest(_check(body), check)
+    )
+
+
+def _check(body: str) -> str:
+    rest, digits = zlib.crc32(body.encode()), ""
+    while len(digits) < CHECK_LENGTH:
+        rest, digit = divmod(rest, len(DIGITS))
+        digits += DIGITS[digit]
+    return digits
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _key(row: Row) -> Key:
+    return Key(
+        id=row["id"], account_id=row["account_id"], account_name=row["account_name"], label=row["label"], prefix=row["prefix"],
+        created_at=row["created_at"], revoked_at=row["revoked_at"], last_used_at=row["last_used_at"],
+    )  # fmt: skip

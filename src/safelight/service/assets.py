@@ -1,0 +1,65 @@
+"""Stored pictures: uploads taken in, and what may be read handed out. The row is asked on every read; bytes alone open nothing."""
+
+from __future__ import annotations
+
+import secrets
+
+from safelight.errors import NotFound, SafelightError, Unavailable
+from safelight.records import Account, Asset, AssetKind, AssetState, Bitmap, Job
+from safelight.service.jobs import discard
+from safelight.storage.blobs import Blobs, new_key
+from safelight.storage.database import Database, Row
+
+TEMP_SECONDS = 24 * 3600.0
+
+
+class Assets:
+    """Reading needs the name, which holds 128 random bits; nothing else about an asset is public."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._database, self._blobs = database, blobs
+
+    async def upload(self, account: Account, bitmap: Bitmap, *, temp: bool = False) -> Asset:
+        """Intended, written, live: in this order, so that a crash leaves nothing that no row knows of."""
+        kind, token = AssetKind.upload, secrets.token_hex(16)
+        key = new_key(kind.label, kind.suffix)
+        row = await self._database.one("jobs.next_id")
+        assert row is not None
+        await self._database.run(
+            "assets.intend", account=account.id, request=row["id"], kind=kind.label, name=token + kind.suffix, blob_key=key,
+            fence=0, size=len(bitmap.png), sha256=bitmap.sha256, lives=TEMP_SECONDS if temp else None,
+        )  # fmt: skip
+        try:
+            await self._blobs.put(key, bitmap.png)
+            live = await self._database.one("assets.enliven_upload", blob_key=key)
+            if live is None:
+                raise Unavailable  # it took so long that it was taken for abandoned
+        except SafelightError:
+            await discard(self._database, self._blobs, [key])
+            raise
+        return asset_of(live)
+
+    async def open(self, name: str) -> tuple[Asset, bytes]:
+        """Raises NotFound for what is unknown, erased or expired."""
+        row = None if "\x00" in name else await self._database.one("assets.readable", name=name)
+        if row is None:
+            raise NotFound
+        try:
+            return asset_of(row), await self._blobs.get(row["blob_key"])
+        except FileNotFoundError:
+            raise NotFound from None  # erased between the two questions
+
+    def output_names(self, job: Job) -> list[str]:
+        return [output_name(job.file_prefix, number) for number in range(job.outputs)]
+
+
+def output_name(file_prefix: str, number: int) -> str:
+    return f"{file_prefix}-{number}{AssetKind.output.suffix}"
+
+
+def asset_of(row: Row) -> Asset:
+    return Asset(
+        id=row["id"], account_id=row["account_id"], request_id=row["request_id"], kind=AssetKind.labelled(row["kind"]),
+        state=AssetState(row["state"]), name=row["name"], blob_key=row["blob_key"], size=row["size"], sha256=row["sha256"],
+        created_at=row["created_at"], expires_at=row["expires_at"],
+    )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Forgetting. Phase one is a single transaction, and from its commit on nothing of what it names can be read; phase two removes
+the bytes, checks that they are gone, and is repeated by the reconciler until that is true.
+
+Authority comes from the account of the row itself and from nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import unquote, urlsplit
+
+from safelight.errors import NotFound, Unavailable
+from safelight.records import Account, Receipt
+from safelight.service.jobs import LARGEST_ID, as_prefix
+from safelight.settings import Settings
+from safelight.storage.blobs import Blobs
+from safelight.storage.database import Database, Row, Transaction
+
+AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise depends on
+
+
+class Erasure:
+    """Deletes by id, by name, or all that is cached. Repeating a delete gives the receipt of the first."""
+
+    def __init__(self, settings: Settings, database: Database, blobs: Blobs) -> None:
+        self._settings, self._database, self._blobs = settings, database, blobs
+
+    async def delete(self, account: Account, ids: Sequence[int], *, scope: str | None = None) -> Receipt:
+        """All of them or none: raises NotFound with the ids that are unknown or another's."""
+        wanted = list(dict.fromkeys(ids))
+        return await self._finish(account, await self._settled(account, wanted, scope or _scope(wanted)))
+
+    async def delete_tasks(self, account: Account, tasks: Sequence[str]) -> Receipt:
+        """By file prefixes or decimal ids. Raises NotFound with the tasks that are unknown or another's."""
+        ids = {task: await self._id_of_task(account, task) for task in dict.fromkeys(tasks)}
+        unknown = [task for task, found in ids.items() if found is None]
+        if unknown or not ids:
+            raise NotFound(ids=unknown)
+        try:
+            return await self.delete(account, [found for found in ids.values() if found is not None])
+        except NotFound as missing:
+            raise NotFound(ids=[task for task, found in ids.items() if found in missing.ids]) from None
+
+    async def delete_named(self, account: Account, name_or_url: str) -> Receipt:
+        """The whole job or upload behind a file's name or address. Raises NotFound."""
+        name = _name(name_or_url)
+        row = name and await self._database.one("assets.request_of_name", name=name, account=account.id)
+        if not row:
+            raise NotFound(ids=[name_or_url])
+        return await self.delete(account, [row["request_id"]])
+
+    async def clear_cache(self, account: Account) -> Receipt:
+        """All that is kept only to be used again, and where the operator says so every output with the job behind it.
+
+        A job that still runs keeps its inputs until it ends.
+        """
+        receipt_id = uuid.uuid4()
+        async with self._database.transaction() as tx:
+            if self._settings.clear_cache_deletes_outputs:
+                ids = [row["id"] for row in await tx.all("erasure.jobs_with_outputs", account=account.id)]
+                await tx.all("erasure.lock_jobs", account=account.id, ids=ids)
+            else:
+                ids = []
+            await tx.run("erasure.drop_inputs_later", account=account.id)
+            cached = await tx.all("erasure.cached", account=account.id)
+            touched = sorted({*ids, *(row["request_id"] for row in cached)})
+            await tx.run(
+                "erasure.add_receipt", id=receipt_id, account=account.id, key=account.key_id, scope="cache", ids=touched
+            )
+            await self._bury(tx, account, receipt_id, ids)
+            await tx.run("erasure.bury_cached", receipt=receipt_id, ids=[row["id"] for row in cached])
+        return await self._finish(account, receipt_id)
+
+    async def receipt(self, account: Account, receipt_id: str) -> Receipt:
+        """Raises NotFound."""
+        try:
+            row = await self._database.one("erasure.receipt", id=uuid.UUID(receipt_id), account=account.id)
+        except ValueError:
+            row = None
+        if row is None:
+            raise NotFound(ids=[receipt_id])
+        return _receipt(row)
+
+    async def remove_bytes(self, receipt_id: uuid.UUID | None = None) -> int:
+        """Phase two, of one receipt or of all: how many assets are newly known to be gone."""
+        done, after = 0, 0
+        while rows := await self._database.all("assets.deleting", receipt=receipt_id, after=after):
+            gone = [row["id"] for row in rows if await self._removed(row["blob_key"])]
+            done += await self._database.run("assets.gone", ids=gone, settled=False)
+            after = rows[-1]["id"]
+        await self._database.run("erasure.verify")
+        return done
+
+    async def _settled(self, account: Account, ids: list[int], scope: str) -> uuid.UUID:
+        """Phase one. Asked again after a commit whose outcome is unknown, it finds its own receipt."""
+        receipt_id = uuid.uuid4()
+        try:
+            return await self._bury_all(account, ids, scope, receipt_id)
+        except Unavailable:
+            return await self._bury_all(account, ids, scope, receipt_id)
+
+    async def _bury_all(self, account: Account, ids: list[int], scope: str, receipt_id: uuid.UUID) -> uuid.UUID:
+        async with self._database.transaction() as tx:
+            earlier = await self._known(tx, account, ids)
+            fresh = [each for each in ids if earlier[each] is None]
+            if not fresh:
+                return receipt_id if receipt_id in earlier.values() else earlier[ids[0]] or receipt_id
+            await tx.run(
+                "erasure.add_receipt", id=receipt_id, account=account.id, key=account.key_id, scope=scope, ids=fresh
+            )
+            await self._bury(tx, account, receipt_id, fresh)
+        return receipt_id
+
+    async def _known(self, tx: Transaction, account: Account, ids: list[int]) -> dict[int, uuid.UUID | None]:
+        """Each id with the receipt of its erasure, or None where it stands yet; their rows are locked. Raises NotFound."""
+        possible = [each for each in ids if 0 < each <= LARGEST_ID]
+        jobs = await tx.all("erasure.lock_jobs", account=account.id, ids=possible)
+        uploads = await tx.all("erasure.lock_uploads", account=account.id, ids=possible)
+        known: dict[int, uuid.UUID | None] = {row["id"]: row["receipt_id"] for row in (*jobs, *uploads)}
+        if unknown := [each for each in ids if each not in known]:
+            raise NotFound(ids=unknown)
+        if not ids:
+            raise NotFound
+        return known
+
+    async def _bury(self, tx: Transaction, account: Account, receipt_id: uuid.UUID, ids: list[int]) -> None:
+        """Jobs before assets, as those who finish jobs do, so that neither waits for the other."""
+        if ids:
+            await tx.run("erasure.cancel_tasks", ids=ids)
+            await tx.run("erasure.bury_jobs", receipt=receipt_id, ids=ids)
+            await tx.run("erasure.purge_text", ids=ids)
+            await tx.run("erasure.cancel_webhooks", ids=ids)
+            await tx.run(
+                "erasure.bury_assets",
+                account=account.id,
+                receipt=receipt_id,
+                ids=ids,
+                settle=self._settings.stalled_seconds,
+            )
+            await tx.run("jobs.announce", ids=ids)
+        await tx.run("erasure.announce", account=account.id, ids=ids)
+
+    async def _finish(self, account: Account, receipt_id: uuid.UUID) -> Receipt:
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(AT_ONCE_SECONDS):
+                await self.remove_bytes(receipt_id)
+        return await self.receipt(account, str(receipt_id))
+
+    async def _removed(self, blob_key: str) -> bool:
+        """Believed only after asking the store whether it is still there."""
+        try:
+            await self._blobs.delete(blob_key)
+            return not await self._blobs.exists(blob_key)
+        except Unavailable:
+            return False
+
+    async def _id_of_task(self, account: Account, task: str) -> int | None:
+        if task.isascii() and task.isdecimal() and len(task) < 20:
+            return int(task)
+        prefix = as_prefix(task)
+        row = prefix and await self._database.one("jobs.by_prefix", file_prefix=prefix, account=account.id)
+        return row["id"] if row else None
+
+
+def _scope(ids: Sequence[int]) -> str:
+    return "job" if len(ids) == 1 else "jobs"
+
+
+def _name(name_or_url: str) -> str | None:
+    """The last part of an address, as we gave it out."""
+    try:
+        name = unquote(urlsplit(name_or_url).path).rpartition("/")[2]
+    except ValueError:
+        return None
+    name = name.removesuffix(".base64")
+    return None if not name or "\x00" in name or not name.isascii() else name
+
+
+def _receipt(row: Row) -> Receipt:
+    return Receipt(
+        id=str(row["id"]), account_id=row["account_id"], key_id=row["key_id"], scope=row["scope"],
+        request_ids=tuple(row["request_ids"]), assets=row["assets"], bytes=row["bytes"],
+        requested_at=row["requested_at"], verified_at=row["verified_at"],
+    )  # fmt: skip

@@ -1,0 +1,244 @@
+"""Accepting jobs and telling how they stand. Acceptance is one transaction: room, job, request, inputs and queue entry, or nothing.
+
+Bytes of inputs come between a transaction that intends them and the one that accepts the job, so that a row stands for them
+at every moment. Knows nothing of how pictures are made or of how callers speak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from safelight.errors import NotFound, Overloaded, OverQuota, SafelightError, Unavailable
+from safelight.records import (
+    Account,
+    AssetKind,
+    Bitmap,
+    ImageRequest,
+    Job,
+    JobState,
+    QueueLoad,
+    Statistics,
+    WorkerPulse,
+)
+from safelight.service.requests import cost_of, from_json, steps_of, to_json
+from safelight.settings import Settings
+from safelight.storage.blobs import Blobs, new_key
+from safelight.storage.database import Database, Row, Transaction
+from safelight.storage.queue import PICTURES, Queue
+
+LARGEST_ID = 2**63 - 1
+UNMEASURED = 2e6  # cost per second assumed until a worker has measured its own
+RETRY_AFTER = 300  # seconds; the longest wait that a refusal names
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A picture that came with a request, and where its bytes rest."""
+
+    kind: AssetKind
+    bitmap: Bitmap
+    blob_key: str
+
+
+class Jobs:
+    """Jobs of accounts. Every question names the account, and what is not its own is not there."""
+
+    def __init__(self, settings: Settings, database: Database, queue: Queue, blobs: Blobs) -> None:
+        self._settings, self._database, self._queue, self._blobs = settings, database, queue, blobs
+        self._waiting: dict[int, set[asyncio.Event]] = {}
+        database.on("safelight_done", self._wake)
+
+    async def submit(
+        self, account: Account, request: ImageRequest, init: Bitmap | None = None, mask: Bitmap | None = None
+    ) -> Job:
+        """Raises OverQuota or Overloaded before any byte is written. Once it returns, the job will end."""
+        body = to_json(request)
+        await self.check_room(account)
+        row = await self._database.one("jobs.next_id")
+        assert row is not None
+        job_id, inputs = row["id"], _inputs(init, mask)
+        try:
+            await self._store(account, job_id, inputs)
+            await self._accept(account, job_id, request, body, inputs)
+        except SafelightError as refused:
+            if isinstance(refused, Unavailable) and await self._accepted(account, job_id):
+                return await self.get(account, job_id)
+            await self._withdraw(inputs)
+            raise
+        return await self.get(account, job_id)
+
+    async def check_room(self, account: Account) -> None:
+        """Raises OverQuota or Overloaded."""
+        async with self._database.transaction() as tx:
+            await self._room(tx, account)
+
+    async def wait(self, account: Account, job_id: int, seconds: float) -> Job:
+        """The job once it is final, or as it stands after ``seconds``."""
+        done = asyncio.Event()
+        self._waiting.setdefault(job_id, set()).add(done)
+        try:
+            async with asyncio.timeout(seconds):
+                while not (job := await self.get(account, job_id)).state.final:
+                    await done.wait()
+                    done.clear()
+        except TimeoutError:
+            return await self.get(account, job_id)
+        finally:
+            self._waiting[job_id].discard(done)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+        return job
+
+    async def get(self, account: Account, job_id: int) -> Job:
+        """Raises NotFound for what is unknown, another's, or erased: alike."""
+        found = 0 < job_id <= LARGEST_ID and await self._database.one("jobs.get", id=job_id, account=account.id)
+        if not found:
+            raise NotFound(ids=[job_id])
+        return job_of(found)
+
+    async def find(self, account: Account, task: str) -> Job:
+        """By its file prefix, or by its id in decimal. Raises NotFound."""
+        if task.isascii() and task.isdecimal() and len(task) < 20:
+            return await self.get(account, int(task))
+        prefix = as_prefix(task)
+        row = prefix and await self._database.one("jobs.by_prefix", file_prefix=prefix, account=account.id)
+        if not row:
+            raise NotFound(ids=[task])
+        return await self.get(account, row["id"])
+
+    async def load(self) -> QueueLoad:
+        row = await self._database.one("jobs.load")
+        assert row is not None
+        return QueueLoad(row["queued"], row["running"], row["cost"] / await self._speed())
+
+    async def eta(self, job: Job) -> float:
+        """Seconds until it is done: what stands before it and its own part, at the speed that the workers measured."""
+        row = await self._database.one("jobs.cost_until", id=job.id)
+        return float(row["cost"]) / await self._speed() if row and not job.state.final else 0.0
+
+    async def statistics(self) -> Statistics:
+        async with self._database.transaction() as tx:
+            now = await tx.one("jobs.statistics")
+            outcomes = {row["state"]: row["jobs"] for row in await tx.all("jobs.outcomes")}
+            workers = tuple(WorkerPulse(**row) for row in await tx.all("jobs.nodes"))
+        assert now is not None
+        ended = {state.value: outcomes.get(state.value, 0) for state in JobState if state.final}
+        return Statistics(outcomes=ended, workers=workers, **now)
+
+    async def _store(self, account: Account, job_id: int, inputs: Sequence[Input]) -> None:
+        if not inputs:
+            return
+        async with self._database.transaction() as tx:
+            for each in inputs:
+                await tx.run(
+                    "assets.intend", account=account.id, request=job_id, kind=each.kind.label, blob_key=each.blob_key,
+                    name=each.blob_key.rpartition("/")[2], fence=0, size=len(each.bitmap.png), sha256=each.bitmap.sha256, lives=None,
+                )  # fmt: skip
+        for each in inputs:
+            await self._blobs.put(each.blob_key, each.bitmap.png)
+
+    async def _accept(
+        self, account: Account, job_id: int, request: ImageRequest, body: Row, inputs: Sequence[Input]
+    ) -> None:
+        async with self._database.transaction() as tx:
+            await tx.run("jobs.lock_room")
+            rank = await self._room(tx, account)
+            await tx.run(
+                "jobs.accept", id=job_id, account=account.id, file_prefix=str(uuid.uuid4()), rank=rank,
+                cost=cost_of(request), steps=steps_of(request),
+            )  # fmt: skip
+            await tx.run("jobs.keep_request", id=job_id, body=body)
+            kept = await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs])
+            if kept != len(inputs):
+                raise Unavailable  # it took so long that they were taken for abandoned
+            await enqueue(tx, self._queue, job_id, rank)
+
+    async def _room(self, tx: Transaction, account: Account) -> int:
+        """How many jobs this account has waiting or running, where there is room for one more."""
+        row = await tx.one("jobs.room", account=account.id)
+        assert row is not None
+        if row["mine"] >= self._settings.account_queue:
+            raise OverQuota(retry_after=await self._retry_after(tx))
+        if row["total"] >= self._settings.total_queue:
+            raise Overloaded(retry_after=await self._retry_after(tx))
+        return int(row["mine"])
+
+    async def _retry_after(self, tx: Transaction) -> int:
+        """When about one job more will have ended."""
+        load, speed = await tx.one("jobs.load"), await tx.one("jobs.speed")
+        assert load is not None
+        assert speed is not None
+        jobs = max(load["queued"] + load["running"], 1)
+        return min(RETRY_AFTER, 1 + int(load["cost"] / jobs / (speed["cost_per_second"] or UNMEASURED)))
+
+    async def _accepted(self, account: Account, job_id: int) -> bool:
+        """Whether a commit that was not answered had been made all the same."""
+        try:
+            return await self._database.one("jobs.get", id=job_id, account=account.id) is not None
+        except Unavailable:
+            return False
+
+    async def _withdraw(self, inputs: Sequence[Input]) -> None:
+        """As much as can be done now; the rest is the reconciler's."""
+        keys = [each.blob_key for each in inputs]
+        try:
+            await discard(self._database, self._blobs, keys)
+        except Unavailable:
+            return
+
+    async def _speed(self) -> float:
+        row = await self._database.one("jobs.speed")
+        return float((row and row["cost_per_second"]) or UNMEASURED)
+
+    def _wake(self, payload: str | None) -> None:
+        waiting = self._waiting.values() if payload is None else [self._waiting.get(int(payload), set())]
+        for events in waiting:
+            for event in events:
+                event.set()
+
+
+async def enqueue(tx: Transaction, queue: Queue, job_id: int, rank: int) -> None:
+    """A fresh entry in the queue, which alone may claim the job. Who has fewer waiting goes first."""
+    task = await queue.defer(tx, PICTURES, job_id, priority=-rank)
+    await tx.run("jobs.enqueue", id=job_id, task=task)
+
+
+async def discard(database: Database, blobs: Blobs, keys: Sequence[str]) -> None:
+    """Takes back what was intended under ``keys`` and did not become live, bytes first, by the one who would have written them."""
+    if not keys:
+        return
+    await database.run("assets.abandon", blob_keys=list(keys))
+    rows = await database.all("assets.deleting_keys", blob_keys=list(keys))
+    for row in rows:
+        await blobs.delete(row["blob_key"])
+    await database.run("assets.gone", ids=[row["id"] for row in rows], settled=True)
+
+
+def as_prefix(text: str) -> str | None:
+    """A file prefix in the form that it is kept in, where the text is one."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None
+
+
+def job_of(row: Row) -> Job:
+    native: Any = (row["native_width"], row["native_height"])
+    started: datetime | None = row["started_at"]
+    return Job(
+        id=row["id"], account_id=row["account_id"], state=JobState(row["state"]), file_prefix=row["file_prefix"],
+        request=from_json(row["body"]) if row["body"] else None, created_at=row["created_at"], started_at=started,
+        finished_at=row["finished_at"], attempt=row["attempt"], step=row["step"], steps=row["steps"], seconds=row["seconds"],
+        model=row["model"], nsfw=tuple(row["nsfw"]), native_size=native if native[0] else None, outputs=row["outputs"],
+        error=row["error"], erased_at=row["erased_at"],
+    )  # fmt: skip
+
+
+def _inputs(init: Bitmap | None, mask: Bitmap | None) -> list[Input]:
+    given = ((AssetKind.init_image, init), (AssetKind.mask_image, mask))
+    return [Input(kind, bitmap, new_key(kind.label, kind.suffix)) for kind, bitmap in given if bitmap is not None]

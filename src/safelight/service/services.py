@@ -1,0 +1,26 @@
+"""What the product does, in one value: the composition root makes it and every dialect is given it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from safelight.service.accounts import Accounts
+from safelight.service.assets import Assets
+from safelight.service.erasure import Erasure
+from safelight.service.inputs import Inputs
+from safelight.service.jobs import Jobs
+from safelight.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """One door for each noun."""
+
+    settings: Settings
+    accounts: Accounts
+    inputs: Inputs
+    jobs: Jobs
+    assets: Assets
+    erasure: Erasure
+    enhance: Callable[[str], str]  # a better prompt from a prompt; the engine room's, handed in because it is pure

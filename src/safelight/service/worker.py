@@ -1,0 +1,362 @@
+"""The worker: claims jobs, hands them to the engine, keeps its pictures, and finishes each in one fenced transaction.
+
+Many jobs share one engine. Whatever happens to a job while it runs (erased, lease lost, shutdown) is decided by its row alone.
+Knows nothing of how pictures are made: the engine, the decoding and encoding of PNG, and the safety check are handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol, TypeVar
+
+from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
+from safelight.errors import Cancelled, EngineFailed, Invalid, Unavailable
+from safelight.records import AssetKind, ImageRequest
+from safelight.service.assets import TEMP_SECONDS, output_name
+from safelight.service.jobs import discard, enqueue
+from safelight.service.outbox import announce_end
+from safelight.service.requests import from_json
+from safelight.service.speed import Meter
+from safelight.settings import Settings
+from safelight.storage.blobs import Blobs, new_key
+from safelight.storage.database import Database, Row
+from safelight.storage.queue import PICTURES, Queue
+
+log = logging.getLogger(__name__)
+
+FAILED = "The picture could not be made."
+INPUT_LOST = "The init image or mask could not be read."
+DRAIN_SECONDS = 20.0
+STEP_SECONDS = 1.0  # least time between two writes of a job's progress
+PATIENCE = 60.0  # seconds that a finished job waits for a database or blob store that does not answer
+
+Answer = TypeVar("Answer")
+
+
+class Ticket(Protocol):
+    """The engine's word that it works on something."""
+
+    @property
+    def future(self) -> Future[Result]: ...
+    def cancel(self) -> None: ...
+
+
+class Engine(Protocol):
+    """What this worker needs of an engine."""
+
+    def submit(self, generation: Generation, on_progress: Callable[[Progress], None] | None = None) -> Ticket: ...
+    def purge(self, owner: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What an engine can say of itself at any moment."""
+
+    step_seconds: float = 0.0
+    rows_per_tick: float = 0.0
+    rows_waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Lightbox:
+    """The ways between stored files and pixels, each run in a thread, and the judge of what they show (0 harmless .. 1)."""
+
+    decode: Callable[[bytes], Pixels]
+    encode: Callable[[Pixels], bytes]
+    nsfw: Callable[[Pixels], float]
+
+
+class Fate(Enum):
+    """Why a run was broken off, where it was."""
+
+    none = "none"
+    lost = "lost"  # erased, or given to another worker
+    handed_back = "handed back"
+
+
+@dataclass
+class Run:
+    """A claimed job while it is here."""
+
+    row: Row
+    request: ImageRequest
+    step: int = 0
+    fate: Fate = Fate.none
+    ticket: Ticket | None = None
+    keys: list[str] = field(default_factory=list)
+
+    @property
+    def id(self) -> int:
+        return int(self.row["id"])
+
+    @property
+    def fence(self) -> int:
+        return int(self.row["fence"])
+
+    @property
+    def owner(self) -> str:
+        return str(self.row["account_id"])
+
+    def break_off(self, fate: Fate) -> None:
+        if self.fate is Fate.none:
+            self.fate = fate
+        if self.ticket is not None:
+            self.ticket.cancel()
+
+
+class _BrokenOffError(Exception):
+    """The run's fate was decided elsewhere."""
+
+
+class Worker:
+    """Works for as long as ``run`` runs. Make it before the database is opened, so that it hears of erasures."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        queue: Queue,
+        blobs: Blobs,
+        *,
+        engine: Engine,
+        lightbox: Lightbox,
+        name: str,
+        default_model: str,
+        pulse: Callable[[], Pulse] = Pulse,
+    ) -> None:
+        self._settings, self._database, self._queue, self._blobs = settings, database, queue, blobs
+        self._engine, self._lightbox, self._name, self._default_model = engine, lightbox, name, default_model
+        self._pulse = pulse
+        self._meter = Meter()
+        self._runs: dict[int, Run] = {}
+        self._owners: set[str] = set()
+        queue.teach(PICTURES, self._paint)
+        database.on("safelight_erased", self._hear_of_erasure)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop`` is set: then nothing new is claimed, and what runs is finished or, after a while, handed back."""
+        pulse = asyncio.create_task(self._keep_pulse(), name="pulse")
+        work = asyncio.create_task(self._queue.work([PICTURES], concurrency=self._settings.worker_concurrency))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, pulse, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        work.cancel()
+        hand_back = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._hand_back_all)
+        await asyncio.wait({work})
+        hand_back.cancel()
+        for task in (pulse, stopped):
+            task.cancel()
+        await asyncio.gather(work, stopped, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await pulse
+
+    async def _paint(self, task: int, about: str) -> None:
+        """One entry of the queue, whole. Never raises: what went wrong is told by the job's row."""
+        row = await self._patiently(
+            lambda: self._database.one("jobs.claim", id=int(about), task=task, lease=self._settings.stalled_seconds)
+        )
+        if row is None:
+            return  # erased, or claimed by a newer entry
+        run = self._runs[int(about)] = Run(row, from_json(row["body"]))
+        try:
+            await self._finish(run, await self._generate(run))
+        except Exception as error:  # noqa: BLE001  # the border of the worker: every job gets its answer
+            await self._give_up(run, error)
+        finally:
+            del self._runs[run.id]
+
+    async def _generate(self, run: Run) -> Result:
+        generation = await self._generation(run)
+        self._owners.add(run.owner)
+        began = self._meter.begin()
+        try:
+            run.ticket = self._engine.submit(generation, lambda progress: self._note(run, progress))
+            if run.fate is not Fate.none:
+                run.ticket.cancel()
+            return await asyncio.wrap_future(run.ticket.future)
+        finally:
+            self._meter.end(began)
+
+    async def _generation(self, run: Run) -> Generation:
+        request, pictures = run.request, await self._inputs(run)
+        return Generation(
+            prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
+            samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale, strength=request.strength,
+            seed=request.seed, sampler=request.sampler, spacing=Spacing(request.spacing),
+            algorithm_type=request.algorithm_type, init_image=pictures.get(AssetKind.init_image),
+            mask_image=pictures.get(AssetKind.mask_image), model=request.model,
+            loras=tuple(LoraUse(name, strength) for name, strength in request.loras), clip_skip=request.clip_skip,
+            owner=run.owner,
+        )  # fmt: skip
+
+    async def _inputs(self, run: Run) -> dict[AssetKind, Pixels]:
+        rows = await self._database.all("assets.inputs", id=run.id)
+        pictures = {}
+        for row in rows:
+            data = await self._blobs.get(row["blob_key"])
+            pictures[AssetKind.labelled(row["kind"])] = await asyncio.to_thread(self._lightbox.decode, data)
+        return pictures
+
+    def _note(self, run: Run, progress: Progress) -> None:
+        """Called from the engine's threads."""
+        done = max(progress.step - run.step, 0)
+        run.step = progress.step
+        self._meter.note(run.row["cost"] * done / max(progress.steps, 1))
+
+    async def _finish(self, run: Run, result: Result) -> None:
+        """Rows for the pictures, then their bytes, then the transaction that makes them real. Each may be asked again."""
+        pictures, nsfw = await asyncio.to_thread(self._develop, run.request, result)
+        kind = AssetKind.output
+        run.keys = [new_key(kind.label, kind.suffix) for _ in pictures]
+        await self._patiently(lambda: self._intend(run, pictures))
+        await asyncio.gather(*(self._put(key, data) for key, data in zip(run.keys, pictures, strict=True)))
+        await self._patiently(lambda: self._commit(run, result, nsfw))
+
+    def _develop(self, request: ImageRequest, result: Result) -> tuple[list[bytes], list[bool]]:
+        pictures = [picture.pixels for picture in result.pictures]
+        limit = self._settings.safety_threshold
+        nsfw = [request.safety_checker and self._lightbox.nsfw(pixels) >= limit for pixels in pictures]
+        shown = [pixels * 0 if flagged else pixels for pixels, flagged in zip(pictures, nsfw, strict=True)]
+        return [self._lightbox.encode(pixels) for pixels in shown], nsfw
+
+    async def _intend(self, run: Run, pictures: Sequence[bytes]) -> None:
+        async with self._database.transaction() as tx:
+            if await tx.one("jobs.hold", id=run.id, fence=run.fence) is None:
+                raise _BrokenOffError
+            for number, (key, data) in enumerate(zip(run.keys, pictures, strict=True)):
+                await tx.run(
+                    "assets.intend", account=run.row["account_id"], request=run.id, kind=AssetKind.output.label,
+                    name=output_name(run.row["file_prefix"], number), blob_key=key, fence=run.fence, size=len(data),
+                    sha256=None, lives=TEMP_SECONDS if run.request.temp else None,
+                )  # fmt: skip
+
+    async def _put(self, key: str, data: bytes) -> None:
+        await self._patiently(lambda: self._blobs.put(key, data))
+
+    async def _commit(self, run: Run, result: Result, nsfw: Sequence[bool]) -> None:
+        width, height = result.native_size
+        async with self._database.transaction() as tx:
+            row = await tx.one(
+                "jobs.succeed", id=run.id, fence=run.fence, steps=result.steps, seconds=result.seconds, nsfw=list(nsfw),
+                model=run.request.model or self._default_model, width=width or None, height=height or None,
+            )  # fmt: skip
+            if row is None:
+                done = await tx.one("jobs.succeeded_by", id=run.id, fence=run.fence)
+                if done and done["found"]:
+                    return  # an earlier commit that was not answered
+                raise _BrokenOffError
+            if await tx.run("assets.enliven", blob_keys=run.keys) != len(run.keys):
+                raise _BrokenOffError
+            if row["drop_inputs"]:
+                await tx.run("assets.drop_inputs", id=run.id)
+            await tx.run(
+                "jobs.record_usage", id=run.id, account=row["account_id"], pictures=len(run.keys), cost=row["cost"],
+                seconds=result.seconds,
+            )  # fmt: skip
+            await announce_end(tx, self._queue, run.id, row["account_id"])
+
+    async def _give_up(self, run: Run, error: Exception) -> None:
+        """Fails the job, hands it back, or leaves it to whom it belongs now; in every case its half-made pictures go."""
+        try:
+            match error:
+                case _ if run.fate is Fate.handed_back or isinstance(error, Unavailable):
+                    await self._hand_back(run)
+                case _BrokenOffError() | Cancelled() if run.fate is not Fate.none or isinstance(error, _BrokenOffError):
+                    log.info("job %s was taken back", run.id)
+                case Invalid():
+                    await self._fail(run, error.message)
+                case FileNotFoundError():
+                    await self._fail(run, INPUT_LOST)
+                case EngineFailed():
+                    await self._fail(run, FAILED)
+                case _:
+                    log.error("job %s failed: %s", run.id, type(error).__name__, exc_info=error)
+                    await self._fail(run, FAILED)
+            await discard(self._database, self._blobs, run.keys)
+        except Unavailable:
+            log.warning("job %s is left to the reconciler", run.id)
+
+    async def _fail(self, run: Run, sentence: str) -> None:
+        await self._patiently(lambda: fail(self._database, self._queue, run.id, run.fence, sentence))
+
+    async def _hand_back(self, run: Run) -> None:
+        """To the queue, as if it had not been tried."""
+        async with self._database.transaction() as tx:
+            row = await tx.one("jobs.hand_back", id=run.id, fence=run.fence)
+            if row is not None:
+                await enqueue(tx, self._queue, run.id, row["rank"])
+
+    def _hand_back_all(self) -> None:
+        for run in self._runs.values():
+            run.break_off(Fate.handed_back)
+
+    async def _keep_pulse(self) -> None:
+        """Leases and progress of what runs here, and what this worker says of itself."""
+        said, pause = 0.0, min(STEP_SECONDS, self._settings.heartbeat_seconds)
+        while True:
+            try:
+                await self._renew()
+                if time.monotonic() - said >= self._settings.heartbeat_seconds:
+                    said = time.monotonic()
+                    await self._speak()
+            except Unavailable:
+                log.warning("the database does not answer the pulse")
+            await asyncio.sleep(pause)
+
+    async def _renew(self) -> None:
+        held = list(self._runs.values())
+        if not held:
+            return
+        rows = await self._database.all(
+            "jobs.pulse", ids=[run.id for run in held], fences=[run.fence for run in held], steps=[run.step for run in held],
+            lease=self._settings.stalled_seconds,
+        )  # fmt: skip
+        ours = {row["id"] for row in rows}
+        for run in held:
+            if run.id not in ours:
+                run.break_off(Fate.lost)
+
+    async def _speak(self) -> None:
+        now = self._pulse()
+        await self._database.run(
+            "jobs.node_pulse", name=self._name, seconds_per_cost=self._meter.seconds_per_cost, step_seconds=now.step_seconds,
+            rows_per_tick=now.rows_per_tick, rows_waiting=now.rows_waiting,
+        )  # fmt: skip
+
+    def _hear_of_erasure(self, payload: str | None) -> None:
+        """Jobs that run here are broken off and the account's caches dropped; after silence, the caches of all."""
+        account, _, job = (payload or "").partition(":")
+        owners = [account] if payload else list(self._owners)
+        if job and int(job) in self._runs:
+            self._runs[int(job)].break_off(Fate.lost)
+        for owner in owners:
+            self._engine.purge(owner)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What may be asked twice is, for a while, before a database or blob store is given up."""
+        deadline, pause = time.monotonic() + PATIENCE, 0.1
+        while True:
+            try:
+                return await ask()
+            except Unavailable:
+                if time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+async def fail(database: Database, queue: Queue, job_id: int, fence: int, sentence: str) -> bool:
+    """Whether the job was still its holder's to fail."""
+    async with database.transaction() as tx:
+        row: Any = await tx.one("jobs.fail", id=job_id, fence=fence, error=sentence)
+        if row is not None:
+            if row["drop_inputs"]:
+                await tx.run("assets.drop_inputs", id=job_id)
+            await announce_end(tx, queue, job_id, row["account_id"])
+    return row is not None

@@ -1,0 +1,13 @@
+"""The first tables."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    script = Path(__file__).with_suffix(".sql").read_text("utf-8")
+    op.get_bind().connection.cursor().execute(script)

@@ -1,0 +1,28 @@
+-- name: ensure
+INSERT INTO accounts (name, webhook_secret) VALUES (%(name)s, %(secret)s)
+ON CONFLICT (name) DO UPDATE SET name = excluded.name
+RETURNING id, name
+
+-- name: add_key
+INSERT INTO keys (account_id, label, prefix, hash) VALUES (%(account)s, %(label)s, %(prefix)s, %(hash)s)
+RETURNING *, %(name)s AS account_name
+
+-- name: by_hash
+SELECT k.id AS key_id, a.id, a.name, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
+FROM keys k JOIN accounts a ON a.id = k.account_id
+WHERE k.hash = %(hash)s AND k.revoked_at IS NULL
+
+-- name: touch_key
+UPDATE keys SET last_used_at = now() WHERE id = %(id)s
+
+-- name: keys
+SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id ORDER BY k.id
+
+-- name: revoke
+UPDATE keys k SET revoked_at = coalesce(k.revoked_at, now()) FROM accounts a
+WHERE a.id = k.account_id
+  AND k.id IN (SELECT min(id) FROM keys WHERE id::text = %(which)s OR starts_with(prefix, %(which)s) HAVING count(*) = 1)
+RETURNING k.*, a.name AS account_name
+
+-- name: any_keys
+SELECT EXISTS (SELECT FROM keys WHERE revoked_at IS NULL) AS found

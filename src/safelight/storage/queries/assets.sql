@@ -1,0 +1,61 @@
+-- name: intend
+INSERT INTO assets (account_id, request_id, kind, name, blob_key, fence, size, sha256, expires_at)
+VALUES (%(account)s, %(request)s, %(kind)s, %(name)s, %(blob_key)s, %(fence)s, %(size)s, %(sha256)s,
+        now() + %(lives)s * interval '1 second')
+ON CONFLICT (blob_key) DO NOTHING
+
+-- name: enliven
+UPDATE assets SET state = 'live' WHERE blob_key = ANY (%(blob_keys)s) AND state = 'pending'
+
+-- name: enliven_upload
+UPDATE assets SET state = 'live' WHERE blob_key = %(blob_key)s AND state = 'pending' RETURNING *
+
+-- name: abandon
+-- What was intended and will not be: its bytes are to go.
+UPDATE assets SET state = 'deleting', sha256 = NULL WHERE blob_key = ANY (%(blob_keys)s) AND state = 'pending'
+
+-- name: abandon_job
+UPDATE assets SET state = 'deleting', sha256 = NULL, settles_at = now() + %(settle)s * interval '1 second'
+WHERE request_id = %(id)s AND kind = 'output' AND state = 'pending'
+
+-- name: abandon_old
+-- Nobody is at work on these any more: the job ended or has another writer, or the caller left before it was accepted.
+UPDATE assets a SET state = 'deleting', sha256 = NULL
+WHERE a.state = 'pending' AND a.created_at < now() - %(life)s * interval '1 second'
+  AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.state = 'running' AND j.fence = a.fence)
+
+-- name: drop_inputs
+UPDATE assets SET state = 'deleting', sha256 = NULL
+WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
+
+-- name: inputs
+SELECT kind, blob_key FROM assets WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
+
+-- name: readable
+SELECT * FROM assets
+WHERE name = %(name)s AND state = 'live' AND kind IN ('output', 'upload') AND (expires_at IS NULL OR expires_at > now())
+
+-- name: request_of_name
+SELECT request_id FROM assets
+WHERE name = %(name)s AND account_id = %(account)s AND kind IN ('output', 'upload') ORDER BY id DESC LIMIT 1
+
+-- name: deleting
+SELECT id, blob_key FROM assets
+WHERE state = 'deleting' AND id > %(after)s
+  AND (%(receipt)s::uuid IS NULL OR receipt_id = %(receipt)s) ORDER BY id LIMIT 100
+
+-- name: deleting_keys
+SELECT id, blob_key FROM assets WHERE state = 'deleting' AND blob_key = ANY (%(blob_keys)s)
+
+-- name: gone
+UPDATE assets SET state = 'gone', gone_at = now()
+WHERE id = ANY (%(ids)s) AND state = 'deleting' AND (%(settled)s OR settles_at IS NULL OR settles_at < now())
+
+-- name: set_expiry
+UPDATE assets SET expires_at = created_at + %(days)s * interval '1 day'
+WHERE kind = 'output' AND state = 'live' AND expires_at IS NULL
+
+-- name: expired
+SELECT account_id, array_agg(DISTINCT request_id) AS request_ids FROM (
+    SELECT account_id, request_id FROM assets WHERE state = 'live' AND expires_at < now() ORDER BY expires_at LIMIT 500
+) due GROUP BY account_id

@@ -1,0 +1,74 @@
+-- name: lock_jobs
+SELECT id, erased_at, receipt_id FROM jobs WHERE account_id = %(account)s AND id = ANY (%(ids)s) ORDER BY id FOR UPDATE
+
+-- name: lock_uploads
+SELECT request_id AS id, state, receipt_id FROM assets
+WHERE account_id = %(account)s AND request_id = ANY (%(ids)s) AND kind = 'upload' ORDER BY id FOR UPDATE
+
+-- name: add_receipt
+INSERT INTO receipts (id, account_id, key_id, scope, request_ids)
+VALUES (%(id)s, %(account)s, %(key)s, %(scope)s, %(ids)s)
+
+-- name: bury_jobs
+UPDATE jobs SET erased_at = now(), receipt_id = %(receipt)s, error = NULL, nsfw = '{}', model = NULL, lease_until = NULL,
+    finished_at = coalesce(finished_at, now()),
+    state = CASE WHEN state IN ('queued', 'running') THEN 'cancelled' ELSE state END
+WHERE id = ANY (%(ids)s) AND erased_at IS NULL
+
+-- name: cancel_tasks
+UPDATE procrastinate_jobs SET status = 'cancelled'
+WHERE id IN (SELECT task_id FROM jobs WHERE id = ANY (%(ids)s)) AND status = 'todo'
+
+-- name: purge_text
+WITH purged AS (DELETE FROM requests WHERE job_id = ANY (%(ids)s) RETURNING tableoid::regclass::text AS part)
+INSERT INTO wipes (part) SELECT DISTINCT part FROM purged
+ON CONFLICT (part) DO UPDATE SET last = excluded.last, at = excluded.at
+
+-- name: cancel_webhooks
+UPDATE outbox SET state = 'cancelled', ended_at = now() WHERE job_id = ANY (%(ids)s) AND state = 'waiting'
+
+-- name: bury_assets
+WITH buried AS (
+    UPDATE assets a SET state = 'deleting', sha256 = NULL, receipt_id = %(receipt)s,
+        settles_at = CASE WHEN a.state = 'pending' THEN now() + %(settle)s * interval '1 second' END
+    WHERE account_id = %(account)s AND request_id = ANY (%(ids)s)
+      AND (state IN ('pending', 'live') OR (state = 'deleting' AND receipt_id IS NULL))
+    RETURNING size
+)
+UPDATE receipts SET assets = (SELECT count(*) FROM buried), bytes = (SELECT coalesce(sum(size), 0) FROM buried)
+WHERE id = %(receipt)s
+
+-- name: announce
+SELECT pg_notify('safelight_erased', %(account)s::text || ':' || coalesce(id::text, ''))
+FROM unnest(array_append(%(ids)s::bigint[], NULL)) AS buried (id)
+
+-- name: cached
+-- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended.
+SELECT a.id, a.request_id FROM assets a LEFT JOIN jobs j ON j.id = a.request_id
+WHERE a.account_id = %(account)s AND a.state = 'live'
+  AND ((a.kind = 'upload' AND a.expires_at IS NOT NULL)
+    OR (a.kind IN ('init_image', 'mask_image') AND j.state IN ('succeeded', 'failed', 'cancelled')))
+
+-- name: drop_inputs_later
+UPDATE jobs SET drop_inputs = true WHERE account_id = %(account)s AND state IN ('queued', 'running')
+
+-- name: bury_cached
+WITH buried AS (
+    UPDATE assets SET state = 'deleting', sha256 = NULL, receipt_id = %(receipt)s
+    WHERE id = ANY (%(ids)s) AND state = 'live' RETURNING size
+)
+UPDATE receipts SET assets = (SELECT count(*) FROM buried), bytes = (SELECT coalesce(sum(size), 0) FROM buried)
+WHERE id = %(receipt)s
+
+-- name: jobs_with_outputs
+SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL ORDER BY id
+
+-- name: receipt
+SELECT * FROM receipts WHERE id = %(id)s AND account_id = %(account)s
+
+-- name: verify
+-- Verified once no byte, and no text in the files of the database, is left of what it covers.
+UPDATE receipts r SET verified_at = now()
+WHERE r.verified_at IS NULL
+  AND NOT EXISTS (SELECT FROM assets a WHERE a.receipt_id = r.id AND a.state = 'deleting')
+  AND NOT EXISTS (SELECT FROM wipes w WHERE w.at >= r.requested_at)

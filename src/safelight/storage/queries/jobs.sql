@@ -1,0 +1,133 @@
+-- name: next_id
+SELECT nextval('request_ids') AS id
+
+-- name: room
+SELECT count(*) AS total, count(*) FILTER (WHERE account_id = %(account)s) AS mine
+FROM jobs WHERE state IN ('queued', 'running')
+
+-- name: lock_room
+SELECT pg_advisory_xact_lock(7013202)
+
+-- name: accept
+INSERT INTO jobs (id, account_id, file_prefix, rank, cost, steps)
+VALUES (%(id)s, %(account)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s)
+
+-- name: keep_request
+INSERT INTO requests (job_id, body) VALUES (%(id)s, %(body)s)
+
+-- name: enqueue
+UPDATE jobs SET task_id = %(task)s, state = 'queued', lease_until = NULL, step = 0 WHERE id = %(id)s
+
+-- name: get
+SELECT j.*, r.body,
+       (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
+           AND (a.expires_at IS NULL OR a.expires_at > now())) AS outputs
+FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
+WHERE j.id = %(id)s AND j.account_id = %(account)s AND j.erased_at IS NULL
+
+-- name: by_prefix
+SELECT id FROM jobs WHERE file_prefix = %(file_prefix)s AND account_id = %(account)s
+
+-- name: load
+SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'running') AS running,
+       coalesce(sum(cost * (1 - least(step, steps)::float / greatest(steps, 1))), 0) AS cost
+FROM jobs WHERE state IN ('queued', 'running')
+
+-- name: cost_until
+SELECT coalesce(sum(j.cost * (1 - least(j.step, j.steps)::float / greatest(j.steps, 1))), 0) AS cost
+FROM jobs j, (SELECT rank, id FROM jobs WHERE id = %(id)s) me
+WHERE j.state IN ('queued', 'running') AND (j.state = 'running' OR (j.rank, j.id) <= (me.rank, me.id))
+
+-- name: speed
+SELECT coalesce(
+    (SELECT sum(1 / seconds_per_cost) FROM nodes WHERE seconds_per_cost > 0 AND seen_at > now() - interval '1 minute'),
+    (SELECT 1 / seconds_per_cost FROM nodes WHERE seconds_per_cost > 0 ORDER BY seen_at DESC LIMIT 1)
+) AS cost_per_second
+
+-- name: claim
+UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = nextval('fences'), step = 0,
+    started_at = coalesce(started_at, now()), lease_until = now() + %(lease)s * interval '1 second'
+WHERE id = %(id)s AND task_id = %(task)s AND state = 'queued' AND erased_at IS NULL
+RETURNING *, (SELECT body FROM requests WHERE job_id = id) AS body
+
+-- name: pulse
+UPDATE jobs j SET step = held.step, lease_until = now() + %(lease)s * interval '1 second'
+FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(steps)s::int[]) AS held (id, fence, step)
+WHERE j.id = held.id AND j.fence = held.fence AND j.state = 'running' AND j.erased_at IS NULL
+RETURNING j.id
+
+-- name: hold
+SELECT id FROM jobs WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL FOR UPDATE
+
+-- name: succeed
+UPDATE jobs SET state = 'succeeded', finished_at = now(), lease_until = NULL, step = %(steps)s, steps = %(steps)s,
+    seconds = %(seconds)s, model = %(model)s, nsfw = %(nsfw)s, native_width = %(width)s, native_height = %(height)s
+WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL
+RETURNING account_id, cost, drop_inputs
+
+-- name: succeeded_by
+SELECT EXISTS (SELECT FROM jobs WHERE id = %(id)s AND fence = %(fence)s AND state = 'succeeded') AS found
+
+-- name: fail
+UPDATE jobs SET state = 'failed', finished_at = now(), lease_until = NULL, error = %(error)s
+WHERE id = %(id)s AND fence = %(fence)s AND state IN ('queued', 'running') AND erased_at IS NULL
+RETURNING account_id, drop_inputs
+
+-- name: hand_back
+UPDATE jobs SET attempt = attempt - 1
+WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL
+RETURNING rank
+
+-- name: record_usage
+INSERT INTO usage (job_id, account_id, pictures, cost, seconds)
+VALUES (%(id)s, %(account)s, %(pictures)s, %(cost)s, %(seconds)s)
+
+-- name: wants_webhook
+SELECT coalesce(body ->> 'webhook', '') <> '' AS wanted FROM requests WHERE job_id = %(id)s
+
+-- name: announce
+SELECT pg_notify('safelight_done', id::text) FROM unnest(%(ids)s::bigint[]) AS done (id)
+
+-- name: stranded
+-- Running without a live lease, or waiting for a queue entry that nobody will ever take. A database that has just come
+-- back gives its workers the time to say that they are alive.
+SELECT j.id, j.task_id
+FROM jobs j
+LEFT JOIN procrastinate_jobs p ON p.id = j.task_id AND p.status IN ('todo', 'doing')
+LEFT JOIN procrastinate_workers w ON w.id = p.worker_id
+WHERE j.erased_at IS NULL
+  AND pg_postmaster_start_time() < now() - %(stalled)s * interval '1 second'
+  AND ((j.state = 'running' AND j.lease_until < now())
+    OR (j.state = 'queued' AND (p.id IS NULL OR (p.status = 'doing'
+        AND (w.id IS NULL OR w.last_heartbeat < now() - %(stalled)s * interval '1 second')))))
+
+-- name: take_stranded
+SELECT id, fence, attempt, rank, task_id FROM jobs
+WHERE id = %(id)s AND task_id IS NOT DISTINCT FROM %(task)s AND erased_at IS NULL
+  AND ((state = 'running' AND lease_until < now()) OR state = 'queued')
+FOR UPDATE
+
+-- name: outcomes
+SELECT state, count(*) AS jobs FROM jobs WHERE state IN ('succeeded', 'failed', 'cancelled') GROUP BY state
+
+-- name: statistics
+SELECT
+    (SELECT count(*) FROM jobs WHERE state = 'queued') AS waiting,
+    (SELECT count(*) FROM jobs WHERE state = 'running') AS running,
+    (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float FROM jobs WHERE state = 'queued') AS oldest_wait,
+    (SELECT coalesce(sum(size), 0)::bigint FROM assets WHERE state = 'live') AS blob_bytes,
+    (SELECT count(*) FROM outbox WHERE state = 'waiting') AS webhooks_waiting,
+    (SELECT count(*) FROM receipts WHERE verified_at IS NULL) AS erasures_unverified
+
+-- name: nodes
+SELECT name, step_seconds, rows_per_tick, rows_waiting FROM nodes WHERE seen_at > now() - interval '1 minute' ORDER BY name
+
+-- name: node_pulse
+INSERT INTO nodes (name, seconds_per_cost, step_seconds, rows_per_tick, rows_waiting)
+VALUES (%(name)s, %(seconds_per_cost)s, %(step_seconds)s, %(rows_per_tick)s, %(rows_waiting)s)
+ON CONFLICT (name) DO UPDATE SET
+    seconds_per_cost = coalesce(excluded.seconds_per_cost, nodes.seconds_per_cost), step_seconds = excluded.step_seconds,
+    rows_per_tick = excluded.rows_per_tick, rows_waiting = excluded.rows_waiting, seen_at = now()
+
+-- name: forget_nodes
+DELETE FROM nodes WHERE seen_at < now() - interval '30 days'

@@ -1,0 +1,64 @@
+"""Durable work by Procrastinate, in the same PostgreSQL: deferred inside the caller's transaction, run by any process that works.
+
+An entry carries ids only, never what a caller wrote. It says that something is to be done; what is true is in our own rows,
+and whoever runs an entry asks them first. So entries of dead workers are not repaired: the reconciler makes new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import procrastinate
+from procrastinate.exceptions import ConnectorException
+
+from safelight.storage.database import Database, Transaction
+
+log = logging.getLogger(__name__)
+
+Task = Callable[[int, str], Awaitable[None]]  # (number of the entry, id of what it is about)
+
+PICTURES, WEBHOOKS = "pictures", "webhooks"
+
+
+class Queue:
+    """Names of tasks, entries for them, and a loop that runs the entries."""
+
+    def __init__(self, database: Database, *, heartbeat_seconds: float, stalled_seconds: float) -> None:
+        self._database = database
+        self._heartbeat, self._stalled = heartbeat_seconds, stalled_seconds
+        self._app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+
+    async def open(self) -> None:
+        """After the database."""
+        await self._app.open_async(self._database.pool)
+
+    def teach(self, queue: str, task: Task) -> None:
+        """From now on this process runs the entries of ``queue`` by calling ``task``."""
+
+        async def run(context: procrastinate.JobContext, about: str) -> None:
+            assert context.job.id is not None
+            await task(context.job.id, about)
+
+        self._app.task(name=queue, queue=queue, pass_context=True)(run)
+
+    async def defer(self, tx: Transaction, queue: str, about: object, *, priority: int = 0, seconds: float = 0) -> int:
+        """An entry that exists from the commit of ``tx`` on; its number."""
+        entry = self._app.configure_task(
+            queue, queue=queue, priority=priority, connection=tx.connection,
+            schedule_in={"seconds": seconds} if seconds else None,
+        )  # fmt: skip
+        return await entry.defer_async(about=str(about))
+
+    async def work(self, queues: Sequence[str], *, concurrency: int) -> None:
+        """Until cancelled: then nothing new is begun, and it returns when what runs has ended. Outlives the database's absences."""
+        while True:
+            try:
+                await self._app.run_worker_async(
+                    queues=list(queues), concurrency=concurrency, install_signal_handlers=False,
+                    update_heartbeat_interval=self._heartbeat, stalled_worker_timeout=self._stalled,
+                )  # fmt: skip
+            except (ConnectorException, OSError) as error:
+                log.warning("the queue does not answer: %s", type(error).__name__)
+            await asyncio.sleep(1.0)

@@ -1,0 +1,38 @@
+"""Gets erased text out of the database's files. A deleted row's bytes stay where they were until something is written over them,
+
+so the parts of the request table that an erasure touched are written anew, and the write-ahead log that told of the old is let go.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+
+from safelight.storage.database import Database, Transaction
+
+log = logging.getLogger(__name__)
+
+
+async def wipe(database: Database) -> int:
+    """How many parts were written anew. One that somebody still reads an old state of has to wait."""
+    parts = await database.all("upkeep.wipes")
+    if not parts:
+        return 0
+    async with database.outside_transaction() as session:
+        for row in parts:
+            await session.connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(row["part"])))
+        await _let_go_of_log(session)
+    for row in parts:
+        await database.run("upkeep.wiped", part=row["part"], last=row["last"])
+    return len(parts)
+
+
+async def _let_go_of_log(session: Transaction) -> None:
+    """In a database that is not ours alone the right to this may be missing: then its own rotation does it, later."""
+    try:
+        await session.run("upkeep.switch_log")
+        await session.run("upkeep.checkpoint")
+    except InsufficientPrivilege:
+        log.info("the user may not checkpoint this database; its log keeps erased text until it is rotated")

@@ -1,0 +1,68 @@
+"""Fixtures for every room: one embedded PostgreSQL for the whole session, and a fresh database and folder for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from safelight.service.services import Services
+from safelight.settings import Settings, read_settings
+from safelight.storage.migrate import migrate
+from safelight.storage.postgres import EmbeddedPostgres
+from tests.house import House, open_house
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own for the session, with an empty Safelight database to copy, named template."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    url = server.start()
+    try:
+        _administer(url, "CREATE DATABASE template_house")
+        migrate(make_conninfo(url, dbname="template_house"))
+        yield url
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """An empty, migrated database."""
+    name = f"test_{secrets.token_hex(6)}"
+    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE template_house")
+    try:
+        yield make_conninfo(postgres_url, dbname=name)
+    finally:
+        _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Short leases, so that a test can watch one end."""
+    return read_settings(data_dir=tmp_path, database_url=database_url, heartbeat_seconds=0.2, stalled_seconds=1.0)
+
+
+@pytest.fixture
+async def house(settings: Settings) -> AsyncIterator[House]:
+    async with open_house(settings) as made:
+        yield made
+
+
+@pytest.fixture
+def services(house: House) -> Services:
+    return house.services
+
+
+def _administer(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -1,0 +1,194 @@
+"""Safelight's durable core put together for a test, with a painter in the engine's place: real database, real files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from safelight.engine.generation import Generation, Picture, Pixels, Progress, Result
+from safelight.errors import Cancelled
+from safelight.records import Account, Bitmap, ImageRequest, Job, Operation
+from safelight.service.accounts import Accounts
+from safelight.service.assets import Assets
+from safelight.service.erasure import Erasure
+from safelight.service.inputs import Inputs
+from safelight.service.jobs import Jobs
+from safelight.service.outbound import Outbound
+from safelight.service.outbox import Outbox
+from safelight.service.reconciler import Reconciler
+from safelight.service.services import Services
+from safelight.service.worker import Lightbox, Worker
+from safelight.settings import Settings
+from safelight.storage.blobs import Blobs, open_blobs
+from safelight.storage.database import Database
+from safelight.storage.queue import Queue
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything that app.py would put together, but the web server."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    blobs: Blobs
+    services: Services
+    outbox: Outbox
+    reconciler: Reconciler
+    account: Account
+    worker: Worker
+    painter: Painter
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[Painter]:
+        """With a worker in this process, drained at the end."""
+        stop = asyncio.Event()
+        working = asyncio.create_task(self.worker.run(stop))
+        try:
+            yield self.painter
+        finally:
+            stop.set()
+            await working
+
+    async def submit(self, request: ImageRequest | None = None, **parts: Bitmap | None) -> Job:
+        return await self.services.jobs.submit(self.account, request or a_request(), **parts)
+
+    async def finished(self, job: Job, seconds: float = 20.0) -> Job:
+        done = await self.services.jobs.wait(self.account, job.id, seconds)
+        assert done.state.final, f"job {job.id} is still {done.state}"
+        return done
+
+
+class Painter:
+    """An engine as far as a worker can tell. Pictures are of one colour, made from the seed; ``gate`` holds them back."""
+
+    def __init__(self, step_seconds: float = 0.0) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.step_seconds = step_seconds
+        self.purged: list[str] = []
+        self.generations: list[Generation] = []
+        self.wrong: Callable[[Generation], Exception | None] = lambda generation: None
+
+    def submit(self, generation: Generation, on_progress: Callable[[Progress], None] | None = None) -> PaintTicket:
+        self.generations.append(generation)
+        ticket = PaintTicket()
+        threading.Thread(target=self._paint, args=(generation, ticket, on_progress), daemon=True).start()
+        return ticket
+
+    def purge(self, owner: str) -> None:
+        self.purged.append(owner)
+
+    def _paint(
+        self, generation: Generation, ticket: PaintTicket, on_progress: Callable[[Progress], None] | None
+    ) -> None:
+        for step in range(generation.steps):
+            time.sleep(self.step_seconds)
+            while not self.gate.wait(0.02) and not ticket.taken_back.is_set():
+                pass
+            if ticket.taken_back.is_set():
+                return ticket.future.set_exception(Cancelled())
+            if on_progress is not None:
+                on_progress(Progress(step + 1, generation.steps))
+        if wrong := self.wrong(generation):
+            return ticket.future.set_exception(wrong)
+        seeds = [(generation.seed + number) % 2**32 for number in range(generation.samples)]
+        pictures = tuple(Picture(colour(seed, generation.width, generation.height), seed) for seed in seeds)
+        return ticket.future.set_result(Result(pictures, generation.steps, 0.5, (generation.width, generation.height)))
+
+
+@dataclass
+class PaintTicket:
+    future: Future[Result] = field(default_factory=Future)
+    taken_back: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        self.taken_back.set()
+
+
+def colour(seed: int, width: int, height: int) -> Pixels:
+    return np.full((height, width, 3), [seed % 251 + 1, seed // 251 % 256, 7], np.uint8)
+
+
+def encode(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def decode(data: bytes) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def nsfw(pixels: Pixels) -> float:
+    """Of the colours above, the even seeds."""
+    return float(pixels[0, 0, 0] % 2 == 1)
+
+
+def a_bitmap(seed: int = 5, side: int = 64) -> Bitmap:
+    png = encode(colour(seed, side, side))
+    return Bitmap(png, side, side, hashlib.sha256(png).hexdigest())
+
+
+def a_request(prompt: str = "a small house", **parts: object) -> ImageRequest:
+    given: dict[str, object] = {
+        "operation": Operation.text2img,
+        "width": 64,
+        "height": 64,
+        "steps": 4,
+        "seed": 3,
+        **parts,
+    }
+    return ImageRequest(prompt=prompt, **given)  # type: ignore[arg-type]  # whatever the test says
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, *, name: str = "test", painter: Painter | None = None) -> AsyncIterator[House]:
+    """Everything on one database; the reconciler is there but runs only when told."""
+    assert settings.database_url is not None
+    database, painter = Database(settings.database_url), painter or Painter()
+    queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
+    blobs = open_blobs(settings.blobs_url)
+    accounts, jobs, assets = Accounts(database), Jobs(settings, database, queue, blobs), Assets(database, blobs)
+    erasure, inputs = (
+        Erasure(settings, database, blobs),
+        Inputs(settings, Outbound(settings.outbound_ports, settings.private_hosts)),
+    )
+    lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw)
+    worker = Worker(
+        settings, database, queue, blobs, engine=painter, lightbox=lightbox, name=name, default_model="plain"
+    )
+    await database.open()
+    try:
+        await queue.open()
+        account = await accounts.create_account("tester")
+        yield House(
+            settings, database, queue, blobs, Services(settings, accounts, inputs, jobs, assets, erasure, str),
+            Outbox(database, queue), Reconciler(settings, database, queue, erasure), account, worker, painter,
+        )  # fmt: skip
+    finally:
+        inputs.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def reconciling(house: House) -> AsyncIterator[None]:
+    """With the reconciler running, as in every process of a real house."""
+    running = asyncio.create_task(house.reconciler.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
