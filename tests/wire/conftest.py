@@ -1,0 +1,45 @@
+"""One running server for the whole session; tests keep apart by making accounts of their own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from safelight.settings import Settings
+
+from .site import Site, open_site
+
+
+@pytest.fixture(scope="session")
+def site_settings(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    name = f"site_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_house".encode())
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("site"),
+        database_url=make_conninfo(postgres_url, dbname=name),
+        hold_seconds=5,
+        heartbeat_seconds=1,
+        max_body_bytes=2**20,
+        max_image_bytes=2**19,
+        body_seconds=2,
+        private_hosts=frozenset({"127.0.0.1"}),
+        models={"plain": tmp_path_factory.getbasetemp(), "other": tmp_path_factory.getbasetemp()},
+        model="plain",
+        loras={"ink": tmp_path_factory.getbasetemp(), "wash": tmp_path_factory.getbasetemp()},
+    )
+
+
+@pytest.fixture(scope="session")
+def site(site_settings: Settings) -> Iterator[Site]:
+    with open_site(site_settings) as running:
+        yield running
+
+
+@pytest.fixture
+def key(site: Site) -> str:
+    return site.key()

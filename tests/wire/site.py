@@ -1,0 +1,219 @@
+"""A whole Safelight in a thread of this process: the real services and worker on a real database, uvicorn on a free port.
+
+Only the engine is another one: the analytic one of ``tests/engines.py``. Tests speak to it from outside, as callers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+import uvicorn
+from psycopg.sql import SQL, Identifier
+
+from safelight.errors import Unavailable
+from safelight.service.accounts import Accounts
+from safelight.service.assets import Assets
+from safelight.service.erasure import Erasure
+from safelight.service.inputs import Inputs
+from safelight.service.jobs import Jobs
+from safelight.service.outbound import Outbound
+from safelight.service.services import Services
+from safelight.service.worker import Lightbox, Worker
+from safelight.settings import Settings
+from safelight.storage.blobs import open_blobs
+from safelight.storage.database import Database
+from safelight.storage.queue import Queue
+from safelight.wire.server import create
+from tests.engines import AnalyticEngine, decode, encode, redness
+from tests.service.pictures import still
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+COUNTED = ("jobs", "requests", "assets", "outbox", "receipts", "procrastinate_jobs")
+PHOTO = "data:image/png;base64," + base64.b64encode(still()).decode()
+DEFAULT_MODEL = "plain"
+_numbers = count(1)
+
+
+@dataclass(eq=False)
+class Site:
+    """The running server, and what a test may do around it."""
+
+    settings: Settings
+    services: Services
+    engine: AnalyticEngine
+    loop: asyncio.AbstractEventLoop
+    ready: bool = True
+    http: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.http = httpx.Client(base_url=self.settings.base_url, timeout=30)
+
+    def ask(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the services answer, asked from outside of their loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def key(self) -> str:
+        """The key of a new account."""
+        return self.ask(self.services.accounts.create_key(f"account {next(_numbers)}"))[1]
+
+    def post(self, path: str, key: str, **fields: object) -> httpx.Response:
+        return self.http.post(f"/api/{path}", json={"key": key, **fields})
+
+    def img2img(self, key: str, **fields: object) -> httpx.Response:
+        given: Json = {"prompt": "a cat", "init_image": PHOTO, "width": 64, "height": 64, "num_inference_steps": 4}
+        return self.post("v3/img2img", key, **given | fields)
+
+    def made(self, key: str, **fields: object) -> Json:
+        """The reply to a generation that ended well."""
+        reply = self.img2img(key, **fields)
+        body: Json = reply.json()
+        assert (reply.status_code, body["status"]) == (200, "success"), body
+        return body
+
+    def held_back(self, key: str, **fields: object) -> Json:
+        """The reply to a generation that is still being made. Use inside ``closed_gate``."""
+        body: Json = self.img2img(key, instant_response="yes", **fields).json()
+        assert body["status"] == "processing", body
+        return body
+
+    @contextmanager
+    def closed_gate(self) -> Iterator[None]:
+        """Meanwhile no generation is finished."""
+        self.engine.gate.clear()
+        try:
+            yield
+        finally:
+            self.engine.gate.set()
+
+    def holdings(self) -> dict[str, int]:
+        """How many rows each table has, and how many files there are."""
+        assert self.settings.database_url
+        with psycopg.connect(self.settings.database_url) as connection:
+            rows = {table: _count(connection, table) for table in COUNTED}
+        return rows | {"files": sum(path.is_file() for path in (self.settings.data_dir / "blobs").rglob("*"))}
+
+
+def _count(connection: psycopg.Connection[Any], table: str) -> int:
+    row = connection.execute(SQL("SELECT count(*) FROM {}").format(Identifier(table))).fetchone()
+    assert row
+    return int(row[0])
+
+
+def enhance(prompt: str) -> str:
+    return f"{prompt}, sharp focus"
+
+
+@contextmanager
+def open_site(settings: Settings) -> Iterator[Site]:
+    """With its own thread and loop, so that clients which block can be run against it."""
+    opened: list[Site] = []
+    told = threading.Event()
+    halt: list[asyncio.Event] = []
+
+    async def live() -> None:
+        halt.append(asyncio.Event())
+        try:
+            async with _running(settings) as site:
+                opened.append(site)
+                told.set()
+                await halt[0].wait()
+        finally:
+            told.set()
+
+    thread = threading.Thread(target=lambda: asyncio.run(live()), name="site")
+    thread.start()
+    told.wait(60)
+    assert opened, "the site did not open"
+    try:
+        yield opened[0]
+    finally:
+        opened[0].http.close()
+        opened[0].loop.call_soon_threadsafe(halt[0].set)
+        thread.join(30)
+
+
+@asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[Site]:
+    assert settings.database_url
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        database, engine = Database(settings.database_url), AnalyticEngine()
+        queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
+        blobs = open_blobs(settings.blobs_url)
+        services = _services(settings, database, queue)
+        lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness)
+        worker = Worker(
+            settings, database, queue, blobs, engine=engine, lightbox=lightbox, name="test", default_model=DEFAULT_MODEL
+        )
+        site = Site(settings, services, engine, asyncio.get_running_loop())
+        await database.open()
+        try:
+            await queue.open()
+            async with _working(worker), _serving(site, listener):
+                yield site
+        finally:
+            engine.close()
+            services.inputs.close()
+            await database.close()
+
+
+def _services(settings: Settings, database: Database, queue: Queue) -> Services:
+    blobs = open_blobs(settings.blobs_url)
+    assets = Assets(database, blobs)
+
+    async def own_asset(name: str) -> bytes:
+        return (await assets.open(name))[1]
+
+    outbound = Outbound(settings.outbound_ports, settings.private_hosts)
+    return Services(
+        settings=settings,
+        accounts=Accounts(database),
+        inputs=Inputs(settings, outbound, own_asset),
+        jobs=Jobs(settings, database, queue, blobs),
+        assets=assets,
+        erasure=Erasure(settings, database, blobs),
+        enhance=enhance,
+    )
+
+
+@asynccontextmanager
+async def _working(worker: Worker) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await working
+
+
+@asynccontextmanager
+async def _serving(site: Site, listener: socket.socket) -> AsyncIterator[None]:
+    async def ready() -> None:
+        if not site.ready:
+            raise Unavailable
+
+    config = uvicorn.Config(create(site.services, ready=ready), log_config=None, lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving

@@ -1,0 +1,303 @@
+"""Generations over HTTP: every parameter of the img2img page, and each test would fail if its parameter were not read."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from safelight.engine.generation import Pixels
+from tests.service.pictures import saved, speckled, still
+
+from .site import PHOTO, Json, Site
+
+EXAMPLE: Json = {
+    "prompt": "a cat sitting on a bench",
+    "negative_prompt": None,
+    "width": "512",
+    "height": "512",
+    "samples": "1",
+    "num_inference_steps": "30",
+    "safety_checker": "no",
+    "enhance_prompt": "yes",
+    "guidance_scale": 7.5,
+    "strength": 0.7,
+    "seed": None,
+    "base64": "no",
+    "webhook": None,
+    "track_id": None,
+}
+DOCUMENTED_META = {
+    "H": int,
+    "W": int,
+    "enable_attention_slicing": str,
+    "file_prefix": str,
+    "guidance_scale": float,
+    "model": str,
+    "n_samples": int,
+    "negative_prompt": str,
+    "outdir": str,
+    "prompt": str,
+    "revision": str,
+    "safety_checker": str,
+    "seed": int,
+    "steps": int,
+    "vae": str,
+}
+
+
+def picture(site: Site, url: str) -> Pixels:
+    reply = site.http.get(url)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "image/png")
+    return np.asarray(Image.open(BytesIO(reply.content)))
+
+
+def first(site: Site, key: str, **fields: object) -> Pixels:
+    return picture(site, site.made(key, **{"seed": 5, "enhance_prompt": "no"} | fields)["output"][0])
+
+
+@contextmanager
+def serving(data: bytes) -> Iterator[str]:
+    """A host on the caller's own network that has one picture."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/photo.png"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_documented_example_gets_the_documented_answer(site: Site, key: str) -> None:
+    with serving(still()) as address:
+        reply = site.post("v3/img2img", key, init_image=address, **EXAMPLE)
+    body = reply.json()
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/json"
+    assert (body["status"], type(body["generationTime"]), type(body["id"])) == ("success", float, int)
+    assert {name: type(body["meta"][name]) for name in DOCUMENTED_META} == DOCUMENTED_META
+    assert body["meta"] == {
+        "H": 512,
+        "W": 512,
+        "enable_attention_slicing": "true",
+        "file_prefix": body["meta"]["file_prefix"],
+        "guidance_scale": 7.5,
+        "model": "plain",
+        "n_samples": 1,
+        "negative_prompt": "",
+        "outdir": "out",
+        "prompt": "a cat sitting on a bench, sharp focus",
+        "revision": "main",
+        "safety_checker": "none",
+        "seed": body["meta"]["seed"],
+        "steps": 21,
+        "vae": "plain",
+        "strength": 0.7,
+        "native_size": [512, 512],
+    }
+    assert body["output"] == [f"{site.settings.base_url}/generations/{body['meta']['file_prefix']}-0.png"]
+    assert picture(site, body["output"][0]).shape == (512, 512, 3)
+
+
+def test_width_and_height_are_the_size_of_the_picture(site: Site, key: str) -> None:
+    body = site.made(key, width="128", height="72")
+    assert picture(site, body["output"][0]).shape == (72, 128, 3)
+    assert (body["meta"]["W"], body["meta"]["H"]) == (128, 72)
+
+
+def test_samples_have_consecutive_seeds_and_names(site: Site, key: str) -> None:
+    body = site.made(key, samples="3", seed=7)
+    prefix = body["meta"]["file_prefix"]
+    assert [url.rpartition("/")[2] for url in body["output"]] == [f"{prefix}-{n}.png" for n in range(3)]
+    assert body["meta"]["n_samples"] == 3
+    np.testing.assert_array_equal(picture(site, body["output"][2]), picture(site, site.made(key, seed=9)["output"][0]))
+
+
+def test_the_same_seed_is_the_same_bytes_and_another_is_not(site: Site, key: str) -> None:
+    one, two, other = (site.http.get(site.made(key, seed=seed)["output"][0]).content for seed in ("5", 5, 6))
+    assert one == two
+    assert one != other
+
+
+@pytest.mark.parametrize("nothing", [None, -1, "-1", "", "null"])
+def test_no_seed_draws_one_and_says_which(site: Site, key: str, nothing: object) -> None:
+    body = site.made(key, seed=nothing)
+    seed = body["meta"]["seed"]
+    assert 0 <= seed < 2**32
+    again = site.made(key, seed=seed)
+    np.testing.assert_array_equal(picture(site, body["output"][0]), picture(site, again["output"][0]))
+    assert site.made(key, seed=nothing)["meta"]["seed"] != seed
+
+
+def test_a_seed_of_zero_is_a_seed(site: Site, key: str) -> None:
+    assert site.made(key, seed="0")["meta"]["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prompt": "a dog"},
+        {"negative_prompt": "blurry"},
+        {"num_inference_steps": "8"},
+        {"guidance_scale": "9.5"},
+        {"strength": 0.9},
+        {"scheduler": "EulerDiscrete"},
+        {"scheduler": "DPMSolverMultistep", "use_karras_sigmas": "yes"},
+        {"scheduler": "DPMSolverMultistep", "algorithm_type": "dpmsolver+++"},
+        {"clip_skip": "2"},
+        {"lora_model": "ink", "lora_strength": "0.45"},
+        {"model_id": "other"},
+    ],
+)
+def test_every_word_and_number_reaches_the_picture(site: Site, key: str, changed: Json) -> None:
+    assert not np.array_equal(first(site, key), first(site, key, **changed))
+
+
+def test_the_picture_leaves_the_init_image_as_strength_grows(site: Site, key: str) -> None:
+    init = np.asarray(Image.fromarray(speckled()).resize((64, 64))).astype(float)
+    distances = [np.abs(first(site, key, strength=s) - init).mean() for s in (0.2, 0.4, 0.6, 0.8)]
+    assert distances == sorted(distances)
+    assert distances[0] < distances[-1] / 2
+
+
+@pytest.mark.parametrize("strength", [0.01, "0.001"])
+def test_a_strength_of_less_than_a_step_runs_one_step(site: Site, key: str, strength: object) -> None:
+    assert site.made(key, strength=strength, num_inference_steps=10)["meta"]["steps"] == 1
+
+
+def test_an_init_image_may_be_an_address_a_data_uri_base64_or_an_earlier_output(site: Site, key: str) -> None:
+    inline = PHOTO.partition(",")[2]
+    with serving(still()) as address:
+        given = [first(site, key, init_image=source) for source in (PHOTO, inline, address)]
+    for other in given[1:]:
+        np.testing.assert_array_equal(given[0], other)
+    assert first(site, key, init_image=site.made(key)["output"][0]).shape == (64, 64, 3)
+
+
+def test_enhance_prompt_says_what_was_used(site: Site, key: str) -> None:
+    assert site.made(key, enhance_prompt="no")["meta"]["prompt"] == "a cat"
+    assert site.made(key, enhance_prompt="yes")["meta"]["prompt"] == "a cat, sharp focus"
+    assert site.made(key)["meta"]["prompt"] == "a cat, sharp focus"
+
+
+def test_a_flagged_picture_is_blank_and_the_reply_says_so(site: Site, key: str) -> None:
+    body = site.made(key, prompt="nude", strength=1, safety_checker="yes")
+    assert (body["nsfw_content_detected"], body["has_nsfw_concept"]) == (True, [True])
+    assert not picture(site, body["output"][0]).any()
+    unchecked = site.made(key, prompt="nude", strength=1, safety_checker="no")
+    assert unchecked["nsfw_content_detected"] is False
+    assert (picture(site, unchecked["output"][0]) == (255, 0, 0)).all()
+
+
+def test_base64_answers_addresses_of_base64_text(site: Site, key: str) -> None:
+    body = site.made(key, base64="yes", seed=3)
+    prefix = body["meta"]["file_prefix"]
+    assert body["output"] == [f"{site.settings.base_url}/generations/{prefix}-0.base64"]
+    text = site.http.get(body["output"][0])
+    assert text.headers["content-type"] == "text/plain; charset=us-ascii"
+    png = site.http.get(body["output"][0].replace(".base64", ".png")).content
+    assert base64.b64decode(text.text, validate=True) == png
+
+
+def test_temp_pictures_have_their_own_folder(site: Site, key: str) -> None:
+    body = site.made(key, temp="yes")
+    assert body["output"][0].startswith(f"{site.settings.base_url}/temp/")
+    assert picture(site, body["output"][0]).shape == (64, 64, 3)
+
+
+def test_inpainting_paints_where_the_mask_is_white(site: Site, key: str) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 255
+    source = "data:image/png;base64," + base64.b64encode(saved(Image.fromarray(mask))).decode()
+    reply = site.post(
+        "v3/inpaint", key, prompt="a cat", init_image=PHOTO, mask_image=source, width=64, height=64, strength=1, seed=1
+    ).json()
+    init = np.asarray(Image.fromarray(speckled()).resize((64, 64)))
+    made = picture(site, reply["output"][0])
+    np.testing.assert_array_equal(made[:, :32], init[:, :32])
+    assert not np.array_equal(made[:, 32:], init[:, 32:])
+    assert (reply["meta"]["init_image"], reply["meta"]["mask_image"], reply["meta"]["strength"]) == ("", "", 1.0)
+
+
+def test_text2img_needs_no_picture(site: Site, key: str) -> None:
+    body = site.post("v3/text2img", key, prompt="a house", width="64", height="64", num_inference_steps="20").json()
+    assert (body["status"], body["meta"]["steps"]) == ("success", 20)
+    assert "strength" not in body["meta"]
+
+
+def test_a_slow_generation_is_answered_with_processing_and_fetched_later(site: Site, key: str) -> None:
+    with site.closed_gate():
+        body = site.held_back(key, samples=2)
+        number, prefix = body["id"], body["meta"]["file_prefix"]
+        links = [f"{site.settings.base_url}/generations/{prefix}-{n}.png" for n in range(2)]
+        assert (type(body["eta"]), type(number)) == (float, int)
+        assert body | {"eta": 0.0, "meta": {}} == {
+            "status": "processing",
+            "tip": "for faster speed, keep resolution upto 512x512",
+            "eta": 0.0,
+            "messege": "Try to fetch request after given estimated time",
+            "webhook_status": "",
+            "fetch_result": f"{site.settings.base_url}/api/v3/fetch/{number}",
+            "id": number,
+            "output": [],
+            "meta": {},
+            "future_links": links,
+        }
+        assert set(DOCUMENTED_META) <= set(body["meta"])
+        waiting = httpx.post(body["fetch_result"], json={"key": key})
+        assert waiting.status_code == 200
+        assert waiting.json() | {"tip": ""} == {
+            "status": "processing",
+            "message": "try again later.",
+            "output": "",
+            "tip": "",
+        }
+        assert site.http.get(links[0]).status_code == 404
+    account = site.ask(site.services.accounts.authenticate(key))
+    site.ask(site.services.jobs.wait(account, number, 10))
+    done = httpx.post(body["fetch_result"], json={"key": key}).json()
+    assert (done["status"], done["id"], done["output"]) == ("success", number, links)
+    assert site.http.get(links[0]).status_code == 200
+
+
+def test_a_generation_that_the_engine_refuses_is_told_as_failed(site: Site, key: str) -> None:
+    body = site.img2img(key, prompt="a mistake of the engine").json()
+    assert body == {
+        "status": "failed",
+        "id": body["id"],
+        "message": "The picture could not be made.",
+        "messege": "The picture could not be made.",
+        "output": "",
+    }
+    assert site.post(f"v3/fetch/{body['id']}", key).json() == body
+
+
+def test_system_load_counts_what_waits(site: Site, key: str) -> None:
+    assert site.post("v3/system_load", key).json() == {"queue_num": 0, "queue_time": 0, "status": "ok"}
+    with site.closed_gate():
+        held = [site.held_back(key) for _ in range(3)]
+        load = site.post("v3/system_load", key).json()
+        assert (type(load["queue_num"]), type(load["queue_time"]), load["status"]) == (int, int, "ok")
+    account = site.ask(site.services.accounts.authenticate(key))
+    for each in held:
+        site.ask(site.services.jobs.wait(account, each["id"], 10))
