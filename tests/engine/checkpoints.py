@@ -19,9 +19,13 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from safelight.engine import compvis
+from safelight.engine.checkpoint import PARTS
+from safelight.engine.clip_vocabulary import byte_letters, clip_tokenizer
 
 Part = TypeVar("Part")
 
@@ -29,31 +33,23 @@ SD_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 MERGES = ["c a", "ca t</w>", "d o", "do g</w>", "a t", "o f</w>", "r e", "re d</w>"]
 
 
-def write_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> CLIPTokenizer:
-    """A byte-level BPE tokenizer of CLIP's kind with eight merges, in CLIP's two files."""
-    letters = list(bytes_to_unicode().values())
+def write_tokenizer(folder: Path, pad: str = "<|endoftext|>", clip: bool = False) -> CLIPTokenizer:
+    """A byte-level BPE tokenizer of CLIP's kind with eight merges, in CLIP's two files; or CLIP's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if clip:
+        clip_tokenizer(pad).save_pretrained(folder)
+        return clip_tokenizer(pad)
+    letters = list(byte_letters().values())
     words = [*letters, *(letter + "</w>" for letter in letters), *(pair.replace(" ", "") for pair in MERGES)]
     vocabulary = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n")
-    special = {
-        "bos_token": "<|startoftext|>",
-        "eos_token": "<|endoftext|>",
-        "unk_token": "<|endoftext|>",
-        "pad_token": pad,
-    }
+    end = "<|endoftext|>"
+    special = {"bos_token": "<|startoftext|>", "eos_token": end, "unk_token": end, "pad_token": pad}
     config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True, **special}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def bytes_to_unicode() -> dict[int, str]:
-    """GPT-2's printable stand-ins for the 256 bytes."""
-    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
 
 
 def seeded(kind: Callable[..., Part], seed: int, *args: Any, **config: Any) -> Part:
@@ -92,7 +88,7 @@ def unet(seed: int, **config: Any) -> UNet2DConditionModel:
 def text_config(tokenizer: CLIPTokenizer, **config: Any) -> CLIPTextConfig:
     usual = {
         "vocab_size": len(tokenizer),
-        "hidden_size": 64,
+        "hidden_size": 64,  # one head of 64, CLIP's width
         "intermediate_size": 128,
         "num_hidden_layers": 3,
         "num_attention_heads": 1,
@@ -105,9 +101,9 @@ def text_config(tokenizer: CLIPTokenizer, **config: Any) -> CLIPTextConfig:
     return CLIPTextConfig(**(usual | config))
 
 
-def write_sd1(folder: Path, seed: int = 0, native_size: int | None = None) -> Path:
+def write_sd1(folder: Path, seed: int = 0, native_size: int | None = None, clip: bool = False) -> Path:
     """Stable Diffusion 1.x: one text encoder, eight heads, epsilon prediction, a PNDM scheduler."""
-    tokenizer = write_tokenizer(folder / "tokenizer")
+    tokenizer = write_tokenizer(folder / "tokenizer", clip=clip)
     pipeline = StableDiffusionPipeline(
         vae=vae(seed),
         text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
@@ -124,9 +120,9 @@ def write_sd1(folder: Path, seed: int = 0, native_size: int | None = None) -> Pa
     return folder
 
 
-def write_sd1_inpaint(folder: Path, seed: int = 0) -> Path:
+def write_sd1_inpaint(folder: Path, seed: int = 0, clip: bool = False) -> Path:
     """An inpainting checkpoint: the UNet also reads the mask and the masked picture, nine channels in all."""
-    tokenizer = write_tokenizer(folder / "tokenizer")
+    tokenizer = write_tokenizer(folder / "tokenizer", clip=clip)
     StableDiffusionInpaintPipeline(
         vae=vae(seed),
         text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
@@ -140,9 +136,9 @@ def write_sd1_inpaint(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_sd2(folder: Path, seed: int = 0) -> Path:
+def write_sd2(folder: Path, seed: int = 0, clip: bool = False) -> Path:
     """Stable Diffusion 2.x at 768: OpenCLIP's penultimate layer, 64-wide heads, linear projections, v-prediction."""
-    tokenizer = write_tokenizer(folder / "tokenizer", pad="!")
+    tokenizer = write_tokenizer(folder / "tokenizer", pad="!", clip=clip)
     StableDiffusionPipeline(
         vae=vae(seed),
         text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer, hidden_act="gelu")),
@@ -158,10 +154,10 @@ def write_sd2(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def write_sdxl(folder: Path, seed: int = 0) -> Path:
+def write_sdxl(folder: Path, seed: int = 0, clip: bool = False) -> Path:
     """SDXL: two text encoders, pooled text and size as further conditions, deeper transformers at the lower level."""
-    tokenizer = write_tokenizer(folder / "tokenizer")
-    tokenizer_2 = write_tokenizer(folder / "tokenizer_2", pad="!")
+    tokenizer = write_tokenizer(folder / "tokenizer", clip=clip)
+    tokenizer_2 = write_tokenizer(folder / "tokenizer_2", pad="!", clip=clip)
     StableDiffusionXLPipeline(
         vae=vae(seed, scaling_factor=0.13025),
         text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
@@ -186,6 +182,62 @@ def write_sdxl(folder: Path, seed: int = 0) -> Path:
         scheduler=EulerDiscreteScheduler(**SD_NOISE, steps_offset=1, timestep_spacing="leading"),
     ).save_pretrained(folder)
     return folder
+
+
+def write_single_file(path: Path, folder: Path) -> Path:
+    """The checkpoint of a folder (made with CLIP's vocabulary) as one file in the original layout."""
+    parts = {name: load_file(file) for name in PARTS if (file := _weight_file(folder / name)).exists()}
+    unet_config = json.loads((folder / "unet" / "config.json").read_text())
+    tensors = {
+        f"model.diffusion_model.{compvis.unet_name(name, unet_config)}": tensor
+        for name, tensor in parts["unet"].items()
+    }
+    tensors |= {f"first_stage_model.{compvis.vae_name(name, 4)}": _conv(name, w) for name, w in parts["vae"].items()}
+    sdxl, open_clip = "text_encoder_2" in parts, unet_config["use_linear_projection"]
+    if sdxl:
+        tensors |= _clip_tensors("conditioner.embedders.0.transformer.", parts["text_encoder"])
+        tensors |= _open_clip_tensors("conditioner.embedders.1.model.", parts["text_encoder_2"])
+    elif open_clip:
+        tensors |= _open_clip_tensors("cond_stage_model.model.", _with_unused_layer(parts["text_encoder"]))
+    else:
+        tensors |= _clip_tensors("cond_stage_model.transformer.", parts["text_encoder"])
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return path
+
+
+def _weight_file(folder: Path) -> Path:
+    return folder / ("model.safetensors" if folder.name.startswith("text") else "diffusion_pytorch_model.safetensors")
+
+
+def _conv(name: str, tensor: Tensor) -> Tensor:
+    """The original autoencoder's attention is made of 1x1 convolutions."""
+    linear = ".attentions." in name and tensor.ndim == 2
+    return tensor[:, :, None, None] if linear else tensor
+
+
+def _clip_tensors(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    named = {f"{prefix}text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in weights.items()}
+    return named | {f"{prefix}text_model.embeddings.position_ids": torch.arange(77)[None]}
+
+
+def _open_clip_tensors(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    kept = {name: _open_clip_tensor(name, weights) for name in weights if not re.search("[kv]_proj", name)}
+    return {prefix + compvis.open_clip_name(name): tensor for name, tensor in kept.items()}
+
+
+def _open_clip_tensor(name: str, weights: dict[str, Tensor]) -> Tensor:
+    """OpenCLIP keeps q, k and v in one tensor, and multiplies by the projection from the other side."""
+    if "q_proj" in name:
+        return torch.cat([weights[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"])
+    return weights[name].T if "text_projection" in name else weights[name]
+
+
+def _with_unused_layer(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stable Diffusion 2 ships OpenCLIP's last layer too and never runs it."""
+    last = {
+        name.replace("layers.2.", "layers.3."): tensor + 1 for name, tensor in weights.items() if "layers.2." in name
+    }
+    return weights | last
 
 
 def lora_pairs(module: nn.Module, parts: str, rank: int, seed: int) -> dict[str, tuple[Tensor, Tensor]]:

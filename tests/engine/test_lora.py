@@ -98,10 +98,9 @@ def test_convolutions_too(sd1: Path, tmp_path: Path) -> None:
 
 def test_kohya_sdxl_by_the_original_block_names(sdxl: Path, tmp_path: Path) -> None:
     pipeline = load(StableDiffusionXLPipeline, sdxl)
-    names = dict(pipeline.unet.named_modules())
     pairs = checkpoints.lora_pairs(pipeline.unet, ATTENTION, 4, 1)
     parts = {
-        "lora_unet": {compvis.unet_name(name, 2, names): pair for name, pair in pairs.items()},
+        "lora_unet": {compvis.unet_name(name, pipeline.unet.config): pair for name, pair in pairs.items()},
         "lora_te1": text_pairs(pipeline.text_encoder, 2),
         "lora_te2": text_pairs(pipeline.text_encoder_2, 3),
     }

@@ -5,12 +5,15 @@ Weights are safetensors only; a folder that holds pickles alone is refused. Reac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
 from transformers import CLIPTokenizer
 
-from safelight.engine.components import CLASSES, PIPELINES, Components, TextEncoder, build, scheduler_class
+from safelight.engine.components import CLASSES, PIPELINES, Components, TextEncoder, build, find_in, scheduler_class
+from safelight.engine.single_file import read_single_file
 from safelight.engine.weights import Config, Weights, read_config, read_header, read_tensors
 from safelight.errors import EngineFailed
 
@@ -22,7 +25,7 @@ def read_components(path: Path) -> Components:
     """The checkpoint at ``path``: a diffusers folder, or a single file in the original layout."""
     if path.is_dir():
         return read_folder(path)
-    raise EngineFailed(f"{path.name} is not a folder in the diffusers layout")
+    return read_single_file(path)
 
 
 def count_weights(path: Path) -> int:
@@ -62,12 +65,12 @@ def _class_name(index: Config, name: str) -> str:
     return entry[1]
 
 
-def _folder_part(folder: Path, index: Config, name: str) -> tuple[Config, Weights]:
+def _folder_part(folder: Path, index: Config, name: str) -> tuple[Config, Callable[[str], Tensor | None]]:
     _class_name(index, name)
     weights: Weights = {}
     for path in weight_files(folder / name):
         weights |= read_tensors(path)
-    return read_config(folder / name / "config.json"), weights
+    return read_config(folder / name / "config.json"), find_in(weights)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -86,5 +89,5 @@ def _text_encoder(folder: Path, index: Config, name: str) -> TextEncoder:
     tokenizer_name = name.replace("text_encoder", "tokenizer")
     _class_name(index, tokenizer_name)
     tokenizer = CLIPTokenizer.from_pretrained(folder / tokenizer_name, local_files_only=True)
-    config, weights = _folder_part(folder, index, name)
-    return TextEncoder(tokenizer, build(CLASSES[name][_class_name(index, name)], config, weights))
+    kind = CLASSES[name][_class_name(index, name)]
+    return TextEncoder(tokenizer, build(kind, *_folder_part(folder, index, name)))

@@ -5,7 +5,7 @@ A checkpoint names classes; these tables decide whether that name is one we run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,18 +41,17 @@ class Components:
     notes: Config  # the checkpoint's own safelight.json
 
 
-def build(kind: Callable[..., Module], config: Config, weights: Weights) -> Module:
-    """A module of an allowed class, holding these weights; weights that it has no place for are left aside."""
+def build(kind: Callable[..., Module], config: Config, find: Callable[[str], Tensor | None]) -> Module:
+    """A module of an allowed class; ``find`` gives the weight of each name that the class asks for."""
     try:
         with torch.device("meta"):
             module = _construct(kind, config)
-        wanted = module.state_dict().keys()
-        renamed = {_current_name(name, wanted): tensor for name, tensor in weights.items()}
-        missing = module.load_state_dict(renamed, strict=False, assign=True).missing_keys
+        found = {name: find(name) for name in module.state_dict()}
+        if missing := [name for name, tensor in found.items() if tensor is None]:
+            raise EngineFailed(f"The checkpoint lacks {len(missing)} weights, {missing[0]} for one")
+        module.load_state_dict(found, assign=True)
     except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise EngineFailed(f"The checkpoint does not describe a {kind.__name__} that its weights fit") from error
-    if missing:
-        raise EngineFailed(f"The checkpoint's {kind.__name__} lacks {len(missing)} weights, {missing[0]} for one")
+        raise EngineFailed("The checkpoint does not describe modules that its weights fit") from error
     _restore_positions(module)
     return module.requires_grad_(False).eval()
 
@@ -64,12 +63,14 @@ def _construct(kind: Callable[..., Module], config: Config) -> Module:
     return module
 
 
-def _current_name(name: str, wanted: Collection[str]) -> str:
-    """Older files name the parts of the VAE's attention, and the root of the text model, otherwise."""
-    for old, new in RENAMES.items():
-        if name not in wanted and name.replace(old, new) in wanted:
-            return name.replace(old, new)
-    return name
+def find_in(weights: Weights) -> Callable[[str], Tensor | None]:
+    """Weights by name, or by the names that older files give the VAE's attention and the root of the text model."""
+
+    def find(name: str) -> Tensor | None:
+        older = (name.replace(now, then) for now, then in OLDER.items())
+        return next((weights[known] for known in (name, *older, f"text_model.{name}") if known in weights), None)
+
+    return find
 
 
 def _restore_positions(module: nn.Module) -> None:
@@ -120,10 +121,4 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
         diffusers.UniPCMultistepScheduler,
     )
 }
-RENAMES = {
-    ".query.": ".to_q.",
-    ".key.": ".to_k.",
-    ".value.": ".to_v.",
-    ".proj_attn.": ".to_out.0.",
-    "text_model.": "",
-}
+OLDER = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}

@@ -5,12 +5,14 @@ Single-file checkpoints and LoRAs trained on the original code use these names. 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from typing import Any
 
 
-def unet_name(name: str, layers_per_block: int, names: Collection[str]) -> str:  # noqa: PLR0911  # a table of names
-    """The original name of a UNet part that diffusers calls ``name``; ``names`` are the module paths of the UNet."""
-    stride = layers_per_block + 1  # input blocks per level: the layers and a downsampler
+def unet_name(name: str, config: Mapping[str, Any]) -> str:  # noqa: PLR0911  # a table of names
+    """The original name of a UNet part that diffusers calls ``name``, in a UNet of this configuration."""
+    layers: int = config["layers_per_block"]
+    stride = layers + 1  # blocks in a level: the layers and a sampler
     match name.split("."):
         case ["conv_in", *rest]:
             return _join("input_blocks.0.0", rest)
@@ -31,8 +33,8 @@ def unet_name(name: str, layers_per_block: int, names: Collection[str]) -> str: 
         case ["up_blocks", level, "resnets" | "attentions" as kind, layer, *rest]:
             return _join(f"output_blocks.{int(level) * stride + int(layer)}.{KINDS[kind]}", _resnet(rest))
         case ["up_blocks", level, "upsamplers", "0", "conv", *rest]:
-            place = 2 if f"up_blocks.{level}.attentions.0" in names else 1
-            return _join(f"output_blocks.{int(level) * stride + layers_per_block}.{place}.conv", rest)
+            place = 2 if config["up_block_types"][int(level)].startswith("CrossAttn") else 1
+            return _join(f"output_blocks.{int(level) * stride + layers}.{place}.conv", rest)
     return name
 
 

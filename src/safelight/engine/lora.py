@@ -124,7 +124,7 @@ def _names(component: str, module: nn.Module) -> dict[str, str]:
 
 
 def _unet_spellings(path: str, unet: Any) -> list[str]:
-    original = compvis.unet_name(path, unet.config["layers_per_block"], frozenset(dict(unet.named_modules())))
+    original = compvis.unet_name(path, unet.config)
     return [path, path.removesuffix(".0") if path.endswith("to_out.0") else path, original]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,12 +92,12 @@ def _check_spans(file: str, tensors: Mapping[str, TensorEntry], data_bytes: int)
         raise EngineFailed(f"{file} is truncated or has bytes that no tensor owns")
 
 
-def read_tensors(path: Path) -> Weights:
-    """Every tensor of a safetensors file, copied into memory so that the file may change afterwards."""
-    read_header(path)
+def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> Weights:
+    """The wanted tensors of a safetensors file, copied into memory so that the file may change afterwards."""
+    names = [name for name in read_header(path).tensors if wanted(name)]
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise EngineFailed(f"{path.name} is not a safetensors file") from error
 
