@@ -13,7 +13,9 @@ from typing import Any
 
 import structlog
 
-SECRET = frozenset({"key", "api_key", "authorization", "prompt", "negative_prompt", "body", "init_image", "mask_image", "password"})
+SECRET = frozenset(
+    {"key", "api_key", "authorization", "prompt", "negative_prompt", "body", "init_image", "mask_image", "password"}
+)
 Event = MutableMapping[str, Any]
 
 
@@ -54,7 +56,15 @@ def without_secrets(_logger: Any, _method: str, event: Event) -> Event:
 def with_exception_place(_logger: Any, _method: str, event: Event) -> Event:
     """Replaces exception information by its type and the lines it passed through, without its message."""
     info = event.pop("exc_info", None)
-    error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else sys.exc_info()[1] if info else None
+    error = (
+        info[1]
+        if isinstance(info, tuple)
+        else info
+        if isinstance(info, BaseException)
+        else sys.exc_info()[1]
+        if info
+        else None
+    )
     if error is not None:
         frames = traceback.extract_tb(error.__traceback__)
         event["error_type"] = type(error).__qualname__

@@ -71,11 +71,15 @@ class _Snapshot(Collector):
         now = self._now
         yield GaugeMetricFamily("safelight_jobs_waiting", "Jobs accepted and not begun.", now.waiting)
         yield GaugeMetricFamily("safelight_jobs_running", "Jobs that a worker is on.", now.running)
-        yield GaugeMetricFamily("safelight_oldest_wait_seconds", "How long the oldest waiting job has waited.", now.oldest_wait)
+        yield GaugeMetricFamily(
+            "safelight_oldest_wait_seconds", "How long the oldest waiting job has waited.", now.oldest_wait
+        )
         yield GaugeMetricFamily("safelight_workers_alive", "Workers with a fresh heartbeat.", len(now.workers))
         yield GaugeMetricFamily("safelight_blob_bytes", "Bytes of live pictures and inputs.", now.blob_bytes)
         yield GaugeMetricFamily("safelight_webhooks_waiting", "Webhooks not yet delivered.", now.webhooks_waiting)
-        yield GaugeMetricFamily("safelight_erasures_unverified", "Erasures whose bytes are not yet verified gone.", now.erasures_unverified)
+        yield GaugeMetricFamily(
+            "safelight_erasures_unverified", "Erasures whose bytes are not yet verified gone.", now.erasures_unverified
+        )
         yield _by("safelight_jobs", "Jobs ended, by outcome.", "outcome", now.outcomes, CounterMetricFamily)
         for name, help_text, field in _WORKER:
             values = {worker.name: getattr(worker, field) for worker in now.workers}

@@ -22,36 +22,83 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SAFELIGHT_", frozen=True, extra="ignore")
 
-    data_dir: Path = Field(default_factory=lambda: user_data_path("safelight"), description="Where the embedded database and local files live.")
-    database_url: str | None = Field(None, description="A PostgreSQL to use instead of the embedded one (postgresql://user@host/name).")
-    blob_url: str | None = Field(None, description="Where pictures rest: file:///path, s3://bucket/prefix, gs:// or az://; default: a folder of data_dir.")
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("safelight"),
+        description="Where the embedded database and local files live.",
+    )
+    database_url: str | None = Field(
+        None, description="A PostgreSQL to use instead of the embedded one (postgresql://user@host/name)."
+    )
+    blob_url: str | None = Field(
+        None,
+        description="Where pictures rest: file:///path, s3://bucket/prefix, gs:// or az://; default: a folder of data_dir.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs at least one key.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    public_url: str | None = Field(None, description="How clients reach this server; every address in a reply begins with it. Default: http://host:port.")
-    workers: int = Field(1, ge=0, le=64, description="Worker processes that `safelight serve` starts; 0 leaves the work to `safelight worker` elsewhere.")
+    public_url: str | None = Field(
+        None,
+        description="How clients reach this server; every address in a reply begins with it. Default: http://host:port.",
+    )
+    workers: int = Field(
+        1,
+        ge=0,
+        le=64,
+        description="Worker processes that `safelight serve` starts; 0 leaves the work to `safelight worker` elsewhere.",
+    )
 
-    models: dict[str, Path] = Field(default_factory=dict, description="Further checkpoints by name, as JSON: {\"name\": \"/path\"}. A diffusers folder or a .safetensors file.")
-    model: str | None = Field(None, description="The default checkpoint: a name from `models`, or a path. Default: the bundled one.")
+    models: dict[str, Path] = Field(
+        default_factory=dict,
+        description='Further checkpoints by name, as JSON: {"name": "/path"}. A diffusers folder or a .safetensors file.',
+    )
+    model: str | None = Field(
+        None, description="The default checkpoint: a name from `models`, or a path. Default: the bundled one."
+    )
     loras: dict[str, Path] = Field(default_factory=dict, description="LoRA files by name, as JSON.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
-    model_memory_gib: float | None = Field(None, gt=0, description="Memory budget for loaded checkpoints in GiB; the least recently used one goes first. Default: no limit.")
-    exactness: Literal["exact", "fast"] = Field("exact", description="exact: a picture's bytes never depend on load or neighbours. fast: within the stated tolerance.")
-    max_rows: int | None = Field(None, ge=1, le=256, description="Most rows in one model call; default: found by a probe at first start.")
-    worker_concurrency: int = Field(32, ge=1, le=1024, description="Jobs that one worker holds at a time; they share the model at every step.")
+    model_memory_gib: float | None = Field(
+        None,
+        gt=0,
+        description="Memory budget for loaded checkpoints in GiB; the least recently used one goes first. Default: no limit.",
+    )
+    exactness: Literal["exact", "fast"] = Field(
+        "exact",
+        description="exact: a picture's bytes never depend on load or neighbours. fast: within the stated tolerance.",
+    )
+    max_rows: int | None = Field(
+        None, ge=1, le=256, description="Most rows in one model call; default: found by a probe at first start."
+    )
+    worker_concurrency: int = Field(
+        32, ge=1, le=1024, description="Jobs that one worker holds at a time; they share the model at every step."
+    )
 
-    hold_seconds: float = Field(25.0, ge=0, le=600, description="How long a request is held open before it is answered with `processing`.")
+    hold_seconds: float = Field(
+        25.0, ge=0, le=600, description="How long a request is held open before it is answered with `processing`."
+    )
     max_side: int = Field(1024, ge=64, le=8192, description="Largest width or height that may be asked for, in pixels.")
     max_steps: int = Field(51, ge=1, le=1000, description="Most denoising steps that may be asked for.")
-    account_queue: int = Field(100, ge=1, description="Most jobs one account may have waiting or running; the next is refused with 429.")
-    total_queue: int = Field(1000, ge=1, description="Most jobs that may wait or run in all; the next is refused with 429.")
+    account_queue: int = Field(
+        100, ge=1, description="Most jobs one account may have waiting or running; the next is refused with 429."
+    )
+    total_queue: int = Field(
+        1000, ge=1, description="Most jobs that may wait or run in all; the next is refused with 429."
+    )
     max_attempts: int = Field(3, ge=1, le=20, description="Times a job is tried when its worker dies, before it fails.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="How often a worker says it is alive.")
     stalled_seconds: float = Field(20.0, gt=0, description="Silence after which a worker's jobs are given to another.")
 
-    errors_ok: bool = Field(False, description="Answer errors of the v3..v5 endpoints with HTTP 200, as very old clients expect.")
+    errors_ok: bool = Field(
+        False, description="Answer errors of the v3..v5 endpoints with HTTP 200, as very old clients expect."
+    )
     clear_cache_deletes_outputs: bool = Field(False, description="Let clear_cache delete generated pictures too.")
-    output_days: float | None = Field(None, gt=0, description="Days until pictures are erased by themselves. Default: kept until deleted.")
-    safety_threshold: float = Field(0.5, ge=0, le=1, description="NSFW score from which a picture is replaced by a blank one, where the caller asked for the check.")
+    output_days: float | None = Field(
+        None, gt=0, description="Days until pictures are erased by themselves. Default: kept until deleted."
+    )
+    safety_threshold: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="NSFW score from which a picture is replaced by a blank one, where the caller asked for the check.",
+    )
 
     max_body_bytes: int = Field(24 * 2**20, ge=1024, description="Largest request body.")
     body_seconds: float = Field(60.0, gt=0, description="Time for a request body to arrive in full.")
@@ -59,10 +106,18 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(16_000_000, ge=64 * 64, description="Most pixels of an init image or mask.")
     min_image_side: int = Field(16, ge=1, description="Least width and height of an init image or mask.")
     decode_seconds: float = Field(10.0, gt=0, description="Processor time for decoding one picture.")
-    fetch_seconds: float = Field(20.0, gt=0, description="Time for fetching one picture by address, redirects included.")
+    fetch_seconds: float = Field(
+        20.0, gt=0, description="Time for fetching one picture by address, redirects included."
+    )
     webhook_seconds: float = Field(15.0, gt=0, description="Time for a webhook's receiver to answer.")
-    private_hosts: frozenset[str] = Field(frozenset(), description="Hosts that may be fetched from and called back although their addresses are private, as JSON: [\"nas.local\", \"127.0.0.1\"].")
-    outbound_ports: frozenset[int] = Field(frozenset({80, 443, 8080, 8443}), description="Ports that addresses given by callers may use; hosts in private_hosts may use any.")
+    private_hosts: frozenset[str] = Field(
+        frozenset(),
+        description='Hosts that may be fetched from and called back though their addresses are private: ["nas.local", "127.0.0.1"].',
+    )
+    outbound_ports: frozenset[int] = Field(
+        frozenset({80, 443, 8080, 8443}),
+        description="Ports that addresses given by callers may use; hosts in private_hosts may use any.",
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

@@ -71,7 +71,7 @@ class Supervisor:
         process.kill()
 
 
-def when_untethered(call: Callable[[], None]) -> None:
+def when_untethered(call: Callable[[], object]) -> None:
     """Calls back once, from a thread, when the pipe that the supervisor holds at our standard input closes."""
 
     def wait() -> None:

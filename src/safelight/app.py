@@ -1,0 +1,448 @@
+"""The composition root: puts the rooms together for each command. The only file that knows a concrete thing from every room.
+
+What needs torch is imported inside the functions that need it, so that the process that answers HTTP never loads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+import uvicorn
+from fastapi import Response
+from PIL import Image
+from starlette.routing import Route
+
+from safelight import supervisor
+from safelight.engine.prompts import enhance
+from safelight.errors import SetupFailed, Unavailable
+from safelight.metrics import Metrics
+from safelight.records import Key
+from safelight.service.accounts import Accounts
+from safelight.service.assets import Assets
+from safelight.service.erasure import Erasure
+from safelight.service.inputs import Inputs
+from safelight.service.jobs import Jobs
+from safelight.service.outbound import Outbound
+from safelight.service.outbox import Outbox
+from safelight.service.reconciler import Reconciler
+from safelight.service.services import Services
+from safelight.service.webhooks import Webhooks
+from safelight.settings import Settings
+from safelight.storage import postgres
+from safelight.storage.blobs import Blobs, open_blobs
+from safelight.storage.database import Database
+from safelight.storage.migrate import migrate
+from safelight.storage.queue import WEBHOOKS, Queue
+from safelight.wire import server
+from safelight.wire.modelslab import write as modelslab
+
+if TYPE_CHECKING:
+    from safelight.engine.engine import Engine
+    from safelight.engine.generation import Pixels
+    from safelight.engine.shelf import Shelf
+
+log = structlog.get_logger(__name__)
+
+BUNDLED = Path(__file__).parent / "model"
+BUNDLED_NAME = "safelight-sprites-1"
+FIRST_ACCOUNT = "default"
+WEBHOOKS_AT_ONCE = 32
+
+Announce = Callable[[str, str | None], None]  # the server's address, and the first key where one was just made
+RENDERERS = {"modelslab": modelslab.webhook_body}
+
+
+# What every command stands on.
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The database, the queue in it, and the blob store, open."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    blobs: Blobs
+
+
+@contextmanager
+def database_address(settings: Settings, *, start: bool = True) -> Iterator[str]:
+    """The operator's own database, or the embedded one: whoever runs it here already, else started for as long as this."""
+    found = settings.database_url or (None if start else postgres.find(settings.data_dir))
+    if found is not None:
+        yield found
+        return
+    if not start:
+        raise SetupFailed(
+            f"No server runs on {settings.data_dir}. Start `safelight serve` there, or give --database-url."
+        )
+    embedded = postgres.EmbeddedPostgres(settings.data_dir)
+    address = embedded.start()
+    try:
+        yield address
+    finally:
+        embedded.stop()
+
+
+def prepare(settings: Settings, address: str) -> Ground:
+    """Made, not yet open: whoever wants to hear notifications says so before ``opened``."""
+    database = Database(address)
+    queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
+    return Ground(settings, database, queue, open_blobs(settings.blobs_url))
+
+
+@asynccontextmanager
+async def opened(ground: Ground) -> AsyncIterator[None]:
+    await ground.database.open()
+    try:
+        await ground.queue.open()
+        yield
+    finally:
+        await ground.database.close()
+
+
+def named_checkpoints(settings: Settings) -> Settings:
+    """Settings in which every checkpoint has a name and ``model`` is the name of the default one."""
+    models = {BUNDLED_NAME: BUNDLED, **settings.models}
+    chosen = settings.model or BUNDLED_NAME
+    if chosen not in models:
+        path = Path(chosen).expanduser().absolute()
+        if not path.exists():
+            raise SetupFailed(
+                f"Setting model has value {chosen!r}: neither a name from `models` nor a path that exists."
+            )
+        chosen = path.stem
+        models[chosen] = path
+    return settings.model_copy(update={"models": models, "model": chosen})
+
+
+# safelight serve
+
+
+async def serve(settings: Settings, announce: Announce) -> None:
+    """Until SIGTERM or Ctrl-C: then no new work, running work finished or handed back, the database stopped cleanly."""
+    with ExitStack() as held:
+        listener = held.enter_context(listen(settings))
+        settings = named_checkpoints(settings.model_copy(update={"port": listener.getsockname()[1]}))
+        address = held.enter_context(database_address(settings))
+        await asyncio.to_thread(migrate, address)
+        ground = prepare(settings, address)
+        house = House(ground)
+        async with opened(ground):
+            key = await first_key(settings, house.services.accounts)
+            await house.run(listener, worker_environment(settings, address), lambda: announce(settings.base_url, key))
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bound before anything is started, so that a port in use costs nothing."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SetupFailed(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another with --port."
+        ) from None
+    return listener
+
+
+async def first_key(settings: Settings, accounts: Accounts) -> str | None:
+    """The very first start makes an account and a key. A door that others can reach is not opened before there is one."""
+    if not is_loopback(settings.host):
+        if not await accounts.any_keys():
+            raise SetupFailed(
+                f"{settings.host} can be reached by others and there is no key yet. Make one with `safelight keys create NAME`, "
+                "or listen on 127.0.0.1."
+            )
+        return None
+    if await accounts.list_keys():
+        return None
+    return (await accounts.create_key(FIRST_ACCOUNT, "first start"))[1]
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def worker_environment(settings: Settings, address: str) -> dict[str, str]:
+    """What a worker process of ours needs to be told; the rest it reads from the same environment."""
+    return {
+        **os.environ,
+        "SAFELIGHT_DATA_DIR": str(settings.data_dir),
+        "SAFELIGHT_DATABASE_URL": address,
+        "SAFELIGHT_BLOB_URL": settings.blobs_url,
+        "SAFELIGHT_MODEL": str(settings.models[settings.model or BUNDLED_NAME]),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class House:
+    """Everything that the serving process runs beside each other."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._outbound = Outbound(ground.settings.outbound_ports, ground.settings.private_hosts)
+        self.services = make_services(ground, self._outbound)
+        self._metrics = Metrics(self.services.jobs.statistics)
+        outbox = Outbox(ground.database, ground.queue)
+        webhooks = Webhooks(
+            ground.settings, outbox, self.services.jobs, self.services.assets, self._outbound, RENDERERS
+        )
+        ground.queue.teach(WEBHOOKS, webhooks.deliver)
+        self._reconciler = Reconciler(ground.settings, ground.database, ground.queue, self.services.erasure)
+
+    async def run(self, listener: socket.socket, environment: dict[str, str], announce: Callable[[], None]) -> None:
+        settings = self._ground.settings
+        stop = asyncio.Event()
+        http = asyncio.create_task(self._serve_http(listener, stop, announce))
+        beside = [
+            asyncio.create_task(self._ground.queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE)),
+            asyncio.create_task(self._reconciler.run()),
+        ]
+        workers = asyncio.create_task(supervisor.Supervisor(settings.workers, environment).run(stop))
+        try:
+            await asyncio.wait({http, workers, *beside}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.set()
+            await asyncio.gather(http, workers)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            self.services.inputs.close()
+
+    async def _serve_http(self, listener: socket.socket, stop: asyncio.Event, announce: Callable[[], None]) -> None:
+        application = server.create(
+            self.services, ready=self._ready, extra_routes=[Route("/metrics", self._metrics_page)]
+        )
+        config = uvicorn.Config(
+            self._metrics.measured(application), log_config=None, access_log=False, server_header=False, date_header=True,
+            timeout_graceful_shutdown=int(self._ground.settings.hold_seconds) + 10, proxy_headers=False, lifespan="off",
+        )  # fmt: skip
+        http = _Http(config, announce)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, http.end)
+        serving = asyncio.create_task(http.serve(sockets=[listener]))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        http.should_exit = True
+        stopped.cancel()
+        await serving
+
+    async def _ready(self) -> None:
+        now = await self.services.jobs.statistics()
+        if not now.workers:
+            raise Unavailable("No worker is alive yet. It may still be loading its model.")
+
+    async def _metrics_page(self, _request: Any) -> Response:
+        return Response(await self._metrics.page(), media_type="text/plain; version=0.0.4")
+
+
+class _Http(uvicorn.Server):
+    """uvicorn, with its signals left to us: it would end the process before the workers and the database have drained."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def end(self) -> None:
+        """Asked once it drains; asked again it does not wait."""
+        self.force_exit, self.should_exit = self.should_exit, True
+
+
+def make_services(ground: Ground, outbound: Outbound) -> Services:
+    settings, database, queue, blobs = ground.settings, ground.database, ground.queue, ground.blobs
+    assets = Assets(database, blobs)
+
+    async def own_asset(name: str) -> bytes:
+        return (await assets.open(name))[1]
+
+    return Services(
+        settings=settings,
+        accounts=Accounts(database),
+        inputs=Inputs(settings, outbound, own_asset),
+        jobs=Jobs(settings, database, queue, blobs),
+        assets=assets,
+        erasure=Erasure(settings, database, blobs),
+        enhance=enhance,
+    )
+
+
+# safelight worker
+
+
+async def work(settings: Settings, *, tethered: bool = False) -> None:
+    """Claims and makes pictures until SIGTERM, Ctrl-C or, when tethered, the end of the process that started it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if tethered:
+        supervisor.when_untethered(lambda: loop.call_soon_threadsafe(stop.set))
+    settings = named_checkpoints(settings)
+    with ExitStack() as held:
+        address = held.enter_context(database_address(settings, start=False))
+        ground = prepare(settings, address)
+        shelf, engine = held.enter_context(engine_of(settings))
+        await asyncio.to_thread(shelf.wait, None)
+        worker = make_worker(ground, engine)
+        async with opened(ground):
+            log.info("worker ready", model=settings.model)
+            await worker.run(stop)
+
+
+def make_worker(ground: Ground, engine: Engine) -> Any:
+    from safelight.engine import images, safety
+    from safelight.service import worker
+
+    checker = safety.SafetyChecker()
+
+    def pulse() -> worker.Pulse:
+        load = engine.load()
+        return worker.Pulse(load.seconds_per_step, load.rows_per_tick, load.rows_waiting)
+
+    return worker.Worker(
+        ground.settings,
+        ground.database,
+        ground.queue,
+        ground.blobs,
+        engine=engine,
+        lightbox=worker.Lightbox(decode=_pixels, encode=images.encode, nsfw=lambda pixels: checker.scores([pixels])[0]),
+        name=f"{socket.gethostname()}-{os.getpid()}",
+        default_model=ground.settings.model or BUNDLED_NAME,
+        pulse=pulse,
+    )
+
+
+def _pixels(png: bytes) -> Pixels:
+    """Of a picture that we stored ourselves."""
+    return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]))
+
+
+@contextmanager
+def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
+    """The shelf of the named checkpoints and an engine on it, running."""
+    import torch
+
+    from safelight.engine.engine import Engine
+    from safelight.engine.shelf import Shelf
+
+    device = torch.device(
+        ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    )
+    budget = None if settings.model_memory_gib is None else int(settings.model_memory_gib * 2**30)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    shelf = Shelf(
+        settings.models, settings.model or BUNDLED_NAME, budget_bytes=budget, device=device,
+        dtype=torch.bfloat16 if device.type == "cuda" else torch.float32, loras=settings.loras,
+    )  # fmt: skip
+    try:
+        with Engine(
+            shelf,
+            exact=settings.exactness == "exact",
+            max_rows=settings.max_rows,
+            rows_path=settings.data_dir / "rows.json",
+        ) as engine:
+            yield shelf, engine
+    finally:
+        shelf.close()
+
+
+# The other commands
+
+
+async def with_accounts(settings: Settings, ask: Callable[[Accounts], Awaitable[Any]]) -> Any:
+    """On the running server's database, or on the embedded one, started for a moment."""
+    running = settings.database_url or postgres.find(settings.data_dir)
+    with database_address(settings.model_copy(update={"database_url": running})) as address:
+        await asyncio.to_thread(migrate, address)
+        ground = prepare(settings, address)
+        async with opened(ground):
+            return await ask(Accounts(ground.database))
+
+
+async def create_key(settings: Settings, account: str, label: str) -> tuple[Key, str]:
+    made: tuple[Key, str] = await with_accounts(settings, lambda accounts: accounts.create_key(account, label))
+    return made
+
+
+async def list_keys(settings: Settings) -> list[Key]:
+    found: list[Key] = await with_accounts(settings, lambda accounts: accounts.list_keys())
+    return found
+
+
+async def revoke_key(settings: Settings, key: str) -> Key:
+    revoked: Key = await with_accounts(settings, lambda accounts: accounts.revoke_key(key))
+    return revoked
+
+
+def imagine(
+    settings: Settings, picture: Path, output: Path, wanted: dict[str, Any], on_step: Callable[[int, int], None]
+) -> float:
+    """One picture from another, by the engine alone; the seconds it took there."""
+    from safelight.engine.generation import Generation
+
+    settings = named_checkpoints(settings)
+    init_image = _read_picture(settings, picture)
+    with engine_of(settings) as (shelf, engine):
+        shelf.wait(None)
+        ticket = engine.submit(
+            Generation(init_image=init_image, **wanted), lambda progress: on_step(progress.step, progress.steps)
+        )
+        result = ticket.result()
+    Image.fromarray(result.pictures[0].pixels).save(output)
+    return result.seconds
+
+
+def _read_picture(settings: Settings, path: Path) -> Pixels:
+    """Through the same checks as a picture that comes by HTTP."""
+    if not path.is_file():
+        raise SetupFailed(f"There is no picture at {path}.")
+    inputs = Inputs(settings, Outbound(settings.outbound_ports))
+    try:
+        return _pixels(asyncio.run(inputs.decoded(path.read_bytes(), field=str(path))).png)
+    finally:
+        inputs.close()
+
+
+def list_models(settings: Settings) -> list[dict[str, Any]]:
+    settings = named_checkpoints(settings)
+    return [
+        {
+            "name": name,
+            "default": name == settings.model,
+            "kind": "diffusers folder" if path.is_dir() else "single file",
+            "bytes": sum(file.stat().st_size for file in _weight_files(path)),
+            "path": str(path),
+        }
+        for name, path in settings.models.items()
+    ]
+
+
+def _weight_files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.safetensors")) if path.is_dir() else [path] if path.exists() else []

@@ -1,0 +1,213 @@
+"""The command ``safelight``: parses, calls, prints. Everything it does is in ``app``; torch is loaded only by the commands that need it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from safelight import app, logs
+from safelight import doctor as examination
+from safelight.errors import SafelightError
+from safelight.records import Key
+from safelight.settings import read_settings
+
+T = TypeVar("T")
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="A self-hosted image-generation API that forgets on request."
+)
+keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+models = typer.Typer(no_args_is_help=True, help="The checkpoints on the shelf.")
+cli.add_typer(keys, name="keys")
+cli.add_typer(models, name="models")
+
+DataDir = Annotated[Path | None, typer.Option(help="Where the embedded database and local files live.")]
+DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL to use instead of the embedded one.")]
+BlobUrl = Annotated[str | None, typer.Option(help="Where pictures rest: file://, s3://, gs:// or az://.")]
+Model = Annotated[str | None, typer.Option(help="The default checkpoint: a path, or a name from SAFELIGHT_MODELS.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of prose.")]
+
+
+@cli.command()
+def serve(
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    blob_url: BlobUrl = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs a key.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    public_url: Annotated[str | None, typer.Option(help="How clients reach this server.")] = None,
+    model: Model = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes to start; 0 leaves the work to others.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the API, with an embedded database and a worker unless told otherwise."""
+    settings = read_settings(
+        data_dir=data_dir, database_url=database_url, blob_url=blob_url, host=host, port=port,
+        public_url=public_url, model=model, workers=workers,
+    )  # fmt: skip
+    logs.set_up(settings.log_level)
+    asyncio.run(app.serve(settings, lambda url, key: _announce(url, key, as_json)))
+
+
+def _announce(url: str, key: str | None, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"url": url, "key": key}), flush=True)
+        return
+    out.print(f"Safelight is at [bold]{url}[/] (API page: {url}/docs). Ctrl-C stops it.")
+    if key:
+        curl = f"""curl -s {url}/api/v3/text2img -H 'Content-Type: application/json' -d '{{"key": "{key}", "prompt": "a red apple"}}'"""
+        out.print(f"\nYour key, shown only this once: [bold]{key}[/]\nTry it:\n  {curl}\n", soft_wrap=True)
+    sys.stdout.flush()
+
+
+@cli.command()
+def worker(
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    blob_url: BlobUrl = None,
+    model: Model = None,
+    tethered: Annotated[bool, typer.Option("--tethered", hidden=True)] = False,
+) -> None:
+    """Run a further worker against the database and the blob store of a server."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url, model=model)
+    logs.set_up(settings.log_level)
+    asyncio.run(app.work(settings, tethered=tethered))
+
+
+@cli.command()
+def imagine(
+    picture: Annotated[Path, typer.Argument(help="The picture to start from (PNG, JPEG or WebP).")],
+    prompt: Annotated[str, typer.Argument(help="What it should become.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")] = Path("imagined.png"),
+    negative_prompt: str = "",
+    strength: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="1 forgets the picture, 0.1 hardly changes it.")
+    ] = 0.7,
+    steps: Annotated[int, typer.Option(min=1, max=1000)] = 30,
+    guidance_scale: Annotated[float, typer.Option(min=1, max=20)] = 7.5,
+    width: Annotated[int, typer.Option(min=64)] = 512,
+    height: Annotated[int, typer.Option(min=64)] = 512,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    sampler: Annotated[str | None, typer.Option(help="A scheduler's name, such as EulerAncestralDiscrete.")] = None,
+    model: Model = None,
+) -> None:
+    """Make one picture from another with the engine alone, without a server."""
+    settings = read_settings(model=model)
+    wanted = {
+        "prompt": prompt, "negative_prompt": negative_prompt, "strength": strength, "steps": steps,
+        "guidance_scale": guidance_scale, "width": width, "height": height, "seed": seed, "sampler": sampler,
+    }  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("loading the model", total=None)
+        seconds = app.imagine(
+            settings, picture, output, wanted,
+            lambda step, of: progress.update(task, description="denoising", completed=step, total=of),
+        )  # fmt: skip
+    out.print(f"{output}  ({seconds:.1f} s on the engine, seed {seed})", soft_wrap=True)
+
+
+@keys.command("create")
+def keys_create(
+    account: Annotated[str, typer.Argument(help="The account's name; it is made if it is new.")],
+    label: str = "",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. Its secret is shown only now."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    key, secret = _call(app.create_key(settings, account, label))
+    if as_json:
+        print(json.dumps({**_plain(key), "key": secret}))
+    else:
+        out.print(f"Key of account {key.account_name}, shown only this once: [bold]{secret}[/]", soft_wrap=True)
+
+
+@keys.command("list")
+def keys_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Every key, without its secret."""
+    found = _call(app.list_keys(read_settings(data_dir=data_dir, database_url=database_url)))
+    if as_json:
+        print(json.dumps([_plain(key) for key in found]))
+        return
+    table = Table("id", "account", "label", "begins with", "made", "last used", "revoked")
+    for key in found:
+        moments = (key.created_at, key.last_used_at, key.revoked_at)
+        table.add_row(
+            str(key.id),
+            key.account_name,
+            key.label,
+            key.prefix,
+            *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in moments),
+        )
+    out.print(table)
+
+
+@keys.command("revoke")
+def keys_revoke(
+    key: Annotated[str, typer.Argument(help="The key's id or its beginning, as `keys list` shows them.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Revoke a key, at once and for good."""
+    revoked = _call(app.revoke_key(read_settings(data_dir=data_dir, database_url=database_url), key))
+    out.print(f"Revoked {revoked.prefix} of account {revoked.account_name}.")
+
+
+def _plain(key: Key) -> dict[str, Any]:
+    fields = ("id", "account_name", "label", "prefix", "created_at", "last_used_at", "revoked_at")
+    return {name: value.isoformat() if hasattr(value := getattr(key, name), "isoformat") else value for name in fields}
+
+
+@models.command("list")
+def models_list(model: Model = None, as_json: AsJson = False) -> None:
+    """The checkpoints a request may name in `model_id`."""
+    found = app.list_models(read_settings(model=model))
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("name", "default", "kind", "size", "path")
+    for row in found:
+        table.add_row(
+            row["name"], "yes" if row["default"] else "", row["kind"], f"{row['bytes'] / 2**20:.0f} MiB", row["path"]
+        )
+    out.print(table)
+
+
+@cli.command()
+def doctor(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, blob_url: BlobUrl = None, model: Model = None
+) -> None:
+    """Look at everything the server stands on; each line says ok or what to do."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url, model=model)
+    well = True
+    for finding in examination.examine(settings):
+        well &= finding.ok
+        mark = "[green]ok[/]  " if finding.ok else "[red]look[/]"
+        out.print(f"{mark}  {finding.part:<12} {finding.text}", soft_wrap=True)
+    raise typer.Exit(0 if well else 1)
+
+
+def _call(work: Coroutine[Any, Any, T]) -> T:
+    logs.set_up("warning")
+    return asyncio.run(work)
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one sentence and exit status 1."""
+    try:
+        cli()
+    except SafelightError as error:
+        err.print(f"[red]safelight:[/] {error.message}", soft_wrap=True)
+        sys.exit(1)

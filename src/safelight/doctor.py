@@ -1,0 +1,135 @@
+"""Looks at everything a server stands on. Each finding says ok, or what to do; one that fails does not keep the others back."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import psycopg
+
+from safelight import __version__, app
+from safelight.errors import SafelightError
+from safelight.settings import Settings
+from safelight.storage import postgres
+from safelight.storage.blobs import new_key, open_blobs
+
+LITTLE_DISK = 2 * 2**30  # bytes
+CLOCK_SLACK = 2.0  # seconds
+PARTS = ("torch", "diffusers", "transformers", "psycopg", "procrastinate", "obstore", "pillow")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination."""
+
+    part: str
+    ok: bool
+    text: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    for part, look in EXAMINATIONS.items():
+        try:
+            yield Finding(part, True, look(settings))
+        except SafelightError as error:
+            yield Finding(part, False, error.message)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong is what we are here to tell
+            yield Finding(part, False, f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def versions(_settings: Settings) -> str:
+    parts = ", ".join(f"{name} {version(name)}" for name in PARTS)
+    return f"safelight {__version__}, Python {platform.python_version()}, {parts}"
+
+
+def device(settings: Settings) -> str:
+    import torch
+
+    if settings.device not in ("auto", "cpu") and not torch.cuda.is_available():
+        raise SafelightError(
+            f"Setting device is {settings.device!r} and this torch sees no GPU. Use auto, or install a CUDA build of torch."
+        )
+    if torch.cuda.is_available() and settings.device != "cpu":
+        return f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB"
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def disk(settings: Settings) -> str:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.data_dir).free
+    if free < LITTLE_DISK:
+        raise SafelightError(
+            f"{free / 2**30:.1f} GiB free under {settings.data_dir}. Free some space, or set SAFELIGHT_OUTPUT_DAYS."
+        )
+    return f"{free / 2**30:.0f} GiB free under {settings.data_dir}"
+
+
+def database(settings: Settings) -> str:
+    with _connected(settings) as (connection, how):
+        row = connection.execute(
+            "SELECT current_setting('server_version'), pg_size_pretty(pg_database_size(current_database()))"
+        ).fetchone()
+    assert row is not None
+    return f"PostgreSQL {row[0]}, {how}, {row[1]}"
+
+
+def clock(settings: Settings) -> str:
+    with _connected(settings) as (connection, _):
+        row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    assert row is not None
+    apart = abs(time.time() - row[0])
+    if apart > CLOCK_SLACK:
+        raise SafelightError(f"This machine and the database are {apart:.0f} s apart. Synchronise their clocks (NTP).")
+    return f"{apart * 1000:.0f} ms from the database's"
+
+
+def blob_store(settings: Settings) -> str:
+    asyncio.run(_round_trip(settings))
+    return f"{settings.blobs_url}: written, read, deleted"
+
+
+async def _round_trip(settings: Settings) -> None:
+    blobs, key = open_blobs(settings.blobs_url), new_key("doctor", ".txt")
+    await blobs.put(key, b"well")
+    try:
+        if await blobs.get(key) != b"well":
+            raise SafelightError(f"{settings.blobs_url} gives back other bytes than it was given.")
+    finally:
+        await blobs.delete(key)
+
+
+def model(settings: Settings) -> str:
+    settings = app.named_checkpoints(settings)
+    with app.engine_of(settings) as (shelf, _):
+        began = time.perf_counter()
+        loaded = shelf.wait(None)
+    scale = f", draws at {loaded.native_size} px" if loaded.native_size else ""
+    return f"{settings.model}: {loaded.bytes / 2**20:.0f} MiB in memory, loaded in {time.perf_counter() - began:.1f} s{scale}"
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[tuple[psycopg.Connection[tuple[object, ...]], str]]:
+    running = settings.database_url or postgres.find(settings.data_dir)
+    how = "yours" if settings.database_url else "embedded, running" if running else "embedded, started for this look"
+    with (
+        app.database_address(settings.model_copy(update={"database_url": running})) as address,
+        psycopg.connect(address) as connection,
+    ):
+        yield connection, how
+
+
+EXAMINATIONS: dict[str, Callable[[Settings], str]] = {
+    "versions": versions,
+    "device": device,
+    "disk": disk,
+    "database": database,
+    "clock": clock,
+    "blob store": blob_store,
+    "model": model,
+}
