@@ -1,0 +1,103 @@
+"""Stage four: the image model (a UNet2DConditionModel that predicts velocity), trained on the stored latents.
+
+Min-SNR weighting (Hang et al. 2023), captions dropped now and then for guidance, stratified timesteps, averaged
+weights.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from training import latents, networks
+from training.checkpoint import Average, load, report, save
+from training.networks import Network
+from training.pace import Pace
+from training.sizes import Size
+from training.text import tokenize
+
+DROPPED = 0.1  # share of captions replaced by the empty one
+
+
+def velocity_loss(net: Network, x0: Tensor, states: Tensor, signal: Tensor) -> Tensor:
+    """`signal` is the cumulated alpha of each of the 1000 timesteps."""
+    count = len(x0)
+    spaced = (torch.arange(count) + torch.rand(count)) / count  # stratified: every batch sees every noise level
+    t = (spaced * len(signal)).long().clamp(max=len(signal) - 1).to(x0.device)
+    alpha = signal[t][:, None, None, None]
+    noise = torch.randn_like(x0)
+    x = alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise
+    target = alpha.sqrt() * noise - (1 - alpha).sqrt() * x0
+    with torch.autocast(x0.device.type, torch.bfloat16):
+        predicted = net(x, t, encoder_hidden_states=states).sample
+    ratio = 1 + (alpha / (1 - alpha)).flatten()
+    weight = ratio.clamp(max=6) / ratio
+    loss: Tensor = (weight * (predicted.float() - target).square().mean((1, 2, 3))).mean()
+    return loss
+
+
+def train(data: Path, size: Size, work: Path, minutes: float, device: torch.device) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(data / "tokenizer")
+    words = latents.trained_text(size, tokenizer, work)
+    stored = latents.read(work)
+    kept, which = torch.unique(stored.tokens, dim=0, return_inverse=True)
+    states = latents.caption_states(words, kept, device)
+    empty = latents.caption_states(words, tokenize(tokenizer, [""]), device)
+    net = networks.unet(size).to(device).train()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=size.unet_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    average = Average(net, size.average)
+    state = load(work / "unet.pt", net=net, average=average.net, optimiser=optimiser)
+    step, used = state.get("step", 0), state.get("used", 0.0)
+    average.steps = step
+    signal = networks.scheduler().alphas_cumprod.to(device)
+    recent, pace = 0.0, Pace()
+    start = last = time.time()
+    while (elapsed := used + time.time() - start) < minutes * 60:
+        rate = size.unet_rate * schedule(step, elapsed / (minutes * 60))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        pace.step()
+        rows = torch.randint(0, len(stored.mean), (size.unet_batch,))
+        said = states[which[rows]].to(device)
+        said = torch.where(torch.rand(len(rows), 1, 1, device=device) < DROPPED, empty, said).float()
+        total = velocity_loss(net, stored.sample(rows).to(device), said, signal)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        average.follow(net)
+        step += 1
+        recent += (total.item() - recent) * max(0.01, 1 / step)
+        if step % 50 == 0:
+            report(
+                "unet",
+                step,
+                elapsed,
+                loss=recent,
+                rate=rate,
+                threads=torch.get_num_threads(),
+                pictures_a_second=(step - state.get("step", 0)) * size.unet_batch / (time.time() - start),
+            )
+        if time.time() - last > 120:
+            save(
+                work / "unet.pt",
+                net=net,
+                average=average.net,
+                optimiser=optimiser,
+                step=step,
+                used=used + time.time() - start,
+            )
+            last = time.time()
+    save(work / "unet.pt", net=net, average=average.net, optimiser=optimiser, step=step, used=minutes * 60)
+
+
+def schedule(step: int, part: float) -> float:
+    """Warm up, hold, and fall over the last third."""
+    warm = min(1.0, (step + 1) / 200)
+    fall = 1.0 if part < 0.65 else 0.5 * (1 + math.cos(math.pi * (part - 0.65) / 0.35))
+    return warm * max(0.02, fall)
