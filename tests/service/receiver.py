@@ -30,10 +30,17 @@ class Receiver:
     at_once: int = 0
     most_at_once: int = 0
     received: list[Received] = field(default_factory=list)
+    conversations: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    async def let_go(self) -> None:
+        """Ends every conversation where it stands."""
+        for task in self.conversations:
+            task.cancel()
+        await asyncio.gather(*self.conversations, return_exceptions=True)
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -59,12 +66,11 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 @asynccontextmanager
 async def receiver(*script: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     here = Receiver(list(script) or [answer()])
-    conversations: set[asyncio.Task[None]] = set()
 
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        conversations.add(task)
+        here.conversations.add(task)
         await here.meet(reader, writer)
 
     server = await asyncio.start_server(met, "127.0.0.1", 0, ssl=tls)
@@ -73,9 +79,7 @@ async def receiver(*script: Behaviour, tls: ssl.SSLContext | None = None) -> Asy
         yield here
     finally:
         server.close()
-        for task in conversations:
-            task.cancel()
-        await asyncio.gather(*conversations, return_exceptions=True)
+        await here.let_go()
 
 
 def raw(*parts: bytes, pause: float = 0) -> Behaviour:

@@ -90,7 +90,7 @@ class Inputs:
         if len(address) > _LONGEST_ADDRESS or not address.startswith(base):
             return None
         path = _OWN_ADDRESS.fullmatch(address, len(base))
-        return unquote(path[1]) if path else None
+        return f"{unquote(path[1]).removesuffix('.png')}.png" if path else None
 
     async def _unpacked(self, text: str, field: str) -> bytes:
         self._fits(len(text) * 3 // 5, field)  # with room for line breaks; the exact size is checked once it is known

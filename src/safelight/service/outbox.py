@@ -26,9 +26,9 @@ class Outbox:
     def __init__(self, database: Database, queue: Queue) -> None:
         self._database, self._queue = database, queue
 
-    async def open(self, delivery_id: str) -> Delivery | None:
-        """None where nothing is owed any more: delivered, given up, or its job erased."""
-        row = await self._database.one("outbox.open", id=uuid.UUID(delivery_id))
+    async def open(self, delivery_id: str, entry: int) -> Delivery | None:
+        """None where nothing is owed any more (delivered, given up, its job erased), or another entry took this one's place."""
+        row = await self._database.one("outbox.open", id=uuid.UUID(delivery_id), task=entry)
         return Delivery(**row) if row else None
 
     async def delivered(self, delivery: Delivery, status: int) -> None:
@@ -37,6 +37,11 @@ class Outbox:
     async def dead(self, delivery: Delivery, status: int | None) -> None:
         """It will not be tried again."""
         await self._database.run("outbox.end", id=delivery.id, state="dead", status=status)
+
+    async def defer(self, delivery: Delivery, seconds: float) -> None:
+        """It was not tried, and has its turn after ``seconds``."""
+        async with self._database.transaction() as tx:
+            await entrust(tx, self._queue, delivery.id, seconds)
 
     async def postpone(self, delivery: Delivery, status: int | None, seconds: float) -> None:
         """It failed, and is tried again after ``seconds``."""

@@ -6,7 +6,7 @@ UPDATE outbox SET task_id = %(task)s WHERE id = %(id)s
 
 -- name: open
 SELECT o.id, o.account_id, o.job_id, o.attempt, a.webhook_secret FROM outbox o JOIN accounts a ON a.id = o.account_id
-WHERE o.id = %(id)s AND o.state = 'waiting'
+WHERE o.id = %(id)s AND o.task_id = %(task)s AND o.state = 'waiting'
 
 -- name: end
 UPDATE outbox SET state = %(state)s, attempt = attempt + 1, last_status = %(status)s, ended_at = now()
