@@ -130,7 +130,7 @@ def _refusal(settings: Settings) -> Callable[[Request, Exception], Any]:
 
 
 def _writer(path: str) -> WriteError:
-    return next((write for prefix, write in DIALECTS.items() if path.startswith(prefix)), house.write_error)
+    return next((write for prefix, write in DIALECTS.items() if f"{path}/".startswith(prefix)), house.write_error)
 
 
 DIALECTS: dict[str, WriteError] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
@@ -62,6 +63,11 @@ def read_request(
 def read_source(form: Form, name: str, settings: Settings) -> str:
     """A picture as it was given: an address, a data URI or base64."""
     return form.required(name, limit=settings.max_body_bytes).strip()
+
+
+def read_picture_name(form: Form, name: str) -> str:
+    """A file name or address; the base64 text of a picture has the picture's name but for its suffix."""
+    return re.sub(r"\.base64(?=$|[?#])", ".png", form.required(name, limit=MOST_URL).strip())
 
 
 def read_request_id(form: Form, name: str = "request_id") -> int:

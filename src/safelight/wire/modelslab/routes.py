@@ -20,7 +20,13 @@ from safelight.wire.forms import Form, read_form
 from safelight.wire.http import RECEIPT, answer, authenticate
 from safelight.wire.modelslab import describe, families, write
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import MOST_URL, read_path_id, read_request, read_request_id, read_source
+from safelight.wire.modelslab.read import (
+    read_path_id,
+    read_picture_name,
+    read_request,
+    read_request_id,
+    read_source,
+)
 from safelight.wire.modelslab.schedulers import SCHEDULERS
 from safelight.wire.openapi import Endpoint, add
 
@@ -65,7 +71,10 @@ async def _generate(call: Call, operation: Operation) -> Response:
     if request.webhook:
         services.inputs.check_address(request.webhook, field="webhook")
     await services.jobs.check_room(call.account)
-    pictures = [await services.inputs.bitmap(sources[name], field=name, mode=mode) for name, mode in needed.items()]
+    payer = call.account.id
+    pictures = [
+        await services.inputs.bitmap(sources[name], field=name, mode=mode, payer=payer) for name, mode in needed.items()
+    ]
     job = await services.jobs.submit(call.account, request, *pictures)
     return await _answer_held(call, request, job)
 
@@ -117,7 +126,7 @@ async def base64_to_url(call: Call) -> Response:
 
 
 async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bool) -> Asset:
-    bitmap = await call.services.inputs.bitmap(source, field=field)
+    bitmap = await call.services.inputs.bitmap(source, field=field, payer=call.account.id)
     kept = await crop_square(bitmap, CROPPED) if square else bitmap
     return await call.services.assets.upload(call.account, kept, temp=temp)
 
@@ -128,7 +137,7 @@ async def delete_image(call: Call) -> Response:
     field = form.either("request_id", "image")
     try:
         if field == "image" and form.has("image"):
-            receipt = await erasure.delete_named(call.account, form.required("image", limit=MOST_URL))
+            receipt = await erasure.delete_named(call.account, read_picture_name(form, "image"))
         else:
             receipt = await erasure.delete(call.account, [read_request_id(form)])
     except NotFound:
