@@ -178,7 +178,7 @@ def test_our_own_addresses_are_read_by_name_not_by_network(tmp_path: Path) -> No
         for path in (
             "/generations/3f-0.png",
             "/temp/3f-0.png",
-            "/generations/3f-0.png.base64",
+            "/generations/3f-0.base64",
             "/uploads/3f-0.png?x=1#y",
         ):
             assert is_the_still(asyncio.run(inputs.bitmap(base + path, field="init_image")))

@@ -298,6 +298,25 @@ def test_the_deadline_is_absolute(behaviour: Behaviour) -> None:
     assert time.perf_counter() - begin < 1.5
 
 
+def test_who_names_silent_hosts_waits_behind_himself() -> None:
+    async def story() -> None:
+        async with receiver(hang) as silent, receiver(answer(b"hello")) as quick:
+            outbound = local()
+            crowd = [
+                asyncio.create_task(outbound.fetch(silent.url, field="x", limit=9, seconds=30, payer=1))
+                for _ in range(99)
+            ]
+            while silent.connections < 16:
+                await asyncio.sleep(0.01)
+            assert await outbound.fetch(quick.url, field="x", limit=9, seconds=5, payer=2) == b"hello"
+            assert silent.connections == 16
+            for task in crowd:
+                task.cancel()
+            await asyncio.gather(*crowd, return_exceptions=True)
+
+    asyncio.run(story())
+
+
 def test_slow_redirects_share_one_deadline() -> None:
     async def slow(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.2)

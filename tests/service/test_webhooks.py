@@ -19,7 +19,7 @@ from safelight.service.webhooks import WAITS, Webhooks, shown, signature
 from safelight.settings import Settings
 from safelight.storage.queue import WEBHOOKS
 from tests.house import House, a_request
-from tests.service.receiver import Behaviour, Received, answer, endless, hang, raw, receiver, redirect, reset
+from tests.service.receiver import Received, answer, endless, hang, raw, receiver, redirect, reset
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ async def owed(house: House, job: Job) -> Owed:
     return Owed(*row.values())
 
 
-async def ended(house: House, url: str, **parts: object) -> Job:
+async def ended(house: House, url: str, **parts: Any) -> Job:
     async with house.working():
         return await house.finished(await house.submit(a_request(webhook=url, **parts)))
 

@@ -42,9 +42,9 @@ class Inputs:
             cpu_seconds=settings.decode_seconds,
         )
 
-    async def bitmap(self, source: str, *, field: str, mode: Mode = "RGB") -> Bitmap:
-        """The picture that ``source`` names or holds: an http(s) URL, a data URI or base64."""
-        return await self.decoded(await self._bytes(source.strip(), field), field=field, mode=mode)
+    async def bitmap(self, source: str, *, field: str, mode: Mode = "RGB", payer: int = 0) -> Bitmap:
+        """The picture that ``source`` names or holds: an http(s) URL, a data URI or base64. One payer's fetches take turns."""
+        return await self.decoded(await self._bytes(source.strip(), field, payer), field=field, mode=mode)
 
     async def decoded(self, data: bytes, *, field: str = "image", mode: Mode = "RGB") -> Bitmap:
         """The picture in ``data``, as a file of any supported format holds it."""
@@ -65,15 +65,15 @@ class Inputs:
         """Ends the decoding program."""
         self._darkroom.close()
 
-    async def _bytes(self, source: str, field: str) -> bytes:
+    async def _bytes(self, source: str, field: str, payer: int) -> bytes:
         data_uri = _DATA_URI.match(source)
         if data_uri:
             return await self._unpacked(source[data_uri.end() :], field)
         if _SCHEME.match(source) and source[:5].lower() != "data:":
-            return await self._fetched(source, field)
+            return await self._fetched(source, field, payer)
         return await self._unpacked(source, field)
 
-    async def _fetched(self, address: str, field: str) -> bytes:
+    async def _fetched(self, address: str, field: str, payer: int) -> bytes:
         own = self._own_name(address)
         if self._own_asset is not None and own is not None:
             try:
@@ -82,7 +82,7 @@ class Inputs:
                 raise Unfetchable(field, "was answered with status 404") from None
         limits = self._settings
         return await self._outbound.fetch(
-            address, field=field, limit=limits.max_image_bytes, seconds=limits.fetch_seconds
+            address, field=field, limit=limits.max_image_bytes, seconds=limits.fetch_seconds, payer=payer
         )
 
     def _own_name(self, address: str) -> str | None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from ipaddress import ip_address
+from weakref import WeakValueDictionary
 
 import certifi
 import httpcore
@@ -34,7 +35,8 @@ _REDIRECTS = 4
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _LONGEST_ADDRESS = 4096
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
-_CONNECTIONS = 64
+_FETCHES = 64  # at a time
+_FETCHES_OF_ONE = 16  # at a time for one payer: who names hosts that never answer waits behind himself
 _CONNECT_SECONDS = 5.0  # for one of a host's addresses, before the next is tried
 _ADDRESSES_TRIED = 4
 _NAME_LOOKUPS = ThreadPoolExecutor(16, thread_name_prefix="names")  # of its own: slow name servers starve nobody else
@@ -62,14 +64,16 @@ class Outbound:
         self._ports = ports
         self._private = frozenset(_plain(host) for host in private_hosts)
         self._backend = _CheckedNetwork(self._private, resolve or look_up, network or httpcore.AnyIOBackend())
-        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        self._slots = asyncio.Semaphore(_FETCHES)
+        self._shares: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def fetch(self, address: str, *, field: str, limit: int, seconds: float) -> bytes:
+    async def fetch(self, address: str, *, field: str, limit: int, seconds: float, payer: int = 0) -> bytes:
         """The body behind ``address``, at most ``limit`` bytes, redirects followed, all within ``seconds``."""
         headers = {"Accept": "image/png,image/jpeg,image/webp;q=0.9,*/*;q=0.1"}
+        url = self.check(address, field=field)
+        share = self._shares.setdefault(payer, asyncio.Semaphore(_FETCHES_OF_ONE))
         with _sentences(field):
-            async with asyncio.timeout(seconds):
-                url = self.check(address, field=field)
+            async with asyncio.timeout(seconds), share, self._slots:
                 for _ in range(_REDIRECTS + 1):
                     async with self._ask("GET", url, headers) as response:
                         target = _redirect(url, response, field)
@@ -111,7 +115,6 @@ class Outbound:
         ours |= {"Connection": "close"} | ({"Content-Length": str(len(body))} if body else {})
         tls = self._tls if url.scheme == "https" else None
         async with (
-            self._slots,
             httpcore.AsyncConnectionPool(tls, max_connections=1, network_backend=self._backend) as pool,
             pool.stream(method, target, headers=_encode(ours | dict(headers)), content=body or None) as response,
         ):
