@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from safelight.errors import NotFound
 from safelight.records import Account, Job, JobState
 from safelight.service.outbound import Outbound
-from safelight.service.webhooks import WAITS, Webhooks, shown, signature
+from safelight.service.webhooks import WAITS, Webhooks, secret_of, shown, signature
 from safelight.settings import Settings
 from safelight.storage.queue import WEBHOOKS
 from tests.house import House, a_request
@@ -134,6 +135,9 @@ async def test_every_account_has_a_secret_of_its_own(house: House) -> None:
         rows = await (await connection.execute("SELECT webhook_secret FROM accounts")).fetchall()
     assert len({row["webhook_secret"] for row in rows}) == len(rows) == 2
     assert {len(row["webhook_secret"]) for row in rows} == {32}
+    assert await secret_of(house.database, "second") in {shown(row["webhook_secret"]) for row in rows}
+    with pytest.raises(NotFound):
+        await secret_of(house.database, "third")
 
 
 async def test_a_receiver_that_recovers_is_told_under_the_same_id(house: House) -> None:

@@ -24,6 +24,7 @@ from safelight.service.jobs import Jobs
 from safelight.service.outbound import Answer, Outbound
 from safelight.service.outbox import Delivery, Outbox
 from safelight.settings import Settings
+from safelight.storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,14 @@ def signature(secret: bytes, message_id: str, body: bytes) -> dict[str, str]:
     digest = hmac.digest(secret, b".".join((message_id.encode(), now.encode(), body)), hashlib.sha256)
     signed = f"v1,{base64.b64encode(digest).decode()}"
     return {"webhook-id": message_id, "webhook-timestamp": now, "webhook-signature": signed}
+
+
+async def secret_of(database: Database, account: str) -> str:
+    """What the receivers of the named account verify with. Raises NotFound."""
+    row = await database.one("webhooks.secret", account=account)
+    if row is None:
+        raise NotFound
+    return shown(row["webhook_secret"])
 
 
 def shown(secret: bytes) -> str:
