@@ -1,0 +1,2 @@
+-- name: secret
+SELECT webhook_secret FROM accounts WHERE name = %(account)s
