@@ -24,6 +24,7 @@ def site_settings(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
         database_url=make_conninfo(postgres_url, dbname=name),
         hold_seconds=5,
         heartbeat_seconds=1,
+        account_queue=20,
         max_body_bytes=2**20,
         max_image_bytes=2**19,
         body_seconds=2,

@@ -33,14 +33,12 @@ V6_IMAGES = Family(
 V6_REALTIME = Family("v6/realtime", "v6/realtime/fetch", says="message", tip=BACKGROUND)
 V6_EDITING = Family("v6/image_editing", "v6/image_editing/fetch", says="message", tip=BACKGROUND)
 V7_IMAGES = Family("v7/images", "v7/images/fetch", says="message", tip=BACKGROUND)
-ENTERPRISE = Family("v1/enterprise", "v1/enterprise/fetch", cleared="Cache cleared successfully")
-ENTERPRISE_IMAGES = Family("v1/enterprise/images", "v1/enterprise/images/fetch", cleared="Cache cleared successfully")
+_CLEARED = "Cache cleared successfully"
+ENTERPRISE = Family("v1/enterprise", "v1/enterprise/fetch", cleared=_CLEARED)
+ENTERPRISE_TXT2IMG = Family("v1/enterprise/txt2img", "v1/enterprise/txt2img/fetch", cleared=_CLEARED)
+ENTERPRISE_IMAGES = Family("v1/enterprise/images", "v1/enterprise/images/fetch", cleared=_CLEARED)
 ENTERPRISE_REALTIME = Family(
-    "v1/enterprise/realtime",
-    "v1/enterprise/realtime/fetch",
-    says="message",
-    tip=BACKGROUND,
-    cleared="Cache cleared successfully",
+    "v1/enterprise/realtime", "v1/enterprise/realtime/fetch", says="message", tip=BACKGROUND, cleared=_CLEARED
 )
 
 FAMILIES = {
@@ -56,6 +54,7 @@ FAMILIES = {
         V6_EDITING,
         V7_IMAGES,
         ENTERPRISE,
+        ENTERPRISE_TXT2IMG,
         ENTERPRISE_IMAGES,
         ENTERPRISE_REALTIME,
     )

@@ -192,6 +192,19 @@ def _fetches(family: Family) -> tuple[Row, Row]:
     return Row(path, family, fetch, _BOTH), Row(f"{path}/{{id}}", family, fetch, _BOTH)
 
 
+def _enterprise(family: Family) -> tuple[Row, ...]:
+    """The pages of a customer's own server: each of its families has them all."""
+    return (
+        Row(f"{family.name}/text2img", family, text2img),
+        Row(f"{family.name}/img2img", family, img2img),
+        Row(f"{family.name}/inpaint", family, inpaint),
+        *_fetches(family),
+        Row(f"{family.name}/system_details", family, system_details),
+        Row(f"{family.name}/schedulers_list", family, schedulers_list),
+        Row(f"{family.name}/clear_cache", family, clear_cache, _BOTH),
+    )
+
+
 _BOTH = ("POST", "GET")
 _PICTURES: dict[Operation, dict[str, Literal["RGB", "L"]]] = {
     Operation.text2img: {},
@@ -234,23 +247,8 @@ TABLE = (
     Row("v7/images/image-to-image", families.V7_IMAGES, img2img),
     Row("v7/images/inpaint", families.V7_IMAGES, inpaint),
     *_fetches(families.V7_IMAGES),
-    Row("v1/enterprise/text2img", families.ENTERPRISE, text2img),
-    Row("v1/enterprise/img2img", families.ENTERPRISE, img2img),
-    Row("v1/enterprise/inpaint", families.ENTERPRISE, inpaint),
-    *_fetches(families.ENTERPRISE),
-    Row("v1/enterprise/system_details", families.ENTERPRISE, system_details),
-    Row("v1/enterprise/schedulers_list", families.ENTERPRISE, schedulers_list),
-    Row("v1/enterprise/clear_cache", families.ENTERPRISE, clear_cache, _BOTH),
-    Row("v1/enterprise/images/text2img", families.ENTERPRISE_IMAGES, text2img),
-    Row("v1/enterprise/images/img2img", families.ENTERPRISE_IMAGES, img2img),
-    Row("v1/enterprise/images/inpaint", families.ENTERPRISE_IMAGES, inpaint),
-    *_fetches(families.ENTERPRISE_IMAGES),
-    Row("v1/enterprise/images/system_details", families.ENTERPRISE_IMAGES, system_details),
-    Row("v1/enterprise/images/clear_cache", families.ENTERPRISE_IMAGES, clear_cache, _BOTH),
-    Row("v1/enterprise/realtime/text2img", families.ENTERPRISE_REALTIME, text2img),
-    Row("v1/enterprise/realtime/img2img", families.ENTERPRISE_REALTIME, img2img),
-    Row("v1/enterprise/realtime/inpaint", families.ENTERPRISE_REALTIME, inpaint),
-    *_fetches(families.ENTERPRISE_REALTIME),
-    Row("v1/enterprise/realtime/system_details", families.ENTERPRISE_REALTIME, system_details),
-    Row("v1/enterprise/realtime/clear_cache", families.ENTERPRISE_REALTIME, clear_cache, _BOTH),
+    *_enterprise(families.ENTERPRISE),
+    *_enterprise(families.ENTERPRISE_TXT2IMG),
+    *_enterprise(families.ENTERPRISE_IMAGES),
+    *_enterprise(families.ENTERPRISE_REALTIME),
 )

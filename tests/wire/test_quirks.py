@@ -1,0 +1,198 @@
+"""What real clients of the Stable Diffusion API rely on, reproduced byte by byte (the numbers are those of the contract's table)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.parse
+
+import pytest
+
+from .site import PHOTO, Json, Site
+
+SMALL: Json = {"prompt": "a cat", "init_image": PHOTO, "width": "64", "height": "64", "num_inference_steps": "3"}
+
+
+def raw(site: Site, request: str, body: bytes = b"") -> tuple[int, Json]:
+    """One request as it goes over the wire, and the status and JSON that come back."""
+    with socket.create_connection(("127.0.0.1", site.settings.port), timeout=20) as caller:
+        head = request.replace("\n", "\r\n").replace("HOST", f"127.0.0.1:{site.settings.port}")
+        caller.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+        answered = b""
+        while part := caller.recv(65536):
+            answered += part
+    head_part, _, rest = answered.partition(b"\r\n\r\n")
+    found: Json = json.loads(rest)
+    return int(head_part.split()[1]), found
+
+
+def test_1_everything_in_the_query_and_the_key_in_a_header(site: Site, key: str) -> None:
+    query = urllib.parse.urlencode(SMALL | {"seed": "", "webhook": ""})
+    status, body = raw(site, f"POST /api/v3/img2img?{query} HTTP/1.1\nHost: HOST\nkey: {key}\nContent-Length: 0\n")
+    assert (status, body["status"]) == (200, "success")
+
+
+def test_2_and_3_the_key_of_the_body_wins(site: Site, key: str) -> None:
+    for headers in (
+        {"key": key},
+        {"key": "of-another-service"},
+        {"Authorization": f"Bearer {key}"},
+        {"Authorization": "Bearer sk-of-another-service"},
+        {"Authorization": "Basic dXNlcjpwYXNz"},
+    ):
+        assert site.http.post("/api/v3/system_load", json={"key": key}, headers=headers).status_code == 200
+    assert site.http.post("/api/v3/system_load", json={"key": "bad"}, headers={"key": key}).status_code == 401
+
+
+@pytest.mark.parametrize("place", ["header", "bearer", "bare", "query", "header beside a foreign Authorization"])
+def test_3_the_key_may_stand_elsewhere(site: Site, key: str, place: str) -> None:
+    headers = {
+        "header": {"key": key},
+        "bearer": {"Authorization": f"bearer {key}"},
+        "bare": {"Authorization": key},
+        "query": {},
+        "header beside a foreign Authorization": {"key": key, "Authorization": "Bearer sk-of-another-service"},
+    }[place]
+    params = {"key": key} if place == "query" else {}
+    assert site.http.post("/api/v3/system_load", headers=headers, params=params).json()["status"] == "ok"
+
+
+def test_4_a_form_whose_nulls_are_empty_strings(site: Site, key: str) -> None:
+    form = urllib.parse.urlencode(
+        SMALL | {"key": key, "seed": "", "webhook": "", "track_id": "", "negative_prompt": ""}
+    )
+    head = f"POST /api/v3/img2img HTTP/1.1\nHost: HOST\nContent-Type: application/x-www-form-urlencoded\nContent-Length: {len(form)}\n"
+    status, body = raw(site, head, form.encode())
+    assert (status, body["status"]) == (200, "success")
+
+
+@pytest.mark.parametrize("yes", ["yes", "true", True, 1, "1", "Yes", "TRUE"])
+@pytest.mark.parametrize("number", ["2", 2, 2.0, "2.0"])
+def test_5_numbers_and_booleans_in_every_dress(site: Site, key: str, yes: object, number: object) -> None:
+    with site.closed_gate():
+        meta = site.held_back(key, samples=number, base64=yes, safety_checker=yes)["meta"]
+        site.post("v5/clear_cache", key)
+    assert (meta["n_samples"], meta["safety_checker"]) == (2, "yes")
+
+
+def test_6_7_8_minus_one_empty_strings_and_missing_sizes(site: Site, key: str) -> None:
+    given = {"seed": -1, "webhook": "", "scheduler": "", "lora_model": "", "model_id": "", "mask_image": ""}
+    body = site.post("v3/img2img", key, prompt="a cat", init_image=PHOTO, num_inference_steps=1, **given).json()
+    assert (body["meta"]["W"], body["meta"]["H"], body["meta"]["n_samples"]) == (512, 512, 1)
+
+
+def test_9_fetch_in_its_shapes(site: Site, key: str) -> None:
+    number = site.made(key)["id"]
+    paths = (f"v3/fetch/{number}", "v3/fetch", "v6/images/fetch", f"v6/realtime/fetch/{number}", "v1/enterprise/fetch")
+    for path in paths:
+        for wanted in (number, str(number)):
+            assert site.post(path, key, request_id=wanted).json()["id"] == number, path
+    address = f"/api/v3/fetch/{number}"
+    for reply in (
+        site.http.post(address, data={"key": key}),
+        site.http.post(address, headers={"key": key}),
+        site.http.post(address, json=SMALL | {"key": key}),
+        site.http.get(address, params={"key": key}),
+        site.http.get("/api/v3/fetch", params={"key": key, "request_id": number}),
+    ):
+        assert reply.json()["status"] == "success"
+    assert site.http.post(address).status_code == 401
+
+
+def test_10_an_absolute_form_request_target(site: Site, key: str) -> None:
+    number = site.made(key)["id"]
+    head = f"POST http://HOST/api/v3/fetch/{number} HTTP/1.1\nHost: HOST\nkey: {key}\nContent-Length: 0\n"
+    status, body = raw(site, head)
+    assert (status, body["id"]) == (200, number)
+
+
+def test_12_and_13_output_is_an_empty_list_and_eta_a_number_while_processing(site: Site, key: str) -> None:
+    with site.closed_gate():
+        body = site.held_back(key)
+        site.post("v3/delete_image", key, request_id=body["id"])
+    assert body["output"] == []
+    assert type(body["eta"]) is float
+    assert body["eta"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("path", "says", "text"),
+    [
+        ("v3/text2img", "messege", "Try to fetch request after given estimated time"),
+        ("v3/dreambooth", "messege", "Try to fetch request after given estimated time"),
+        ("v4/dreambooth", "messege", "Try to fetch request after given estimated time"),
+        ("v6/images/text2img", "messege", "Try to fetch request after seconds estimated"),
+        ("v6/realtime/text2img", "message", "Try to fetch request after given estimated time"),
+        ("v7/images/text-to-image", "message", "Try to fetch request after given estimated time"),
+        ("v1/enterprise/text2img", "messege", "Try to fetch request after given estimated time"),
+    ],
+)
+def test_14_and_15_each_family_has_its_own_spelling(site: Site, key: str, path: str, says: str, text: str) -> None:
+    with site.closed_gate():
+        body = site.post(path, key, prompt="a cat", width=64, height=64, instant_response="true").json()
+        waiting = site.post(body["fetch_result"].partition("/api/")[2], key).json()
+        site.post("v3/delete_image", key, request_id=body["id"])
+    assert body[says] == text
+    assert {"messege", "message"} & set(body) == {says}
+    spelled = "messege" if path.startswith("v6/images") else "message"
+    assert waiting == {"status": "processing", spelled: "try again later.", "output": "", "tip": waiting["tip"]}
+
+
+def test_17_typed_clients_get_integers(site: Site, key: str) -> None:
+    meta = site.post("v6/images/img2img", key, **SMALL | {"samples": "1", "seed": "4139316548"}).json()["meta"]
+    assert [meta[name] for name in ("W", "H", "steps", "n_samples", "seed")] == [64, 64, 2, 1, 4139316548]
+    assert meta | {"scheduler": "", "use_karras_sigmas": "no", "id": str(meta["id"])} == meta
+
+
+def test_20_a_poll_for_an_id_that_is_no_number(site: Site, key: str) -> None:
+    reply = site.post("v6/images/fetch/6b0f9a4e-5d0a-4a8e-9d0e-0a3b6c1d2e3f", key)
+    assert reply.status_code == 404
+    assert set(reply.json()) == {"status", "message", "messege"}
+
+
+def test_21_22_23_one_sequence_of_ids_for_uploads_and_generations(site: Site, key: str) -> None:
+    upload = site.post("v3/base64_crop", key, image=PHOTO, crop="false").json()
+    made = site.made(key, init_image=upload["link"])
+    assert made["id"] > upload["request_id"]
+    for number in (upload["request_id"], made["id"]):
+        assert site.post("v3/delete_image", key, request_id=number).status_code == 200
+    again = site.made(key)
+    name = again["output"][0].rpartition("/")[2]
+    assert site.http.post("/api/v3/delete_image", data={"key": key, "image": name}).status_code == 200
+
+
+def test_24_clear_cache_by_get_with_a_json_body(site: Site, key: str) -> None:
+    sent = json.dumps({"key": key})
+    head = (
+        f"GET /api/v5/clear_cache HTTP/1.1\nHost: HOST\nContent-Type: application/json\nContent-Length: {len(sent)}\n"
+    )
+    assert raw(site, head, sent.encode()) == (200, {"status": "success", "message": "Cache cleared"})
+
+
+def test_a_trailing_slash_and_a_body_with_a_byte_order_mark(site: Site, key: str) -> None:
+    content = b"\xef\xbb\xbf" + json.dumps({"key": key}).encode()
+    assert site.http.post("/api/v3/system_load/", content=content).json()["status"] == "ok"
+
+
+def test_a_failed_request_is_not_told_by_the_families_alone(site: Site, key: str) -> None:
+    for path in ("v3/text2img", "v6/realtime/text2img", "v7/images/text-to-image"):
+        reply = site.post(path, key)
+        assert (reply.status_code, reply.json()) == (
+            400,
+            {"status": "error", "message": "prompt is required", "messege": "prompt is required"},
+        )
+
+
+def test_too_many_waiting_is_an_honest_429(site: Site, key: str) -> None:
+    with site.closed_gate():
+        replies = [
+            site.post("v3/text2img", key, prompt="a", instant_response=1, width=64, height=64) for _ in range(21)
+        ]
+        last = replies.pop()
+        for each in replies:
+            site.post("v3/delete_image", key, request_id=each.json()["id"])
+    assert {each.json()["status"] for each in replies} == {"processing"}
+    assert last.status_code == 429
+    body = last.json()
+    assert body["retry_after"] == int(last.headers["retry-after"]) > 0
+    assert body["message"] == body["messege"] == "Rate limit exceeded. Too many of your requests are waiting."
