@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from safelight.service.services import Services
 from safelight.settings import Settings, read_settings
 from safelight.storage.migrate import migrate
-from safelight.storage.postgres import EmbeddedPostgres
+from safelight.storage.postgres import CONFIGURATION, EmbeddedPostgres
 from tests.house import House, open_house
 
 
@@ -24,8 +24,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own for the session, with an empty Safelight database to copy, named template."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    """A server of its own for the session, with an empty Safelight database to copy. No test here cuts the power."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), {**CONFIGURATION, "fsync": "off"})
     url = server.start()
     try:
         _administer(url, "CREATE DATABASE template_house")

@@ -13,6 +13,7 @@ from alembic.config import Config
 from alembic.util.exc import CommandError
 from procrastinate.schema import SchemaManager
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError as NoAnswer
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -36,13 +37,13 @@ def migrate(url: str) -> None:
         raise SetupFailed(
             f"The database was made by a later version of Safelight ({error}). Install that version."
         ) from error
-    except SQLAlchemyError as error:
-        raise SetupFailed(
-            f"The database cannot be prepared: {type(error).__name__}. Check the address and the user's rights."
-        ) from error
-    except psycopg.Error as error:
+    except (NoAnswer, psycopg.OperationalError) as error:
         raise SetupFailed(
             "The database does not answer. Check that it runs, and the address given with --database-url."
+        ) from error
+    except (SQLAlchemyError, psycopg.Error) as error:
+        raise SetupFailed(
+            f"The database cannot be prepared: {type(error).__name__}. Check the user's rights."
         ) from error
 
 

@@ -6,9 +6,11 @@ where the operator names a database of their own.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import pwd
 import shutil
@@ -17,7 +19,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ import psutil
 import psycopg
 
 from safelight.errors import SetupFailed
+
+log = logging.getLogger(__name__)
 
 START_SECONDS = 120.0  # recovery after a crash included
 STOP_SECONDS = 30.0
@@ -78,12 +82,13 @@ class Runner:
 class EmbeddedPostgres:
     """One server over ``data_dir``, for as long as this object is started. ``start`` gives its address."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, configuration: Mapping[str, str] = CONFIGURATION) -> None:
         self.data_dir = data_dir.absolute()
+        self._configuration = configuration
         self._home = self.data_dir / "postgres"
         self._data = self._home / "data"
         self._socket = socket_folder(self.data_dir)
-        self._held = ExitStack()
+        self._held: ExitStack | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -104,10 +109,32 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """A clean end: everything is on disk, and the next start needs no recovery."""
+        if self._held is None:
+            return  # it may be somebody else's
         with self._held:
             if (pid := _postmaster(self._data)) is not None:
                 _end(pid, self._process)
-            self._process = None
+        self._process = self._held = None
+
+    async def keep_alive(self) -> None:
+        """Until cancelled: a server that ended by itself is started again, over the same data and at the same address."""
+        while True:
+            await asyncio.sleep(1.0)
+            if not self._alive():
+                log.error("the embedded PostgreSQL ended by itself; starting it again")
+                await asyncio.to_thread(self._revive)
+
+    def _alive(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is None
+        pid = _postmaster(self._data)
+        return pid is not None and psutil.pid_exists(pid)
+
+    def _revive(self) -> None:
+        try:
+            self._launch(self._prepare())
+        except SetupFailed as failed:
+            log.error("%s", failed)  # noqa: TRY400  # the message is all there is to say
 
     def _prepare(self) -> Runner:
         for folder in (self._home, self._socket):
@@ -133,7 +160,7 @@ class EmbeddedPostgres:
 
     def _launch(self, runner: Runner) -> None:
         _clear_stale_lock(self._data)
-        options = [f"--{name}={value}" for name, value in CONFIGURATION.items()]
+        options = [f"--{name}={value}" for name, value in self._configuration.items()]
         command = [str(_programs() / "postgres"), "-D", str(self._data), "-k", str(self._socket), *options]
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 Task = Callable[[int, str], Awaitable[None]]  # (number of the entry, id of what it is about)
 
+POLL_SECONDS = 1.0  # a notification that comes while the worker is asking is lost, and this is how late the entry gets
+
 PICTURES, WEBHOOKS = "pictures", "webhooks"
 
 
@@ -56,9 +58,13 @@ class Queue:
         while True:
             try:
                 await self._app.run_worker_async(
-                    queues=list(queues), concurrency=concurrency, install_signal_handlers=False,
-                    update_heartbeat_interval=self._heartbeat, stalled_worker_timeout=self._stalled,
-                )  # fmt: skip
+                    queues=list(queues),
+                    concurrency=concurrency,
+                    install_signal_handlers=False,
+                    fetch_job_polling_interval=POLL_SECONDS,
+                    update_heartbeat_interval=self._heartbeat,
+                    stalled_worker_timeout=self._stalled,
+                )
             except (ConnectorException, OSError) as error:
                 log.warning("the queue does not answer: %s", type(error).__name__)
             await asyncio.sleep(1.0)

@@ -35,7 +35,7 @@ WITH buried AS (
       AND (state IN ('pending', 'live') OR (state = 'deleting' AND receipt_id IS NULL))
     RETURNING size
 )
-UPDATE receipts SET assets = (SELECT count(*) FROM buried), bytes = (SELECT coalesce(sum(size), 0) FROM buried)
+UPDATE receipts SET assets = assets + (SELECT count(*) FROM buried), bytes = bytes + (SELECT coalesce(sum(size), 0) FROM buried)
 WHERE id = %(receipt)s
 
 -- name: announce
@@ -57,7 +57,7 @@ WITH buried AS (
     UPDATE assets SET state = 'deleting', sha256 = NULL, receipt_id = %(receipt)s
     WHERE id = ANY (%(ids)s) AND state = 'live' RETURNING size
 )
-UPDATE receipts SET assets = (SELECT count(*) FROM buried), bytes = (SELECT coalesce(sum(size), 0) FROM buried)
+UPDATE receipts SET assets = assets + (SELECT count(*) FROM buried), bytes = bytes + (SELECT coalesce(sum(size), 0) FROM buried)
 WHERE id = %(receipt)s
 
 -- name: jobs_with_outputs

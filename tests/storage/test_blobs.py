@@ -1,0 +1,107 @@
+"""The same promises from a local folder and from S3, and the order of a local write on the disk."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from safelight.errors import SetupFailed, Unavailable
+from safelight.storage.blobs import Blobs, new_key, open_blobs
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["file", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
+    if request.param == "file":
+        return open_blobs((tmp_path / "blobs with space").as_uri())
+    import boto3
+
+    address, bucket = request.getfixturevalue("s3"), f"bucket-{secrets.token_hex(4)}"
+    given = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
+    for name, value in {**given, "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3", endpoint_url=address, region_name="us-east-1").create_bucket(Bucket=bucket)
+    return open_blobs(f"s3://{bucket}/some/prefix")
+
+
+async def test_put_get_delete(blobs: Blobs) -> None:
+    key, data = new_key("output", ".png"), secrets.token_bytes(100_000)
+    assert not await blobs.exists(key)
+    await blobs.put(key, data)
+    assert await blobs.exists(key)
+    assert await blobs.get(key) == data
+    assert await blobs.keys() == {key}
+    await blobs.delete(key)
+    assert not await blobs.exists(key)
+    assert await blobs.keys() == set()
+    with pytest.raises(FileNotFoundError):
+        await blobs.get(key)
+
+
+async def test_a_put_may_be_repeated_and_a_delete_too(blobs: Blobs) -> None:
+    key = new_key("output", ".png")
+    await blobs.put(key, b"once")
+    await blobs.put(key, b"once")
+    await blobs.delete(key)
+    await blobs.delete(key)
+    assert await blobs.keys() == set()
+
+
+async def test_names_that_are_none_of_ours(blobs: Blobs) -> None:
+    for key in ("../../etc/passwd", "/etc/passwd", "output/aa/../../x.png", "output/aa/" + "a" * 32 + ".png/.."):
+        with pytest.raises(AssertionError):
+            await blobs.get(key)
+
+
+async def test_a_file_is_synced_before_it_has_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    sync, rename = os.fsync, Path.rename
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda handle: (seen.append(f"sync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}"), sync(handle)),
+    )
+    monkeypatch.setattr(Path, "rename", lambda path, to: (seen.append(f"rename {to.name}"), rename(path, to)))
+    key = new_key("output", ".png")
+    await open_blobs(tmp_path.as_uri()).put(key, b"data")
+    name, folder = key.rpartition("/")[2], key.split("/")[1]
+    assert seen[-3:] == [f"sync {name}.part", f"rename {name}", f"sync {folder}"]
+    assert seen[:-3] == [f"sync {tmp_path.name}", "sync output"]
+
+
+async def test_a_half_written_file_is_there_and_can_be_deleted(tmp_path: Path) -> None:
+    blobs, key = open_blobs(tmp_path.as_uri()), new_key("output", ".png")
+    half = tmp_path / (key + ".part")
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"ha")
+    assert await blobs.exists(key)
+    await blobs.delete(key)
+    assert not half.exists()
+
+
+async def test_a_store_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_text("a file in the way")
+    with pytest.raises(Unavailable):
+        await open_blobs((tmp_path / "blobs").as_uri()).put(new_key("output", ".png"), b"data")
+
+
+async def test_an_address_that_names_no_store() -> None:
+    with pytest.raises(SetupFailed, match="Expected file://"):
+        open_blobs("nonsense")
