@@ -29,6 +29,7 @@ PAGE_POLICY = (
     "connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+WriteError = Callable[[Exception, str, Settings], Response]  # of any dialect: the error, the path, the settings
 Ready = Callable[[], Awaitable[None]]  # raises Unavailable while it is not
 
 

@@ -29,7 +29,6 @@ from safelight.wire.modelslab import write as modelslab_write
 from safelight.wire.modelslab.describe import OPERATIONS
 from safelight.wire.openapi import Operation, components
 
-WriteError = Callable[[Exception, str, Settings], Response]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger(__name__)
@@ -129,11 +128,11 @@ def _refusal(settings: Settings) -> Callable[[Request, Exception], Any]:
     return refuse
 
 
-def _writer(path: str) -> WriteError:
+def _writer(path: str) -> house.WriteError:
     return next((write for prefix, write in DIALECTS.items() if f"{path}/".startswith(prefix)), house.write_error)
 
 
-DIALECTS: dict[str, WriteError] = {
+DIALECTS: dict[str, house.WriteError] = {
     "/api/": modelslab_write.write_error,
     "/v1/images/": tensorslab.write_error,
 }

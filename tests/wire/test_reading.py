@@ -1,0 +1,144 @@
+"""Fields and bodies read without a server: tolerance where clients need it, rules where the model needs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safelight.engine.samplers import ALGORITHM_TYPES, SAMPLERS
+from safelight.errors import Invalid, NotFound
+from safelight.records import ImageRequest, Operation
+from safelight.settings import Settings
+from safelight.wire.forms import Form
+from safelight.wire.modelslab.families import V3
+from safelight.wire.modelslab.read import read_path_id, read_request
+from safelight.wire.modelslab.schedulers import A1111, KARRAS, SCHEDULERS, SOLVERS, TEXT_ONLY
+
+SETTINGS = Settings()
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(), parts, max_size=3),
+    max_leaves=5,
+)
+
+
+def read(operation: Operation = Operation.text2img, **fields: object) -> ImageRequest:
+    return read_request(Form({"prompt": "a cat", **fields}), operation, V3, SETTINGS, str.upper)
+
+
+def test_the_defaults() -> None:
+    request = read(seed=1)
+    assert request == ImageRequest(
+        Operation.text2img, "A CAT", steps=20, strength=1.0, seed=1, safety_checker=True, enhance_prompt=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "value"),
+    [
+        ({"width": " 768 "}, "width", 768),
+        ({"width": "512.0"}, "width", 512),
+        ({"height": 1024.0}, "height", 1024),
+        ({"steps": "31"}, "steps", 31),
+        ({"steps": 5, "num_inference_steps": "7"}, "steps", 7),
+        ({"guidance_scale": "1e1"}, "guidance_scale", 10.0),
+        ({"guidance_scale": ".5e1"}, "guidance_scale", 5.0),
+        ({"enhance_prompt": "no"}, "prompt", "a cat"),
+        ({"scheduler": "EulerDiscreteScheduler"}, "sampler", "EulerDiscrete"),
+        ({"scheduler": "ddim"}, "sampler", "DDIM"),
+        ({"scheduler": "Euler a"}, "sampler", "EulerAncestralDiscrete"),
+        ({"scheduler": "DPM++ 2M Karras"}, "spacing", "karras"),
+        ({"scheduler": "DPM++ 2M Karras", "use_karras_sigmas": "no"}, "spacing", "default"),
+        ({"scheduler": "DDIM", "use_karras_sigmas": "yes"}, "spacing", "default"),
+        ({"scheduler": "UniPCMultistep", "use_karras_sigmas": "1"}, "spacing", "karras"),
+        ({"scheduler": "DPM++ 2M SDE"}, "algorithm_type", "sde-dpmsolver++"),
+        ({"scheduler": "DPMSolverMultistep", "algorithm_type": "dpmsolver+++"}, "algorithm_type", "sde-dpmsolver++"),
+        ({"scheduler": "DDIM", "algorithm_type": "dpmsolver"}, "algorithm_type", None),
+        ({"webhook": " https://example.com/hook "}, "webhook", "https://example.com/hook"),
+        ({"track_id": 1.5}, "track_id", 1.5),
+        ({"track_id": "0"}, "track_id", "0"),
+        ({"track_id": ""}, "track_id", ""),
+        ({"clip_skip": None}, "clip_skip", 1),
+        ({"unknown": {"deep": [1]}}, "samples", 1),
+    ],
+)
+def test_a_field_in_the_dress_that_clients_send(fields: dict[str, object], name: str, value: object) -> None:
+    assert getattr(read(**fields), name) == value
+
+
+def test_loras_by_commas() -> None:
+    settings = SETTINGS.model_copy(update={"loras": {"ink": SETTINGS.data_dir, "wash": SETTINGS.data_dir}})
+
+    def loras(**fields: object) -> tuple[tuple[str, float], ...]:
+        return read_request(Form({"prompt": "a", **fields}), Operation.text2img, V3, settings, str).loras
+
+    assert loras(lora_model="ink, wash", lora_strength="0.45,1") == (("ink", 0.45), ("wash", 1.0))
+    assert loras(lora_model="ink,wash", lora_strength=0.3) == (("ink", 0.3), ("wash", 0.3))
+    assert loras(lora_model="ink") == (("ink", 1.0),)
+    assert loras(lora_model="", lora_strength="0.45") == ()
+
+
+@pytest.mark.parametrize("steps", range(1, 52))
+def test_the_least_strength_runs_one_step_at_any_number_of_steps(steps: int) -> None:
+    request = read(Operation.img2img, strength=1e-9, steps=steps)
+    assert int(request.steps * request.strength) == 1
+    assert math.isclose(request.strength, 1 / steps)
+
+
+def test_the_old_name_of_strength() -> None:
+    assert read(Operation.img2img, prompt_strength="0.4").strength == 0.4
+
+
+def test_the_scheduler_names_are_the_engines() -> None:
+    assert set(SCHEDULERS) == set(SAMPLERS)
+    assert {name for name, scheduler in SAMPLERS.items() if not hasattr(scheduler, "add_noise")} == TEXT_ONLY
+    assert {each.name for each in A1111.values()} <= set(SAMPLERS)
+    assert {name: ALGORITHM_TYPES[name] for name in SOLVERS} == SOLVERS
+
+
+def test_karras_spacing_is_offered_where_diffusers_has_it() -> None:
+    import inspect
+
+    having = {name for name, kind in SAMPLERS.items() if "use_karras_sigmas" in inspect.signature(kind).parameters}
+    assert having == KARRAS
+
+
+FIELDS = sorted({*ImageRequest.__slots__, "num_inference_steps", "scheduler", "lora_strength"} - {"operation"})
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JUNK))
+def test_junk_is_read_or_refused_by_name(fields: dict[str, object]) -> None:
+    try:
+        request = read(Operation.img2img, **fields)
+    except NotFound:
+        return
+    except Invalid as invalid:
+        named = invalid.field
+    else:
+        named = "prompt"
+        assert 64 <= request.width <= 1024
+        assert 0 < request.strength <= 1
+        assert 0 <= request.seed < 2**32
+    assert named in {*fields, "prompt"}
+
+
+@given(st.text())
+def test_a_path_id_is_a_number_or_nothing(word: str) -> None:
+    try:
+        assert read_path_id(word) == int(word)
+    except NotFound:
+        assert not (word.isascii() and word.isdecimal() and 0 < int(word) < 2**63)
+
+
+@pytest.mark.parametrize("read_one", [lambda form: form.whole("n", 3, 1, 9), lambda form: form.real("n", 3.0, 1, 9)])
+@given(word=st.text())
+def test_any_text_is_a_number_or_is_not(read_one: Callable[[Form], float], word: str) -> None:
+    try:
+        number = read_one(Form({"n": word}))
+    except Invalid as invalid:
+        number = 1 if invalid.field == "n" else 0
+    assert 1 <= number <= 9
