@@ -109,7 +109,8 @@ class Encoder:
     def _read(self, wants: Sequence[Want[tuple[str, int]]]) -> list[Conditioning]:
         with self._pace.measure("text"):
             prompts = [prompt for prompt, _ in (want.payload for want in wants)]
-            return wants[0].model.encode_text(prompts, wants[0].payload[1])
+            loras = wants[0].start.plan.generation.loras
+            return wants[0].model.encode_text(prompts, wants[0].payload[1], loras)
 
     def _look(self, wants: Sequence[Want[Tensor]]) -> list[Moments]:
         began = time.perf_counter()
@@ -127,7 +128,8 @@ def _texts(start: Start) -> Iterator[Want[tuple[str, int]]]:
     if start.plan.guided:
         payloads.insert(0, (generation.negative_prompt, 1))
     for payload in payloads:
-        yield Want(start, (model.name, payload[1]), (model.name, *payload), payload)
+        kind = (model.name, payload[1], generation.loras)
+        yield Want(start, kind, (*kind, payload[0]), payload)
 
 
 def _moments(start: Start) -> Iterator[Want[Tensor]]:

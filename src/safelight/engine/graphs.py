@@ -62,7 +62,7 @@ class Graphs:
         model = plan.model
         inputs = Inputs(x, timesteps, conditioning, extra)
         if not (self._enabled and model.device.type == "cuda" and not plan.generation.loras):
-            return _call(model, inputs)
+            return model.denoise(x, timesteps, conditioning, extra, plan.generation.loras)
         inputs = Inputs(x, timesteps.pin_memory().to(model.device, non_blocking=True), conditioning, extra)
         captured = self._get((id(model), plan.bucket, len(x)), model, inputs)
         answer = _call(model, inputs) if captured is None else captured.replay(inputs)

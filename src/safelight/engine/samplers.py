@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import json
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -128,10 +127,8 @@ def configure(
         options |= {f"use_{other}_sigmas": other is spacing for other in Spacing if f"use_{other}_sigmas" in known}
     if algorithm_type is not None:
         options |= _algorithm(short, algorithm_type)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # that "dpmsolver" may go one day
-        config = {key: value for key, value in own.config.items() if key in known or key.startswith("_")}
-        return scheduler_class.from_config(config, **options)
+    config = {key: value for key, value in own.config.items() if key in known or key.startswith("_")}
+    return scheduler_class.from_config(config, **options)
 
 
 def _algorithm(name: str, algorithm_type: str) -> dict[str, object]:
@@ -145,8 +142,6 @@ def _algorithm(name: str, algorithm_type: str) -> dict[str, object]:
 def compile_table(scheduler: Scheduler, steps: int, start: Start) -> Table:
     """Run ``scheduler`` on unit vectors, call by call as the diffusers pipelines call it, and keep what is needed."""
     name = type(scheduler).__name__.removesuffix("Scheduler")
-    if start.strength is not None and not hasattr(scheduler, "add_noise"):
-        raise Invalid("sampler", f"{name} cannot start from a picture")
     try:
         table = _Reading(scheduler, steps, start).table()
     except (ValueError, IndexError, ZeroDivisionError, TypeError, AssertionError, RuntimeError) as error:
@@ -194,6 +189,8 @@ class _Reading:
         return self._renoise(self.timesteps[:1])
 
     def _renoise(self, timestep: Tensor) -> tuple[float, float]:
+        if not hasattr(self.scheduler, "add_noise"):
+            raise Invalid("sampler", "must be another one: this one cannot start from a picture")
         noisy = self.scheduler.add_noise(self._unit(0), self._unit(1), timestep).flatten()
         return float(noisy[0]), float(noisy[1])
 

@@ -1,0 +1,132 @@
+"""A model behind the engine's seam whose parts are a few numbers each: real mathematics in microseconds, and one
+that fails on demand. The same parts fit into the diffusers pipelines, which are the oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKL, ConfigMixin, ModelMixin, PNDMScheduler
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+from torch import Tensor, nn
+
+from safelight.engine.generation import LoraUse
+from safelight.engine.model import Conditioning, Model, Moments
+
+SD_CONFIG = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "skip_prk_steps": True,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "clip_sample": False,
+}
+WIDTH = 8  # of an embedding
+
+
+class MicroUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
+    """Two convolutions that listen to the timestep and the prompt."""
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, in_channels: int = 4, sample_size: int = 8, time_cond_proj_dim: int | None = None) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(in_channels, 8, 3, padding=1)
+        self.leave = nn.Conv2d(8, 4, 3, padding=1)
+        self.listen = nn.Linear(WIDTH, 8)
+
+    def forward(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, **options: Any) -> Any:
+        time = torch.as_tensor(timestep, dtype=sample.dtype).expand(len(sample))[:, None] / 1000
+        word = self.listen(encoder_hidden_states.mean(1)) + torch.sin(time * torch.arange(1, 9))
+        answer = 0.7 * sample[:, :4] + 0.5 * self.leave(torch.tanh(self.enter(sample) + word[:, :, None, None]))
+        return UNet2DConditionOutput(answer) if options.get("return_dict", True) else (answer,)
+
+
+def micro_vae() -> AutoencoderKL:
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    return AutoencoderKL(
+        **blocks, block_out_channels=(4, 4, 4, 4), norm_num_groups=2, layers_per_block=1, latent_channels=4
+    )
+
+
+class MicroModel:
+    """What the engine asks of a model. A prompt that says ``break`` and the name of a part makes that part fail."""
+
+    name = "micro"
+    device = torch.device("cpu")
+    dtype = torch.float32
+    latent_channels = 4
+    vae_scale = 8
+
+    def __init__(self, seed: int = 0, unet_channels: int = 4, native_size: int | None = None, **config: Any) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.unet = MicroUNet(unet_channels).eval().requires_grad_(False)
+            self.vae = micro_vae().eval().requires_grad_(False)
+        self.unet_channels = unet_channels
+        self.native_size = native_size
+        self.scaling_factor: float = self.vae.config.scaling_factor
+        self.own = PNDMScheduler.from_config(SD_CONFIG | config)
+        self.encoded: list[str] = []  # prompts that reached the encoder
+        self.looked = 0  # pictures that reached the encoder
+        self.calls: list[int] = []  # row counts of the calls
+
+    def scheduler(self) -> Any:
+        return self.own
+
+    def encode_text(
+        self, prompts: Sequence[str], clip_skip: int = 1, adapters: Sequence[LoraUse] = ()
+    ) -> list[Conditioning]:
+        self.encoded += prompts
+        for prompt in prompts:
+            if "break encode" in prompt:
+                raise RuntimeError("the encoder broke")
+        return [Conditioning(embed(prompt)) for prompt in prompts]
+
+    def encode_image(self, pixels: Tensor) -> Moments:
+        self.looked += len(pixels)
+        posterior = self.vae.encode(pixels).latent_dist
+        return Moments(posterior.mean, posterior.std)
+
+    def denoise(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        conditioning: Sequence[Conditioning],
+        extra: Tensor | None = None,
+        adapters: Sequence[LoraUse] = (),
+    ) -> Tensor:
+        self.calls.append(len(x))
+        context = torch.stack([row.embedding for row in conditioning])
+        if bool((context[:, 0, 0] == POISON["break denoise"]).any()):
+            raise RuntimeError("the UNet broke")
+        rows = x if extra is None else torch.cat([x, extra], dim=1)
+        answer: Tensor = self.unet(rows, timesteps, context).sample
+        poisoned = context[:, 0, 0] == POISON["not a number"]
+        return torch.where(poisoned[:, None, None, None], torch.nan, answer)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        if bool((latents.abs().amax(dim=(1, 2, 3)) > ENORMOUS / 2).any()):
+            raise RuntimeError("the decoder broke")
+        return cast(Tensor, self.vae.decode(latents / self.scaling_factor).sample)
+
+
+ENORMOUS = 1e6  # latents so large break the decoder
+POISON = {"break denoise": 7001.0, "not a number": 7002.0}
+
+
+def embed(prompt: str) -> Tensor:
+    """(77, WIDTH), a function of the prompt alone."""
+    seed = int.from_bytes(prompt.encode()[-6:] or b"0", "big")
+    embedding = torch.randn(77, WIDTH, generator=torch.Generator().manual_seed(seed))
+    for word, mark in POISON.items():
+        if word in prompt:
+            embedding[0, 0] = mark
+    return embedding
+
+
+def as_model(micro: MicroModel) -> Model:
+    return cast(Model, micro)
