@@ -17,9 +17,10 @@ from typing import Literal
 import numpy as np
 import psutil
 import pytest
+import uvloop
 from PIL import Image
 
-from safelight.errors import Invalid
+from safelight.errors import Invalid, Unavailable
 from safelight.records import Bitmap
 from safelight.service import darkroom as darkroom_module
 from safelight.service import decode
@@ -278,6 +279,7 @@ def test_a_killed_child_fails_alone_and_a_killed_program_is_replaced() -> None:
         with pytest.raises(Invalid, match="takes too much time or memory"):
             await victim
         os.kill(program, signal.SIGKILL)
+        await asyncio.to_thread(psutil.wait_procs, [psutil.Process(program)], 0.2)
         assert (await room.develop(pictures.still(), "RGB")).width == 48
         assert await started(room) != program
 
@@ -292,6 +294,43 @@ async def started(room: Darkroom) -> int:
     await room.develop(pictures.still(), "RGB")
     assert room._program is not None
     return room._program._process.pid
+
+
+def test_a_program_that_hangs_costs_a_picture_its_time_and_no_more() -> None:
+    room = Darkroom(max_pixels=1_000_000, min_side=16, cpu_seconds=0.1)
+    program = asyncio.run(started(room))
+    os.kill(program, signal.SIGSTOP)
+    begin = time.perf_counter()
+    try:
+        with pytest.raises(Invalid, match="takes too much time or memory"):
+            asyncio.run(room.develop(pictures.still(), "RGB"))
+        assert not psutil.pid_exists(program)
+        assert asyncio.run(room.develop(pictures.still(), "RGB")).width == 48
+    finally:
+        room.close()
+    assert time.perf_counter() - begin < 15
+
+
+def test_a_program_that_cannot_start_is_the_servers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    room = Darkroom(max_pixels=1_000_000, min_side=16, cpu_seconds=10)
+    with pytest.raises(Unavailable):
+        asyncio.run(room.develop(pictures.still(), "RGB"))
+
+
+@pytest.mark.parametrize("reply", [b"+", b"+" + bytes(11), b"+" + bytes(11) + b"\5" + b"four"])
+def test_a_child_stopped_in_mid_answer_gave_no_picture(reply: bytes) -> None:
+    with pytest.raises(Invalid, match="takes too much time or memory"):
+        darkroom_module._read(reply)
+
+
+def test_under_the_event_loop_of_production() -> None:
+    room = Darkroom(max_pixels=16_000_000, min_side=16, cpu_seconds=10)
+    data = pictures.saved(Image.fromarray(pictures.speckled(1200, 900)))
+    try:
+        assert np.array_equal(pixels(uvloop.run(room.develop(data, "RGB"))), pictures.speckled(1200, 900))
+    finally:
+        room.close()
 
 
 def test_a_child_may_open_nothing_start_nothing_and_is_nobody() -> None:

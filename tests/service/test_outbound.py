@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -273,6 +274,7 @@ def test_a_loop_of_redirects_ends() -> None:
 def test_redirects_to_nowhere() -> None:
     assert told(redirect("http://[")) == "is not a valid address"
     assert told(redirect("http://\xff\xfe/")) == "is not a valid address"
+    assert told(redirect("/" + "x" * 70_000)) == "is not a valid address"
     assert told(answer(status=302)) == "was answered with status 302"
 
 
@@ -473,6 +475,7 @@ HTTP_CLIENTS = {
 SOURCE = Path(safelight.__file__).parent
 
 
+@cache
 def imported(path: Path) -> set[str]:
     nodes = list(ast.walk(ast.parse(path.read_text())))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

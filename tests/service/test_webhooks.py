@@ -221,6 +221,18 @@ async def test_nothing_is_sent_of_a_job_erased_meanwhile(house: House) -> None:
         assert here.connections == 1
 
 
+@pytest.mark.parametrize(
+    "loss", ["DELETE FROM requests WHERE job_id = %s", "UPDATE jobs SET erased_at = now() WHERE id = %s"]
+)
+async def test_an_event_without_its_job_is_dropped(house: House, loss: str) -> None:
+    async with receiver() as here:
+        job = await ended(house, here.url)
+        async with house.database.pool.connection() as connection:
+            await connection.execute(loss.encode(), [job.id])
+        assert (await attempt(house, job)).state == "dead"
+        assert here.connections == 0
+
+
 async def test_an_entry_whose_place_was_taken_does_nothing(house: House) -> None:
     async with receiver(answer(status=500), answer()) as here:
         job = await ended(house, here.url)

@@ -57,8 +57,11 @@ class Darkroom:
             async with asyncio.timeout(self._wall):
                 reply = await program.converse(mode[:1].encode(), data)
         except TimeoutError:
-            return _GAVE_UP
-        if not reply and self._program is program:
+            reply = _GAVE_UP
+        else:
+            if reply:
+                return reply
+        if self._program is program:  # dead or stuck; the children of others that it forked go on without it
             self.close()
         return reply
 
@@ -106,7 +109,8 @@ async def _converse(conversation: socket.socket, mode: bytes, data: bytes) -> by
 
 
 def _stop(process: subprocess.Popen[bytes], control: socket.socket) -> None:
-    control.close()  # the program reads the end of its input and leaves
+    control.close()
+    process.kill()  # children that are at work end by themselves
     process.wait()
 
 
