@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from safelight.engine.shelf import Shelf, State
 from safelight.errors import EngineFailed, Invalid
@@ -60,3 +64,47 @@ def test_a_load_waits_for_work_that_still_holds_the_old_model(sd1: Path) -> None
     assert shelf.get("b") is None
     running.clear()
     assert shelf.wait("b").name == "b"
+
+
+def test_a_failed_load_is_told_to_everyone_and_tried_again_later(tmp_path: Path, sd1: Path) -> None:
+    shelf = Shelf({"a": tmp_path / "a"}, "a")
+    for _ in range(2):
+        with pytest.raises(EngineFailed, match="The model a cannot be loaded"):
+            shelf.wait("a")
+    shutil.copytree(sd1, tmp_path / "a")
+    shelf._failed.clear()  # half a minute later
+    assert shelf.wait("a").name == "a"
+
+
+def test_others_run_while_one_loads(sd1: Path, sdxl: Path) -> None:
+    shelf = Shelf({"a": sd1, "b": sdxl}, "a")
+    model = shelf.wait("a")
+    assert shelf.get("b") is None
+    steps = 0
+    while shelf.get("b") is None:
+        model.denoise(torch.zeros(1, 4, 8, 8), torch.tensor([1.0]), model.encode_text(["a cat"]))
+        steps += 1
+    assert steps > 0
+
+
+def test_a_hundred_switches_under_a_budget_for_two_leave_memory_flat(sd1: Path) -> None:
+    """In a process of its own: the memory of a process that ran other tests is not flat to begin with."""
+    code = f"""
+import psutil
+from pathlib import Path
+from safelight.engine.shelf import Shelf
+paths = dict.fromkeys("abc", Path({str(sd1)!r}))
+size = Shelf(paths, "a").wait("a").bytes
+shelf = Shelf(paths, "a", budget_bytes=int(2.2 * size))
+resident = []
+for i in range(102):
+    shelf.wait("abc"[i % 3])
+    resident.append(psutil.Process().memory_info().rss)
+loaded = [entry.name for entry in shelf.names() if entry.state == "loaded"]
+early, late = (sorted(part)[len(part) // 2] for part in (resident[12:24], resident[-12:]))
+print(early, late, len(loaded))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    early, late, loaded = map(int, done.stdout.split())
+    assert loaded == 2
+    assert abs(late - early) <= 0.05 * early

@@ -21,6 +21,7 @@ from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
 from safelight.engine.generation import LoraUse
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
+from safelight.engine.textual_inversion import read_concept, teach
 from safelight.errors import Invalid
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -58,6 +59,7 @@ class Model:
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
         loras: Mapping[str, Path] | None = None,
+        embeddings: Mapping[str, Path] | None = None,
     ) -> None:
         self.name = name
         self.device = device
@@ -66,9 +68,11 @@ class Model:
         self._scheduler = components.scheduler_class, components.scheduler_config
         self._unet = Adaptable(self._place(components.unet))
         self._vae = self._place(components.vae)
-        self._tokenizers = [encoder.tokenizer for encoder in components.text_encoders]
-        self._text_models = [Adaptable(self._place(encoder.model)) for encoder in components.text_encoders]
-        self._tokenizing = threading.Lock()
+        concepts = [read_concept(word, path) for word, path in (embeddings or {}).items()]
+        encoders = components.text_encoders
+        self._vocabularies = [teach(e.tokenizer, e.model, place, concepts) for place, e in enumerate(encoders)]
+        self._text_models = [Adaptable(self._place(encoder.model)) for encoder in encoders]
+        self._sizes: dict[tuple[int, int], Tensor] = {}
         self._lora_paths = dict(loras or {})
         self._loras: OrderedDict[str, Lora] = OrderedDict()
         self._reading_lora = threading.Lock()
@@ -128,17 +132,8 @@ class Model:
 
     def _run_text_model(self, i: int, prompts: Sequence[str], adapters: Sequence[LoraUse]) -> Any:
         name = ("text_encoder", "text_encoder_2")[i]
-        ids = self._tokenize(i, prompts).to(self.device)
+        ids = self._vocabularies[i].read(prompts).to(self.device)
         return self._text_models[i](ids, output_hidden_states=True, loras=self._deltas(name, adapters))
-
-    def _tokenize(self, i: int, prompts: Sequence[str]) -> Tensor:
-        length = self._text_models[i].module.config.max_position_embeddings  # type: ignore[union-attr]
-        with self._tokenizing:  # padding is a state of the tokenizer, so two threads may not share it
-            tokens = self._tokenizers[i](
-                list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-            )
-        ids: Tensor = tokens.input_ids  # (B, 77)
-        return ids
 
     def _deltas(self, component: str, adapters: Sequence[LoraUse]) -> list[tuple[Deltas, float]]:
         return [(self._lora(use.name)[component], use.strength) for use in adapters]

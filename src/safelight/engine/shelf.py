@@ -58,6 +58,7 @@ class Shelf:
         device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
         loras: Mapping[str, Path] | None = None,
+        embeddings: Mapping[str, Path] | None = None,
         patience: float = 30.0,
     ) -> None:
         """``patience``: seconds a load waits for running work to let an evicted model go, before it goes ahead."""
@@ -65,7 +66,7 @@ class Shelf:
         self._default = default
         self._budget = budget_bytes
         self._dtype = dtype
-        self._options = {"device": device, "dtype": dtype, "loras": loras}
+        self._options = {"device": device, "dtype": dtype, "loras": loras, "embeddings": embeddings}
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
