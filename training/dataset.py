@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -50,10 +51,10 @@ class Scene:
 class Sprites:
     """The set in memory, and pictures composed from it."""
 
-    def __init__(self, folder: Path, size: int = 128) -> None:
+    def __init__(self, folder: Path, size: int = 128, only: Collection[str] = tuple(nouns.NOUNS)) -> None:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         blob = (folder / "pack.bin").read_bytes()
-        wanted = {drawing: noun for noun, (drawing, _) in nouns.NOUNS.items()}
+        wanted = {drawing: noun for noun, (drawing, _) in nouns.NOUNS.items() if noun in only}
         self.size = size
         self.sprites: list[Sprite] = []
         for item in meta["items"]:

@@ -82,14 +82,14 @@ def pair_scenes(sprites: Sprites) -> list[Scene]:
     return [ask(sprites, f"{article(a)} on the left, {article(b)} on the right", a, "pair", other=b) for a, b in pairs]
 
 
-def agreement(net: judge.Judge, made: Tensor, wanted: Sequence[str], seed: int = 0) -> float:
+def agreement(net: judge.Judge, made: Tensor, wanted: Sequence[str], among: Sequence[str], seed: int = 0) -> float:
     """Share of pictures whose own noun ranks first among itself and 19 others drawn by chance."""
     random, right = Random(seed), 0
     with torch.inference_mode():
         logits = net(made)
     for row, noun in zip(logits, wanted, strict=True):
         own = net.names.index(noun)
-        others = random.sample([i for i in range(len(net.names)) if i != own], AMONG - 1)
+        others = [net.names.index(n) for n in random.sample([n for n in among if n != noun], AMONG - 1)]
         right += int(row[own] > row[others].max())
     return right / len(wanted)
 
@@ -144,7 +144,7 @@ def score(net: judge.Judge, sprites: Sprites, make: Maker) -> Score:
         pair_scenes(sprites),
     )
     return Score(
-        agreement(net, make(plain), [noun(s.sprite) for s in plain]),
+        agreement(net, make(plain), [noun(s.sprite) for s in plain], sprites.names),
         colour(make(tinted), [s.background for s in tinted]),
         place(make(placed), [s.layout for s in placed]),
         sides(net, make(paired), [(noun(s.sprite), noun(s.other)) for s in paired]),
@@ -173,8 +173,10 @@ def img2img(net: judge.Judge, sprites: Sprites, pipeline: Pipeline, count: int =
         table[str(strength)] = {
             "layout_kept": layout_kept(made, given),
             "layout_of_another_start": layout_kept(made, swapped),
-            "new_prompt_first_of_20": agreement(net, made, wanted),
-            "old_object_first_of_20": agreement(net, made, [sprites.sprites[s.sprite].noun for s in starts]),
+            "new_prompt_first_of_20": agreement(net, made, wanted, sprites.names),
+            "old_object_first_of_20": agreement(
+                net, made, [sprites.sprites[s.sprite].noun for s in starts], sprites.names
+            ),
         }
     return table
 
@@ -231,8 +233,9 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = pictures.load(options.model)
     side = pipeline.unet.config.sample_size * 8
-    sprites = Sprites(options.data, side)
-    net = judge.train(sprites, options.work, options.judge_minutes)
+    known = json.loads((options.model / "safelight.json").read_text())["nouns"]
+    net = judge.train(Sprites(options.data, side), options.work, options.judge_minutes)
+    sprites = Sprites(options.data, side, known)
     makers = {
         "mean picture (floor)": mean_picture(sprites),
         "untrained (floor)": untrained(pipeline, side),

@@ -37,7 +37,7 @@ def export(data: Path, size: Size, work: Path, out: Path) -> None:
     )
     pipeline.save_pretrained(out, safe_serialization=True)
     restore_old_layout(data, out)
-    about = {"name": NAME, "native_size": size.pixels, "description": DESCRIPTION}
+    about = {"name": NAME, "native_size": size.pixels, "description": DESCRIPTION, "nouns": list(size.nouns)}
     (out / "safelight.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training import nouns
+
 
 @dataclass(frozen=True)
 class Size:
@@ -21,6 +23,7 @@ class Size:
     text_batch: int
     captions: int  # tokenised for it
 
+    nouns: tuple[str, ...]  # that the image model learns
     unet: tuple[int, ...]  # channels of its levels
     unet_rate: float
     unet_batch: int
@@ -38,6 +41,7 @@ TINY = Size(
     text_layers=1,
     text_batch=16,
     captions=256,
+    nouns=nouns.FEW,
     unet=(16, 32),
     unet_rate=1e-3,
     unet_batch=8,
@@ -54,9 +58,10 @@ CPU = Size(
     text_layers=3,
     text_batch=128,
     captions=40000,
+    nouns=nouns.FEW,
     unet=(64, 128, 160),
-    unet_rate=7e-4,
-    unet_batch=32,
+    unet_rate=5e-4,
+    unet_batch=16,
     average=0.999,
 )
 BASE = Size(
@@ -70,6 +75,7 @@ BASE = Size(
     text_layers=4,
     text_batch=512,
     captions=200000,
+    nouns=tuple(nouns.NOUNS),
     unet=(128, 192, 256),
     unet_rate=4e-4,
     unet_batch=512,

@@ -29,7 +29,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=HERE / "data")
     parser.add_argument("--work", type=Path, default=Path("run/training"), help="where checkpoints go")
     parser.add_argument("--out", type=Path, default=None, help="where the export goes (default: WORK/export)")
-    parser.add_argument("--pictures", type=int, default=20000, help="composites encoded for the image model")
+    parser.add_argument("--pictures", type=int, default=5000, help="composites encoded for the image model")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nice", type=int, default=0, help="leave the machine to others: 19 is the most polite")
@@ -53,9 +53,8 @@ def run(stage: str, options: argparse.Namespace, minutes: float) -> None:
         case "text":
             text.train(Sprites(options.data, size.pixels), options.data, size, work, minutes, device, options.seed)
         case "latents":
-            latents.make(
-                Sprites(options.data, size.pixels), options.data, size, work, options.pictures, device, options.seed
-            )
+            sprites = Sprites(options.data, size.pixels, size.nouns)
+            latents.make(sprites, options.data, size, work, options.pictures, device, options.seed)
         case "unet":
             unet.train(options.data, size, work, minutes, device)
         case "export":

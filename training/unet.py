@@ -49,7 +49,7 @@ def train(data: Path, size: Size, work: Path, minutes: float, device: torch.devi
     states = latents.caption_states(words, kept, device)
     empty = latents.caption_states(words, tokenize(tokenizer, [""]), device)
     net = networks.unet(size).to(device).train()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=size.unet_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=size.unet_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = Average(net, size.average)
     state = load(work / "unet.pt", net=net, average=average.net, optimiser=optimiser)
     step, used = state.get("step", 0), state.get("used", 0.0)

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import torch
 
-from training import dataset, evaluate, nouns
+from training import dataset, evaluate, nouns, tokenizer
 from training.dataset import Sprites
 
 DATA = Path(dataset.__file__).parent / "data"
@@ -64,3 +64,10 @@ def test_every_source_has_a_permissive_licence() -> None:
         about["license"] in ("MIT", "Apache-2.0", "CC-BY-4.0") and about["author"] and about["version"]
         for about in licences.values()
     )
+
+
+def test_the_tokenizer_is_rebuilt_from_its_merges(tmp_path: Path) -> None:
+    merges = (DATA / "tokenizer" / "merges.txt").read_text().splitlines()[1:]
+    tokenizer.write(merges, tmp_path)
+    for name in ("vocab.json", "merges.txt", "special_tokens_map.json"):
+        assert (tmp_path / name).read_text() == (DATA / "tokenizer" / name).read_text()
