@@ -1,0 +1,233 @@
+"""Who is measured: this engine, and what a self-hosted server does without it, on the same weights.
+
+Every peer takes requests at any time and answers with futures. The diffusers peers run the library's own pipelines.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Protocol
+
+import diffusers
+import torch
+from PIL import Image
+
+from safelight.engine.engine import Engine
+from safelight.engine.generation import Generation
+from safelight.engine.plan import drawn_size
+from safelight.engine.samplers import SAMPLERS
+from safelight.engine.shelf import Shelf
+
+WINDOW = 0.005  # seconds that request-level batching waits for company
+SAMPLES_AT_MOST = 8  # pictures in one request-level batch
+
+
+class Peer(Protocol):
+    name: str
+
+    def submit(self, generation: Generation) -> Future[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Ours:
+    """This engine. ``max_rows`` 2 is the ablation: one guided picture to a call, so nothing is ever shared."""
+
+    def __init__(self, name: str, checkpoint: Path, device: torch.device, dtype: torch.dtype, **options: Any) -> None:
+        self.name = name
+        self._shelf = Shelf({"it": checkpoint}, "it", device=device, dtype=dtype)
+        self._shelf.wait(None)
+        self.engine = Engine(self._shelf, **options).start()
+
+    def submit(self, generation: Generation) -> Future[Any]:
+        return self.engine.submit(generation).future
+
+    def close(self) -> None:
+        self.engine.close()
+        self._shelf.close()
+
+
+class Serial:
+    """(a) What most self-hosted servers do: diffusers' pipelines behind a lock, first come, first served."""
+
+    name = "diffusers, one at a time"
+
+    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self._pipelines = Pipelines(checkpoint, device, dtype)
+        self._queue: queue.SimpleQueue[tuple[Generation, Future[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def submit(self, generation: Generation) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._queue.put((generation, future))
+        return future
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while (batch := self._take()) is not None:
+            try:
+                pictures = self._pipelines.run([generation for generation, _ in batch])
+                for (_, future), made in zip(batch, pictures, strict=True):
+                    future.set_result(made)
+            except Exception as error:  # noqa: BLE001  # the future carries it to whoever asked
+                for _, future in batch:
+                    future.set_exception(error)
+
+    def _take(self) -> list[tuple[Generation, Future[Any]]] | None:
+        one = self._queue.get()
+        return None if one is None else [one]
+
+
+class Batching(Serial):
+    """(b) The same with request-level dynamic batching: requests that agree in all but prompt and seed run together."""
+
+    name = "diffusers, request-level batches"
+
+    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self._waiting: list[tuple[Generation, Future[Any]]] = []
+        self._closing = False
+        super().__init__(checkpoint, device, dtype)
+
+    def _take(self) -> list[tuple[Generation, Future[Any]]] | None:
+        while not self._waiting and not self._closing:
+            self._accept(self._queue.get())
+        if not self._waiting:
+            return None
+        if len(self._waiting) == 1 and not self._closing:
+            time.sleep(WINDOW)
+        while not self._queue.empty():
+            self._accept(self._queue.get())
+        return self._like_the_oldest()
+
+    def _accept(self, item: tuple[Generation, Future[Any]] | None) -> None:
+        if item is None:
+            self._closing = True
+        else:
+            self._waiting.append(item)
+
+    def _like_the_oldest(self) -> list[tuple[Generation, Future[Any]]]:
+        chosen: list[tuple[Generation, Future[Any]]] = []
+        key, pictures = agreement(self._waiting[0][0]), 0
+        for item in list(self._waiting):
+            if agreement(item[0]) == key and (not chosen or pictures + item[0].samples <= SAMPLES_AT_MOST):
+                chosen.append(item)
+                pictures += item[0].samples
+                self._waiting.remove(item)
+        return chosen
+
+
+class Compiled(Serial):
+    """(c) One at a time, with the UNet and the decoder compiled: for the first shape, then for shapes in general."""
+
+    name = "diffusers, compiled"
+
+    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(checkpoint, device, dtype)
+        self._pipelines.compile()
+
+
+def agreement(g: Generation) -> Hashable:
+    """What requests must have in common to share a pipeline call."""
+    kind = (g.init_image is not None, g.mask_image is not None)
+    return (kind, g.width, g.height, g.steps, g.guidance_scale, g.sampler, kind[0] and g.strength)
+
+
+class Pipelines:
+    """diffusers' three pipelines on one set of weights."""
+
+    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
+        from safelight.engine.model import Model  # for the checkpoint's own native size
+
+        base = diffusers.DiffusionPipeline.from_pretrained(checkpoint, torch_dtype=dtype, local_files_only=True)
+        base.to(device)
+        if device.type == "cuda":
+            base.unet.to(memory_format=torch.channels_last)
+            base.vae.to(memory_format=torch.channels_last)
+        base.set_progress_bar_config(disable=True)
+        self._native = Model.load(checkpoint).native_size
+        self._scheduler_config = base.scheduler.config
+        self._text = base
+        self._image = diffusers.AutoPipelineForImage2Image.from_pipe(base)
+        self._inpaint = diffusers.AutoPipelineForInpainting.from_pipe(base)
+        for pipeline in (self._image, self._inpaint):
+            pipeline.set_progress_bar_config(disable=True)
+
+    def compile(self) -> None:
+        self._text.unet.compile()
+        self._text.vae.decoder.compile()
+
+    def run(self, generations: list[Generation]) -> list[list[Image.Image]]:
+        first = generations[0]
+        width, height = drawn_size(first.width, first.height, self._native)
+        options = _common(generations) | self._kind_options(generations, width, height)
+        pipeline = self._pipeline(first)
+        pipeline.scheduler = SAMPLERS[first.sampler or "PNDM"].from_config(self._scheduler_config)
+        pictures = pipeline(**options).images
+        enlarged = [picture.resize((first.width, first.height), Image.Resampling.LANCZOS) for picture in pictures]
+        return [[enlarged.pop(0) for _ in range(g.samples)] for g in generations]
+
+    def _pipeline(self, g: Generation) -> Any:
+        if g.mask_image is not None:
+            return self._inpaint
+        return self._text if g.init_image is None else self._image
+
+    def _kind_options(self, generations: list[Generation], width: int, height: int) -> dict[str, Any]:
+        first = generations[0]
+        if first.init_image is None:
+            return {"width": width, "height": height}
+        whole = [g for g in generations for _ in range(g.samples)]
+        images = [_resized(g.init_image, width, height) for g in whole]
+        if first.mask_image is None:
+            return {"image": images, "strength": first.strength}
+        masks = [_resized(g.mask_image, width, height) for g in whole]
+        return {"image": images, "mask_image": masks, "strength": first.strength, "width": width, "height": height}
+
+
+def _common(generations: list[Generation]) -> dict[str, Any]:
+    whole = [(g, i) for g in generations for i in range(g.samples)]
+    return {
+        "prompt": [g.prompt for g, _ in whole],
+        "negative_prompt": [g.negative_prompt for g, _ in whole],
+        "num_inference_steps": generations[0].steps,
+        "guidance_scale": generations[0].guidance_scale,
+        "generator": [torch.Generator().manual_seed((g.seed + i) % 2**32) for g, i in whole],
+    }
+
+
+def _resized(pixels: Any, width: int, height: int) -> Image.Image:
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+
+
+def can_compile() -> bool:
+    """torch.compile needs a C++ compiler on a CPU, and a recent GPU on CUDA."""
+    try:
+        torch.compile(lambda x: x * 2 + 1)(torch.ones(4))
+    except Exception:  # noqa: BLE001  # whatever is missing, the answer is no
+        return False
+    return True
+
+
+Make = Callable[[], Peer]
+
+
+def peers(checkpoint: Path, device: torch.device, dtype: torch.dtype, rows: Path) -> dict[str, Make]:
+    """Every peer by the letter or word that names it on the command line."""
+    here = (checkpoint, device, dtype)
+    return {
+        "ours": lambda: Ours("Safelight, exact", *here, exact=True, rows_path=rows),
+        "fast": lambda: Ours("Safelight, fast", *here, exact=False, rows_path=rows),
+        "alone": lambda: Ours("Safelight, batching off", *here, exact=False, max_rows=2),
+        "eager": lambda: Ours("Safelight, graphs off", *here, exact=True, rows_path=rows, graphs=False),
+        "a": lambda: Serial(*here),
+        "b": lambda: Batching(*here),
+        "c": lambda: Compiled(*here),
+    }
