@@ -26,7 +26,7 @@ from safelight.engine.ticket import Ticket
 
 from .stand_ins import MicroModel, as_model, embed
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "text2img": StableDiffusionPipeline,
     "img2img": StableDiffusionImg2ImgPipeline,
     "inpaint": StableDiffusionInpaintPipeline,
@@ -105,7 +105,9 @@ def by_engine(
 
 def distance(ours: Tensor, theirs: Tensor) -> float:
     """Relative: 0 is equal, and what is not a number is far."""
-    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-9)) if bool(ours.isfinite().all()) else float("inf")
+    return (
+        float((ours - theirs).norm() / theirs.norm().clamp_min(1e-9)) if bool(ours.isfinite().all()) else float("inf")
+    )
 
 
 def scheduler_named(name: str, config: dict[str, Any], **options: Any) -> Any:

@@ -7,14 +7,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, ConfigMixin, ModelMixin, PNDMScheduler
-from diffusers.configuration_utils import register_to_config
+from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
 
 from safelight.engine.generation import LoraUse
 from safelight.engine.model import Conditioning, Model, Moments
+from safelight.engine.shelf import Shelf
+from safelight.errors import EngineFailed
 
 SD_CONFIG = {
     "beta_start": 0.00085,
@@ -28,12 +31,12 @@ SD_CONFIG = {
 WIDTH = 8  # of an embedding
 
 
-class MicroUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
+class MicroUNet(ModelMixin, ConfigMixin):
     """Two convolutions that listen to the timestep and the prompt."""
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, in_channels: int = 4, sample_size: int = 8, time_cond_proj_dim: int | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # diffusers' own
         self.enter = nn.Conv2d(in_channels, 8, 3, padding=1)
         self.leave = nn.Conv2d(8, 4, 3, padding=1)
         self.listen = nn.Linear(WIDTH, 8)
@@ -45,11 +48,10 @@ class MicroUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is 
         return UNet2DConditionOutput(answer) if options.get("return_dict", True) else (answer,)
 
 
-def micro_vae() -> AutoencoderKL:
+def micro_vae() -> Any:
+    kind: Any = diffusers.AutoencoderKL
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    return AutoencoderKL(
-        **blocks, block_out_channels=(4, 4, 4, 4), norm_num_groups=2, layers_per_block=1, latent_channels=4
-    )
+    return kind(**blocks, block_out_channels=(4, 4, 4, 4), norm_num_groups=2, layers_per_block=1, latent_channels=4)
 
 
 class MicroModel:
@@ -69,7 +71,8 @@ class MicroModel:
         self.unet_channels = unet_channels
         self.native_size = native_size
         self.scaling_factor: float = self.vae.config.scaling_factor
-        self.own = PNDMScheduler.from_config(SD_CONFIG | config)
+        own: Any = diffusers.PNDMScheduler
+        self.own = own.from_config(SD_CONFIG | config)
         self.encoded: list[str] = []  # prompts that reached the encoder
         self.looked = 0  # pictures that reached the encoder
         self.calls: list[int] = []  # row counts of the calls
@@ -105,17 +108,18 @@ class MicroModel:
             raise RuntimeError("the UNet broke")
         rows = x if extra is None else torch.cat([x, extra], dim=1)
         answer: Tensor = self.unet(rows, timesteps, context).sample
-        poisoned = context[:, 0, 0] == POISON["not a number"]
-        return torch.where(poisoned[:, None, None, None], torch.nan, answer)
+        for word, value in (("not a number", torch.nan), ("break decode", ENORMOUS)):
+            answer = torch.where((context[:, 0, 0] == POISON[word])[:, None, None, None], value, answer)
+        return answer
 
     def decode(self, latents: Tensor) -> Tensor:
-        if bool((latents.abs().amax(dim=(1, 2, 3)) > ENORMOUS / 2).any()):
+        if bool((latents.abs().amax(dim=(1, 2, 3)) > ENORMOUS / 100).any()):
             raise RuntimeError("the decoder broke")
         return cast(Tensor, self.vae.decode(latents / self.scaling_factor).sample)
 
 
 ENORMOUS = 1e6  # latents so large break the decoder
-POISON = {"break denoise": 7001.0, "not a number": 7002.0}
+POISON = {"break denoise": 7001.0, "not a number": 7002.0, "break decode": 7003.0}
 
 
 def embed(prompt: str) -> Tensor:
@@ -130,3 +134,21 @@ def embed(prompt: str) -> Tensor:
 
 def as_model(micro: MicroModel) -> Model:
     return cast(Model, micro)
+
+
+class MicroShelf:
+    """A shelf of one model, called ``micro``, which is still loading the first ``busy`` times it is asked for."""
+
+    def __init__(self, model: MicroModel, busy: int = 0) -> None:
+        self.model = model
+        self.busy = busy
+
+    def get(self, name: str | None) -> Model | None:
+        if name == "broken":
+            raise EngineFailed("The model broken cannot be loaded")
+        self.busy -= 1
+        return as_model(self.model) if self.busy < 0 else None
+
+
+def as_shelf(micro: MicroShelf) -> Shelf:
+    return cast(Shelf, micro)

@@ -121,10 +121,10 @@ def configure(
     scheduler_class = SAMPLERS[short]
     known = inspect.signature(scheduler_class.__init__).parameters
     options: dict[str, object] = {option: False for option in _NEVER_CLIP if option in known}
-    if spacing is not Spacing.default:
+    if spacing != Spacing.default:
         if f"use_{spacing}_sigmas" not in known:
             raise Invalid("spacing", f"{spacing} is not possible with the sampler {short}")
-        options |= {f"use_{other}_sigmas": other is spacing for other in Spacing if f"use_{other}_sigmas" in known}
+        options |= {f"use_{other}_sigmas": other == spacing for other in Spacing if f"use_{other}_sigmas" in known}
     if algorithm_type is not None:
         options |= _algorithm(short, algorithm_type)
     config = {key: value for key, value in own.config.items() if key in known or key.startswith("_")}

@@ -1,0 +1,179 @@
+"""The exactness contract: in exact mode a picture's bytes do not depend on its company, its position or the load."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from safelight.engine.encode import Encoder
+from safelight.engine.generation import Generation, Pixels, Spacing
+from safelight.engine.graphs import Graphs
+from safelight.engine.images import to_pixels
+from safelight.engine.model import Model
+from safelight.engine.pace import Pace
+from safelight.engine.plan import make_plan
+from safelight.engine.rows import Rows
+from safelight.engine.samplers import Samplers
+from safelight.engine.studio import Piece, Studio
+from safelight.engine.ticket import Ticket
+from safelight.errors import EngineFailed
+
+from .oracle import half_mask, picture
+from .stand_ins import MicroModel, as_model
+
+ROWS = 6
+COMPANIES = 200
+CULPRITS = ("break encode", "break denoise", "break decode", "not a number")
+
+
+class Gallery:
+    """A studio whose pictures are hung here, by ticket and index."""
+
+    def __init__(self, exact: bool = True, model: Model | None = None) -> None:
+        self.micro = MicroModel()
+        self.model = model or as_model(self.micro)
+        self.samplers = Samplers()
+        self.pictures: dict[tuple[Ticket, int], Pixels] = {}
+        pace = Pace()
+        self.studio = Studio(
+            Encoder(pace, exact=exact),
+            Rows(ROWS),
+            pace,
+            Graphs(),
+            exact=exact,
+            finish=self._hang,
+            report=lambda ticket, progress: None,
+        )
+
+    def _hang(self, piece: Piece, pixels: Any) -> None:
+        self.pictures[piece.ticket, piece.index] = to_pixels(pixels)
+
+    def admit(self, generation: Generation) -> Ticket:
+        ticket = Ticket(generation, None, lambda ticket: None)
+        self.studio.admit(ticket, make_plan(generation, self.model, self.samplers), 0)
+        return ticket
+
+    def drain(self) -> None:
+        while len(self.studio):
+            self.studio.tick()
+
+
+def any_generation(dice: random.Random) -> Generation:
+    """Mixed everything."""
+    size = dice.choice([(64, 64), (64, 64), (64, 64), (96, 64)])
+    start: dict[str, Any] = {}
+    if dice.random() < 0.6:
+        start = {"init_image": picture(seed=dice.randrange(3)), "strength": dice.choice([0.5, 0.75, 1.0])}
+        if dice.random() < 0.4:
+            start["mask_image"] = half_mask()
+    return Generation(
+        prompt=dice.choice(["a cat", "a dog", "a house"]),
+        negative_prompt=dice.choice(["", "ugly"]),
+        width=size[0],
+        height=size[1],
+        samples=dice.choice([1, 1, 1, 2]),
+        steps=dice.choice([2, 3, 5, 8]),
+        guidance_scale=dice.choice([1.0, 4.0, 7.5]),
+        seed=dice.randrange(3),
+        sampler=dice.choice(["DDIM", "PNDM", "EulerAncestralDiscrete", "DPMSolverMultistep", "HeunDiscrete", "LCM"]),
+        spacing=Spacing.default,
+        owner=dice.choice(["", "ann", "bob"]),
+        priority=dice.choice([0, 0, 0, 1]),
+        **start,
+    )
+
+
+def poisoned(dice: random.Random) -> Generation:
+    what = dice.choice(CULPRITS)
+    return Generation(prompt=what, width=64, height=64, steps=4, seed=dice.randrange(3), sampler="DDIM")
+
+
+def alone(generation: Generation, model: Model | None = None) -> list[Pixels]:
+    gallery = Gallery(model=model)
+    ticket = gallery.admit(generation)
+    gallery.drain()
+    return [gallery.pictures[ticket, i] for i in range(generation.samples)]
+
+
+def test_200_random_companies_change_no_byte() -> None:
+    """Joins at any step, leaves, cancels, failures, every mixture: each picture is the one made alone."""
+    dice = random.Random(20261121)
+    known = [any_generation(dice) for _ in range(60)]
+    solo = {generation: alone(generation) for generation in known}
+    gallery, compared = Gallery(), 0
+    for _ in range(COMPANIES):
+        kept: list[Ticket] = []
+        cancelled: list[Ticket] = []
+        for _ in range(dice.randint(2, 5)):
+            if dice.random() < 0.15:
+                failing = gallery.admit(poisoned(dice))
+                kept.append(failing)
+            ticket = gallery.admit(dice.choice(known))
+            (cancelled if dice.random() < 0.2 else kept).append(ticket)
+            for _ in range(dice.randint(0, 3)):
+                gallery.studio.tick()
+        for ticket in cancelled:
+            gallery.studio.drop(ticket)
+        gallery.drain()
+        for ticket in kept:
+            if ticket.generation not in solo:
+                assert isinstance(ticket.future.exception(0), EngineFailed)
+                continue
+            for i, expected in enumerate(solo[ticket.generation]):
+                assert np.array_equal(gallery.pictures[ticket, i], expected)
+                compared += 1
+        gallery.pictures.clear()
+    assert compared > 2 * COMPANIES
+    assert set(gallery.micro.calls) == {ROWS}
+
+
+def test_a_real_architecture_is_exact_too(sd1: Path) -> None:
+    """Attention, group norms and a real VAE, on as many threads as there are."""
+    torch.set_num_threads(2)
+    dice = random.Random(5)
+    model = Model.load(sd1, device=torch.device("cpu"), dtype=torch.float32)
+    known = [replace(any_generation(dice), steps=2, samples=1) for _ in range(4)]
+    gallery = Gallery(model=model)
+    tickets = []
+    for generation in known * 2:
+        tickets.append(gallery.admit(generation))
+        gallery.studio.tick()
+    gallery.drain()
+    solo = {generation: alone(generation, model) for generation in known}
+    for ticket in tickets:
+        for i, expected in enumerate(solo[ticket.generation]):
+            assert np.array_equal(gallery.pictures[ticket, i], expected)
+
+
+@pytest.mark.parametrize("culprit", CULPRITS)
+def test_a_poisoned_request_leaves_seven_others_byte_identical(culprit: str) -> None:
+    good = [Generation(prompt=f"cat {i}", width=64, height=64, steps=3 + i, seed=i, sampler="DDIM") for i in range(7)]
+    gallery = Gallery()
+    tickets = [gallery.admit(generation) for generation in good[:4]]
+    gallery.studio.tick()
+    bad = gallery.admit(Generation(prompt=culprit, width=64, height=64, steps=5, sampler="DDIM"))
+    tickets += [gallery.admit(generation) for generation in good[4:]]
+    gallery.drain()
+    assert isinstance(bad.future.exception(0), EngineFailed)
+    for generation, ticket in zip(good, tickets, strict=True):
+        assert np.array_equal(gallery.pictures[ticket, 0], alone(generation)[0])
+
+
+def test_fast_mode_differs_by_no_more_than_a_grey_level() -> None:
+    dice = random.Random(7)
+    known = [any_generation(dice) for _ in range(12)]
+    gallery = Gallery(exact=False)
+    tickets = [gallery.admit(generation) for generation in known]
+    gallery.drain()
+    for generation, ticket in zip(known, tickets, strict=True):
+        for i, expected in enumerate(alone(generation)):
+            difference = np.abs(gallery.pictures[ticket, i].astype(int) - expected.astype(int))
+            assert difference.max() <= 1
+    assert max(gallery.micro.calls) == ROWS
+    assert min(gallery.micro.calls) < ROWS
