@@ -38,7 +38,9 @@ OFFENDERS = {
 
 async def check_invariants(database: Database, blobs: Blobs) -> None:
     """Raises AssertionError with everything that is wrong."""
-    wrong = {rule: found for rule, query in OFFENDERS.items() if (found := await _ask(database, query))}
+    wrong: dict[str, object] = {
+        rule: found for rule, query in OFFENDERS.items() if (found := await _ask(database, query))
+    }
     rows = await _ask(database, "SELECT blob_key, state, size FROM assets WHERE state <> 'gone'")
     keys = await blobs.keys()
     if unknown := keys - {row["blob_key"] for row in rows}:

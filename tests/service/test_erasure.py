@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,7 +24,7 @@ from tests.service.rows import count, rows
 pytestmark = pytest.mark.anyio
 
 
-async def finished_jobs(house: House, number: int, **parts: object) -> list[Job]:
+async def finished_jobs(house: House, number: int, **parts: Any) -> list[Job]:
     async with house.working():
         jobs = [await house.submit(a_request(seed=seed, **parts), init=a_bitmap()) for seed in range(number)]
         return [await house.finished(job) for job in jobs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -163,15 +164,16 @@ async def test_a_store_that_is_away_for_a_moment_costs_nothing_but_time(house: H
 
 
 async def test_a_commit_whose_answer_is_lost_counts_once(house: House) -> None:
-    real, lost = house.worker._commit, []
+    lost: list[bool] = []
+    real = house.worker._commit
 
-    async def cut(*parts: object) -> None:
-        await real(*parts)  # type: ignore[arg-type]  # handed through
+    async def cut(*parts: Any) -> None:
+        await real(*parts)
         if not lost:
             lost.append(True)
             raise Unavailable
 
-    house.worker._commit = cut  # type: ignore[method-assign]  # the line is cut after COMMIT was sent
+    house.worker._commit = cut  # type: ignore[assignment,method-assign]  # the line is cut after COMMIT was sent
     async with house.working():
         job = await house.finished(await house.submit(a_request(webhook="http://x/")))
         assert job.state is JobState.succeeded

@@ -29,7 +29,7 @@ def s3() -> Iterator[str]:
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
     if request.param == "file":
         return open_blobs((tmp_path / "blobs with space").as_uri())
-    import boto3
+    import boto3  # type: ignore[import-untyped]  # comes with moto, without types
 
     address, bucket = request.getfixturevalue("s3"), f"bucket-{secrets.token_hex(4)}"
     given = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
@@ -73,12 +73,17 @@ async def test_a_file_is_synced_before_it_has_its_name_and_the_name_after(
 ) -> None:
     seen: list[str] = []
     sync, rename = os.fsync, Path.rename
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda handle: (seen.append(f"sync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}"), sync(handle)),
-    )
-    monkeypatch.setattr(Path, "rename", lambda path, to: (seen.append(f"rename {to.name}"), rename(path, to)))
+
+    def seen_sync(handle: int) -> None:
+        seen.append(f"sync {Path(f'/proc/self/fd/{handle}').readlink().name}")
+        sync(handle)
+
+    def seen_rename(path: Path, target: Path) -> Path:
+        seen.append(f"rename {target.name}")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", seen_sync)
+    monkeypatch.setattr(Path, "rename", seen_rename)
     key = new_key("output", ".png")
     await open_blobs(tmp_path.as_uri()).put(key, b"data")
     name, folder = key.rpartition("/")[2], key.split("/")[1]

@@ -54,7 +54,7 @@ def test_a_database_of_a_later_version_is_left_alone(empty_url: str) -> None:
 
 
 def test_no_database_at_the_address() -> None:
-    with pytest.raises(SetupFailed, match="does not answer.*--database-url"):
+    with pytest.raises(SetupFailed, match=r"does not answer.*--database-url"):
         migrate("postgresql://127.0.0.1:9/none?connect_timeout=2")
 
 

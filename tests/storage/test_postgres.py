@@ -123,7 +123,8 @@ def test_a_server_whose_owner_was_killed_is_taken_over(server: EmbeddedPostgres)
 
 def test_a_path_too_long_for_a_socket(created: Path, tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 60) / ("y" * 60)
-    subprocess.run(["cp", "-a", "--parents", "postgres", deep.mkdir(parents=True) or deep], cwd=created, check=True)
+    deep.mkdir(parents=True)
+    subprocess.run(["cp", "-a", "postgres", deep], cwd=created, check=True)
     assert socket_folder(deep).parent != deep / "postgres"
     server = EmbeddedPostgres(deep)
     assert ask(server.start(), "SELECT 1") == 1

@@ -1,13 +1,12 @@
 """Puts right what a crash left behind, from the rows alone: stranded jobs, half-made assets, unfinished erasures, what expired.
 
-Every process may run one; at any time a single one of them works.
+Every process may run one; they take turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from safelight.errors import NotFound, Unavailable
 from safelight.records import Account
@@ -21,7 +20,6 @@ from safelight.storage.wipe import wipe
 
 log = logging.getLogger(__name__)
 
-LOCK = 7_013_203
 UPKEEP_SECONDS = 30.0
 INTENT_SECONDS = 900.0  # how long bytes may take to follow the row that announced them
 POISON = "The picture could not be made: its worker stopped each time."
@@ -35,15 +33,12 @@ class Reconciler:
 
     async def run(self) -> None:
         """Until cancelled."""
-        kept = 0.0
         while True:
             try:
-                async with self._database.alone(LOCK) as alone:
-                    if alone:
-                        await self.rescue()
-                        if time.monotonic() - kept > UPKEEP_SECONDS:
-                            await self.keep_up()
-                            kept = time.monotonic()
+                if await self._turn("rescue", self._settings.heartbeat_seconds / 2):
+                    await self.rescue()
+                if await self._turn("upkeep", UPKEEP_SECONDS):
+                    await self.keep_up()
             except Unavailable:
                 log.warning("the database does not answer the reconciler")
             await asyncio.sleep(self._settings.heartbeat_seconds)
@@ -68,6 +63,9 @@ class Reconciler:
         await self._database.run("erasure.verify")
         await self._database.run("upkeep.forget_tasks")
         await self._database.run("jobs.forget_nodes")
+
+    async def _turn(self, name: str, seconds: float) -> bool:
+        return await self._database.run("upkeep.take_turn", name=name, seconds=seconds) == 1
 
     async def _rescue_job(self, job_id: int, task: int | None) -> None:
         async with self._database.transaction() as tx:

@@ -81,9 +81,9 @@ class Fate(Enum):
     handed_back = "handed back"
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
-    """A claimed job while it is here."""
+    """A claimed job while it is here. A job that was lost and claimed again is here twice for a while."""
 
     row: Row
     request: ImageRequest
@@ -135,7 +135,7 @@ class Worker:
         self._engine, self._lightbox, self._name, self._default_model = engine, lightbox, name, default_model
         self._pulse = pulse
         self._meter = Meter()
-        self._runs: dict[int, Run] = {}
+        self._runs: set[Run] = set()
         self._owners: set[str] = set()
         queue.teach(PICTURES, self._paint)
         database.on("safelight_erased", self._hear_of_erasure)
@@ -163,13 +163,14 @@ class Worker:
         )
         if row is None:
             return  # erased, or claimed by a newer entry
-        run = self._runs[int(about)] = Run(row, from_json(row["body"]))
+        run = Run(row, from_json(row["body"]))
+        self._runs.add(run)
         try:
             await self._finish(run, await self._generate(run))
         except Exception as error:  # noqa: BLE001  # the border of the worker: every job gets its answer
             await self._give_up(run, error)
         finally:
-            del self._runs[run.id]
+            self._runs.discard(run)
 
     async def _generate(self, run: Run) -> Result:
         generation = await self._generation(run)
@@ -293,7 +294,7 @@ class Worker:
                 await enqueue(tx, self._queue, run.id, row["rank"])
 
     def _hand_back_all(self) -> None:
-        for run in self._runs.values():
+        for run in self._runs:
             run.break_off(Fate.handed_back)
 
     async def _keep_pulse(self) -> None:
@@ -310,16 +311,16 @@ class Worker:
             await asyncio.sleep(pause)
 
     async def _renew(self) -> None:
-        held = list(self._runs.values())
+        held = list(self._runs)
         if not held:
             return
         rows = await self._database.all(
             "jobs.pulse", ids=[run.id for run in held], fences=[run.fence for run in held], steps=[run.step for run in held],
             lease=self._settings.stalled_seconds,
         )  # fmt: skip
-        ours = {row["id"] for row in rows}
+        ours = {row["fence"] for row in rows}
         for run in held:
-            if run.id not in ours:
+            if run.fence not in ours:
                 run.break_off(Fate.lost)
 
     async def _speak(self) -> None:
@@ -333,8 +334,8 @@ class Worker:
         """Jobs that run here are broken off and the account's caches dropped; after silence, the caches of all."""
         account, _, job = (payload or "").partition(":")
         owners = [account] if payload else list(self._owners)
-        if job and int(job) in self._runs:
-            self._runs[int(job)].break_off(Fate.lost)
+        for run in [run for run in self._runs if str(run.id) == job]:
+            run.break_off(Fate.lost)
         for owner in owners:
             self._engine.purge(owner)
 

@@ -78,10 +78,10 @@ class Database:
             kwargs={"row_factory": dict_row, "connect_timeout": 5, "application_name": "safelight"},
         )
 
-    async def open(self) -> None:
+    async def open(self, seconds: float = 15.0) -> None:
         """Raises SetupFailed where nothing answers at the address."""
         try:
-            await self.pool.open(wait=True, timeout=15.0)
+            await self.pool.open(wait=True, timeout=seconds)
         except psycopg.OperationalError as error:
             await self.pool.close()
             raise SetupFailed(
@@ -126,18 +126,6 @@ class Database:
                     if not connection.closed:
                         await connection.set_autocommit(False)
 
-    @asynccontextmanager
-    async def alone(self, lock: int) -> AsyncIterator[bool]:
-        """True where no other process of the whole cluster is inside with the same number."""
-        async with self.outside_transaction() as session:
-            row = await session.one("upkeep.try_lock", lock=lock)
-            mine = bool(row and row["mine"])
-            try:
-                yield mine
-            finally:
-                if mine and not session.connection.closed:
-                    await session.run("upkeep.unlock", lock=lock)
-
     def on(self, channel: str, callback: Callback) -> None:
         """Calls back with each payload sent to ``channel``, and with None whenever some may have been missed."""
         assert self._listening is None, "listeners come before the database is opened"
@@ -179,7 +167,7 @@ def _adapted(values: Row) -> Row:
 
 
 async def _configure(connection: psycopg.AsyncConnection[DictRow]) -> None:
-    await connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+    await connection.execute("SET idle_in_transaction_session_timeout = '15s'")
     await connection.commit()
 
 

@@ -134,7 +134,7 @@ class EmbeddedPostgres:
         try:
             self._launch(self._prepare())
         except SetupFailed as failed:
-            log.error("%s", failed)  # noqa: TRY400  # the message is all there is to say
+            log.error("%s", failed)  # the message is all there is to say
 
     def _prepare(self) -> Runner:
         for folder in (self._home, self._socket):

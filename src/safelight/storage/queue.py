@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import procrastinate
 from procrastinate.exceptions import ConnectorException
+from procrastinate.manager import JobManager
 
 from safelight.storage.database import Database, Transaction
 
@@ -24,6 +25,18 @@ POLL_SECONDS = 1.0  # a notification that comes while the worker is asking is lo
 PICTURES, WEBHOOKS = "pictures", "webhooks"
 
 
+class _Entries(JobManager):
+    """That an entry was ended by somebody else, or cannot be ended now, harms nobody: it is our own rows that decide."""
+
+    async def finish_job(
+        self, job: procrastinate.jobs.Job, status: procrastinate.jobs.Status, delete_job: bool
+    ) -> None:
+        try:
+            await super().finish_job(job, status, delete_job)
+        except ConnectorException:
+            log.info("entry %s was not there to be ended", job.id)
+
+
 class Queue:
     """Names of tasks, entries for them, and a loop that runs the entries."""
 
@@ -31,6 +44,7 @@ class Queue:
         self._database = database
         self._heartbeat, self._stalled = heartbeat_seconds, stalled_seconds
         self._app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+        self._app.job_manager = _Entries(self._app.connector)
 
     async def open(self) -> None:
         """After the database."""

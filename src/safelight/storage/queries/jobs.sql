@@ -54,7 +54,7 @@ RETURNING *, (SELECT body FROM requests WHERE job_id = id) AS body
 UPDATE jobs j SET step = held.step, lease_until = now() + %(lease)s * interval '1 second'
 FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(steps)s::int[]) AS held (id, fence, step)
 WHERE j.id = held.id AND j.fence = held.fence AND j.state = 'running' AND j.erased_at IS NULL
-RETURNING j.id
+RETURNING j.fence
 
 -- name: hold
 SELECT id FROM jobs WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL FOR UPDATE

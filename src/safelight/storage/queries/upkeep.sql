@@ -1,8 +1,7 @@
--- name: try_lock
-SELECT pg_try_advisory_lock(%(lock)s) AS mine
-
--- name: unlock
-SELECT pg_advisory_unlock(%(lock)s)
+-- name: take_turn
+-- One process at a time, for so long; a lock would stay with a process that stands still.
+INSERT INTO turns (name, until) VALUES (%(name)s, now() + %(seconds)s * interval '1 second')
+ON CONFLICT (name) DO UPDATE SET until = excluded.until WHERE turns.until < now()
 
 -- name: wipes
 -- A part can be written anew without its dead rows only when nobody still sees them.
@@ -19,7 +18,7 @@ UPDATE procrastinate_jobs SET status = 'failed' WHERE id = ANY (%(ids)s) AND sta
 -- name: forget_tasks
 DELETE FROM procrastinate_jobs WHERE id IN (
     SELECT p.id FROM procrastinate_jobs p
-    WHERE p.status IN ('succeeded', 'failed', 'cancelled', 'aborted')
+    WHERE (p.status IN ('succeeded', 'failed', 'cancelled', 'aborted') OR (p.status = 'doing' AND p.worker_id IS NULL))
       AND NOT EXISTS (SELECT FROM procrastinate_events e WHERE e.job_id = p.id AND e.at > now() - interval '1 hour')
     LIMIT 5000)
 

@@ -135,6 +135,12 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_waiting ON outbox (created_at) WHERE state = 'waiting';
 
+-- Whose turn it is to look after the house.
+CREATE TABLE turns (
+    name  text PRIMARY KEY,
+    until timestamptz NOT NULL
+);
+
 -- What each worker last said of itself.
 CREATE TABLE nodes (
     name             text PRIMARY KEY,

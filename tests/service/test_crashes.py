@@ -1,0 +1,172 @@
+"""Real kills: of workers, of PostgreSQL, and of time itself. Whatever was accepted is made, once, and nothing is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from safelight.errors import Unavailable
+from safelight.records import Job, JobState
+from safelight.settings import Settings, read_settings
+from safelight.storage.migrate import migrate
+from safelight.storage.postgres import EmbeddedPostgres
+from tests.house import House, a_bitmap, a_request, open_house, reconciling
+from tests.invariants import check_invariants
+from tests.service.rows import count, rows
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def worker_process(house: House, step_seconds: float = 0.0) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Ready to work; ended without mercy at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.worker_process", house.settings.database_url or "", str(house.settings.data_dir),
+        str(step_seconds), cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def running(house: House, job: Job) -> Job:
+    while (now := await house.services.jobs.get(house.account, job.id)).state is not JobState.running:
+        assert not now.state.final
+        await asyncio.sleep(0.02)
+    return now
+
+
+async def quiet(house: House) -> None:
+    """Everything that a crash left behind has been dealt with."""
+    await asyncio.sleep(house.settings.stalled_seconds)
+    await house.reconciler.rescue()
+    await house.reconciler.keep_up(intent_seconds=0)
+    await check_invariants(house.database, house.blobs)
+
+
+async def submitted_in_the_end(house: House) -> Job:
+    """As a patient client does."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await house.submit()
+            except Unavailable:
+                await asyncio.sleep(0.1)
+
+
+async def test_a_worker_killed_in_mid_generation(house: House) -> None:
+    async with worker_process(house, step_seconds=0.5) as process:
+        jobs = [await house.submit(a_request(seed=seed, webhook="http://x/"), init=a_bitmap()) for seed in range(3)]
+        await running(house, jobs[0])
+        process.kill()
+    killed = time.monotonic()
+    async with house.working(), reconciling(house):
+        done = [await house.finished(job) for job in jobs]
+    assert {job.state for job in done} == {JobState.succeeded}
+    assert max(job.attempt for job in done) == 2
+    assert time.monotonic() - killed < 15
+    assert await count(house, "usage") == await count(house, "outbox") == 3
+    await quiet(house)
+
+
+async def test_workers_killed_again_and_again(settings: Settings) -> None:
+    """No kill is ever at a good moment: some hit the claim, some the writing of files, some the commit."""
+    async with open_house(settings.model_copy(update={"max_attempts": 10})) as house:
+        await kill_again_and_again(house, random.Random(7))
+
+
+async def kill_again_and_again(house: House, luck: random.Random) -> None:
+    jobs = [await house.submit(a_request(seed=seed, steps=2), init=a_bitmap()) for seed in range(40)]
+    for _ in range(4):
+        async with worker_process(house, step_seconds=0.05) as process:
+            await asyncio.sleep(luck.uniform(0.1, 0.6))
+            process.kill()
+    async with house.working(), reconciling(house):
+        done = [await house.finished(job, 40) for job in jobs]
+    assert {job.state for job in done} == {JobState.succeeded}
+    assert await count(house, "usage") == 40
+    await quiet(house)
+
+
+async def test_a_worker_that_comes_back_from_the_dead_cannot_commit(house: House) -> None:
+    async with worker_process(house, step_seconds=0.4) as process:
+        job = await house.submit(init=a_bitmap())
+        before = await running(house, job)
+        (first,) = await rows(house, "SELECT fence FROM jobs")
+        process.send_signal(signal.SIGSTOP)
+        async with house.working(), reconciling(house):
+            done = await house.finished(job)
+        (second,) = await rows(house, "SELECT fence FROM jobs")
+        assert (before.attempt, done.attempt, done.state) == (1, 2, JobState.succeeded)
+        assert second["fence"] > first["fence"]
+        kept = await rows(house, "SELECT blob_key FROM assets WHERE kind = 'output' AND state = 'live'")
+        process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(2.0)  # it goes on painting, and is refused
+        assert process.returncode is None
+        assert await rows(house, "SELECT blob_key FROM assets WHERE kind = 'output' AND state = 'live'") == kept
+        await house.submit()
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 20)
+    assert await house.services.jobs.get(house.account, job.id) == done
+    async with house.working():
+        pass
+    await quiet(house)
+
+
+async def test_a_writer_that_lost_its_lease_removes_what_it_wrote(house: House) -> None:
+    """As late as can be: its pictures are written, and only the commit is missing."""
+    real = house.worker._commit
+
+    async def late(*parts: object) -> None:
+        async with house.database.pool.connection() as connection:
+            await connection.execute("UPDATE jobs SET lease_until = now() - interval '1 second'")
+        assert await house.reconciler.rescue() == 1
+        await real(*parts)  # type: ignore[arg-type]  # handed through
+
+    house.worker._commit = late  # type: ignore[assignment,method-assign]  # the world changes just before
+    async with house.working():
+        job = await house.submit()
+        while await count(house, "assets WHERE state = 'gone'") == 0:
+            await asyncio.sleep(0.02)
+        house.worker._commit = real  # type: ignore[method-assign]  # and is quiet again
+        assert (await house.finished(job)).attempt == 2
+    await quiet(house)
+    assert len(await house.blobs.keys()) == 1
+
+
+async def test_postgresql_killed_while_everybody_works(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path)
+    url = server.start()
+    migrate(url)
+    keeping = asyncio.create_task(server.keep_alive())
+    settings = read_settings(data_dir=tmp_path, database_url=url, heartbeat_seconds=0.2, stalled_seconds=2.0)
+    try:
+        async with open_house(settings) as house, house.working() as painter, reconciling(house):
+            painter.step_seconds = 0.1
+            jobs = [await house.submit(a_request(seed=seed), init=a_bitmap()) for seed in range(6)]
+            await running(house, jobs[0])
+            os.kill(int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            later = await submitted_in_the_end(house)
+            done = [await house.finished(job, 40) for job in (*jobs, later)]
+            assert {job.state for job in done} == {JobState.succeeded}
+            assert await count(house, "usage") == 7
+            await quiet(house)
+    finally:
+        keeping.cancel()
+        server.stop()

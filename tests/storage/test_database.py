@@ -1,0 +1,109 @@
+"""Named queries, transactions, lost connections, notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import safelight
+from safelight.errors import SetupFailed, Unavailable
+from safelight.storage.database import QUERIES, Database, read_queries
+
+pytestmark = pytest.mark.anyio
+
+KILL_THE_OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def test_a_file_of_queries(tmp_path: Path) -> None:
+    (tmp_path / "birds.sql").write_text(
+        "-- about birds\n\n-- name: count\nSELECT 1\n\n-- name: sing\n-- why\nSELECT 2\n"
+    )
+    assert read_queries(tmp_path) == {"birds.count": b"SELECT 1", "birds.sing": b"-- why\nSELECT 2"}
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+async def test_postgresql_understands_every_query(database: Database, name: str) -> None:
+    if name == "upkeep.checkpoint":
+        return  # a command, not a query
+    numbered = re.sub(rb"%\((\w+)\)s", b"NULL", QUERIES[name]).decode()
+    async with database.pool.connection() as connection:
+        await connection.execute(f"EXPLAIN {numbered}".encode())
+
+
+def test_every_query_is_asked_and_every_one_asked_is_there() -> None:
+    code = "\n".join(path.read_text("utf-8") for path in Path(safelight.__file__).parent.rglob("*.py"))
+    asked = set(re.findall(r'"((?:' + "|".join({name.split(".")[0] for name in QUERIES}) + r')\.\w+)"', code))
+    assert asked == set(QUERIES)
+
+
+async def test_a_transaction_is_kept_whole_or_not_at_all(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as tx:
+            await tx.one("accounts.ensure", name="lost", secret=b"")
+            raise ZeroDivisionError
+    async with database.transaction() as tx:
+        await tx.one("accounts.ensure", name="kept", secret=b"")
+    async with database.pool.connection() as connection:
+        assert await (await connection.execute("SELECT name FROM accounts")).fetchall() == [{"name": "kept"}]
+
+
+async def test_connections_that_died_are_replaced(database: Database) -> None:
+    for _ in range(3):
+        async with database.pool.connection() as connection:
+            await connection.execute(KILL_THE_OTHERS.encode())
+        assert await asyncio.gather(*(database.one("accounts.any_keys") for _ in range(20))) == [{"found": False}] * 20
+
+
+async def test_a_connection_that_dies_in_use_is_unavailable(database: Database) -> None:
+    with pytest.raises(Unavailable):
+        async with database.transaction() as tx:
+            async with database.pool.connection() as other:
+                await other.execute(KILL_THE_OTHERS.encode())
+            await tx.one("accounts.any_keys")
+    assert await database.one("accounts.any_keys") == {"found": False}
+
+
+async def test_our_own_mistakes_are_not_taken_for_an_outage(database: Database) -> None:
+    with pytest.raises(psycopg.ProgrammingError):
+        await database.one("accounts.by_hash")
+
+
+async def test_notifications_and_what_may_have_been_missed(database_url: str) -> None:
+    database, heard = Database(database_url), asyncio.Queue[str | None]()
+    database.on("bell", heard.put_nowait)
+    await database.open()
+    try:
+        assert await heard.get() is None
+        async with database.pool.connection() as connection:
+            await connection.execute("SELECT pg_notify('bell', 'one'), pg_notify('bell', 'two')")
+        assert [await heard.get(), await heard.get()] == ["one", "two"]
+        async with database.pool.connection() as connection:
+            await connection.execute(KILL_THE_OTHERS.encode())
+        assert await asyncio.wait_for(heard.get(), 10) is None
+        async with database.pool.connection() as connection:
+            await connection.execute("SELECT pg_notify('bell', 'three')")
+        assert await heard.get() == "three"
+    finally:
+        await database.close()
+
+
+async def test_nothing_at_the_address() -> None:
+    database = Database("postgresql://127.0.0.1:9/none")
+    database.pool.timeout = 0.5
+    with pytest.raises(SetupFailed, match="does not answer"):
+        await database.open(seconds=0.5)
