@@ -11,7 +11,7 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ from safelight.storage.database import Database
 from safelight.storage.migrate import migrate
 from safelight.storage.queue import WEBHOOKS, Queue
 from safelight.wire import server
+from safelight.wire.connection import connection_class
 from safelight.wire.modelslab import write as modelslab
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ BUNDLED = Path(__file__).parent / "model"
 BUNDLED_NAME = "safelight-sprites-1"
 FIRST_ACCOUNT = "default"
 WEBHOOKS_AT_ONCE = 32
+STEADY_PAUSE = 5.0  # seconds before a part of the server that failed goes on
+READY_KEY = "ready/00/" + "0" * 32 + ".txt"  # is never written; a store that can say so answers
 
+Watch = Callable[[], Awaitable[None]]  # runs until cancelled
 Announce = Callable[[str, str | None], None]  # the server's address, and the first key where one was just made
 RENDERERS = {"modelslab": modelslab.webhook_body}
 
@@ -125,6 +129,9 @@ def named_checkpoints(settings: Settings) -> Settings:
             )
         chosen = path.stem
         models[chosen] = path
+    for name, path in (*settings.models.items(), (chosen, models[chosen]), *settings.loras.items()):
+        if not path.exists():
+            raise SetupFailed(f"{name} is to be at {path}, and nothing is there. Correct models, loras or model.")
     return settings.model_copy(update={"models": models, "model": chosen})
 
 
@@ -133,16 +140,36 @@ def named_checkpoints(settings: Settings) -> Settings:
 
 async def serve(settings: Settings, announce: Announce) -> None:
     """Until SIGTERM or Ctrl-C: then no new work, running work finished or handed back, the database stopped cleanly."""
+    ending = Ending()
     with ExitStack() as held:
+        settings = named_checkpoints(settings)
+        beside: list[Watch] = []
+        address = settings.database_url
+        if address is None:
+            embedded = postgres.EmbeddedPostgres(settings.data_dir)
+            address = embedded.start()
+            held.callback(embedded.stop)
+            beside.append(embedded.keep_alive)
         listener = held.enter_context(listen(settings))
-        settings = named_checkpoints(settings.model_copy(update={"port": listener.getsockname()[1]}))
-        address = held.enter_context(database_address(settings))
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         await asyncio.to_thread(migrate, address)
-        ground = prepare(settings, address)
-        house = House(ground)
-        async with opened(ground):
+        house = House(prepare(settings, address))
+        async with opened(house.ground):
             key = await first_key(settings, house.services.accounts)
-            await house.run(listener, worker_environment(settings, address), lambda: announce(settings.base_url, key))
+            environment = worker_environment(settings, address)
+            await house.run(listener, environment, ending, beside, lambda: announce(settings.base_url, key))
+
+
+class Ending:
+    """SIGTERM and Ctrl-C: asked once the server drains, asked again it does not wait for its callers."""
+
+    def __init__(self) -> None:
+        self.asked, self.urged = asyncio.Event(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._ask)
+
+    def _ask(self) -> None:
+        (self.urged if self.asked.is_set() else self.asked).set()
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -197,7 +224,7 @@ class House:
     """Everything that the serving process runs beside each other."""
 
     def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+        self.ground = ground
         self._outbound = Outbound(ground.settings.outbound_ports, ground.settings.private_hosts)
         self.services = make_services(ground, self._outbound)
         self._metrics = Metrics(self.services.jobs.statistics)
@@ -208,48 +235,52 @@ class House:
         ground.queue.teach(WEBHOOKS, webhooks.deliver)
         self._reconciler = Reconciler(ground.settings, ground.database, ground.queue, self.services.erasure)
 
-    async def run(self, listener: socket.socket, environment: dict[str, str], announce: Callable[[], None]) -> None:
-        settings = self._ground.settings
-        stop = asyncio.Event()
-        http = asyncio.create_task(self._serve_http(listener, stop, announce))
-        beside = [
-            asyncio.create_task(self._ground.queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE)),
-            asyncio.create_task(self._reconciler.run()),
-        ]
-        workers = asyncio.create_task(supervisor.Supervisor(settings.workers, environment).run(stop))
+    async def run(
+        self,
+        listener: socket.socket,
+        environment: dict[str, str],
+        ending: Ending,
+        watches: Sequence[Watch],
+        announce: Callable[[], None],
+    ) -> None:
+        """HTTP and workers drain at the same time; what they may need meanwhile ends after them."""
+        stop = ending.asked
+        works = (lambda: self.ground.queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE), self._reconciler.run)
+        beside = [asyncio.create_task(_steadily(work)) for work in (*works, *watches)]
+        workers = asyncio.create_task(supervisor.Supervisor(self.ground.settings.workers, environment).run(stop))
         try:
-            await asyncio.wait({http, workers, *beside}, return_when=asyncio.FIRST_COMPLETED)
+            await self._serve_http(listener, ending, announce)
         finally:
             stop.set()
-            await asyncio.gather(http, workers)
+            await workers
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             self.services.inputs.close()
 
-    async def _serve_http(self, listener: socket.socket, stop: asyncio.Event, announce: Callable[[], None]) -> None:
+    async def _serve_http(self, listener: socket.socket, ending: Ending, announce: Callable[[], None]) -> None:
+        settings = self.ground.settings
         application = server.create(
             self.services, ready=self._ready, extra_routes=[Route("/metrics", self._metrics_page)]
         )
         config = uvicorn.Config(
-            self._metrics.measured(application), log_config=None, access_log=False, server_header=False, date_header=True,
-            timeout_graceful_shutdown=int(self._ground.settings.hold_seconds) + 10, proxy_headers=False, lifespan="off",
+            self._metrics.measured(application), http=connection_class(settings.connections_per_address), ws="none",
+            log_config=None, access_log=False, server_header=False, date_header=True, proxy_headers=False, lifespan="off",
+            timeout_graceful_shutdown=int(settings.hold_seconds) + 10,
         )  # fmt: skip
         http = _Http(config, announce)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, http.end)
         serving = asyncio.create_task(http.serve(sockets=[listener]))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await _either(serving, ending.asked.wait())
         http.should_exit = True
-        stopped.cancel()
+        await _either(serving, ending.urged.wait())
+        http.force_exit = True
         await serving
 
     async def _ready(self) -> None:
         now = await self.services.jobs.statistics()
         if not now.workers:
             raise Unavailable("No worker is alive yet. It may still be loading its model.")
+        await self.ground.blobs.exists(READY_KEY)
 
     async def _metrics_page(self, _request: Any) -> Response:
         return Response(await self._metrics.page(), media_type="text/plain; version=0.0.4")
@@ -270,9 +301,21 @@ class _Http(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    def end(self) -> None:
-        """Asked once it drains; asked again it does not wait."""
-        self.force_exit, self.should_exit = self.should_exit, True
+
+async def _steadily(work: Watch) -> None:
+    """Whatever befalls one part of the house, that part goes on."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("a part of the server failed; it goes on")
+        await asyncio.sleep(STEADY_PAUSE)
+
+
+async def _either(task: asyncio.Task[None], event: Coroutine[Any, Any, Any]) -> None:
+    waiting = asyncio.create_task(event)
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
 
 
 def make_services(ground: Ground, outbound: Outbound) -> Services:

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         description="NSFW score from which a picture is replaced by a blank one, where the caller asked for the check.",
     )
 
+    connections_per_address: int = Field(
+        512, ge=1, description="Most connections at a time from one address; raise it behind a proxy."
+    )
     max_body_bytes: int = Field(24 * 2**20, ge=1024, description="Largest request body.")
     body_seconds: float = Field(60.0, gt=0, description="Time for a request body to arrive in full.")
     max_image_bytes: int = Field(16 * 2**20, ge=1024, description="Largest init image or mask, as a file.")
