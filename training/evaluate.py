@@ -234,7 +234,7 @@ def main() -> None:
     pipeline = pictures.load(options.model)
     side = pipeline.unet.config.sample_size * 8
     known = json.loads((options.model / "safelight.json").read_text())["nouns"]
-    net = judge.train(Sprites(options.data, side), options.work, options.judge_minutes)
+    net = judge.train(Sprites(options.data, judge.SIDE), options.work, options.judge_minutes)
     sprites = Sprites(options.data, side, known)
     makers = {
         "mean picture (floor)": mean_picture(sprites),

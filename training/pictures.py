@@ -41,7 +41,7 @@ KNOWN = (
     "a cup of coffee",
     "a robot on a grey background",
     "a butterfly on a green background",
-    "a guitar",
+    "a castle on an orange background",
     "a cat on the left, a dog on the right",
     "a strawberry on the left, a banana on the right",
 )
@@ -68,7 +68,7 @@ UNSEEN = (
     "a city skyline",
 )
 DRAWN = ("a house", "a castle", "a mushroom", "a snowman")
-PHOTOGRAPHED = ("a cup of coffee", "a donut", "an owl", "a football")
+PHOTOGRAPHED = ("a cup of coffee", "a donut", "a panda", "a football")
 
 
 def load(folder: Path) -> Pipeline:

@@ -60,8 +60,8 @@ CPU = Size(
     captions=40000,
     nouns=nouns.FEW,
     unet=(64, 128, 160),
-    unet_rate=5e-4,
-    unet_batch=16,
+    unet_rate=6e-4,
+    unet_batch=32,
     average=0.999,
 )
 BASE = Size(
