@@ -92,16 +92,17 @@ def paint(generation: Generation, seed: int) -> Pixels:
     part = np.full(size, generation.strength)
     if generation.mask_image is not None:
         part = part * (scaled(generation.mask_image, generation) >= 128)
-    return (under + (fresh - under) * part[..., None]).astype(np.uint8)
+    blended: Pixels = (under + (fresh - under) * part[..., None]).astype(np.uint8)
+    return blended
 
 
 def scaled(pixels: Pixels, generation: Generation) -> Pixels:
-    return np.asarray(Image.fromarray(pixels).resize((generation.width, generation.height)))
+    return np.asarray(Image.fromarray(pixels).resize((generation.width, generation.height)), np.uint8)
 
 
 def decode(png: bytes) -> Pixels:
     with Image.open(BytesIO(png)) as picture:
-        return np.asarray(picture)
+        return np.asarray(picture, np.uint8)
 
 
 def encode(pixels: Pixels) -> bytes:
@@ -111,4 +112,4 @@ def encode(pixels: Pixels) -> bytes:
 
 
 def redness(pixels: Pixels) -> float:
-    return float((pixels == (255, 0, 0)).all())
+    return float(np.all(pixels == (255, 0, 0)))

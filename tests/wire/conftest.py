@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from safelight.settings import Settings
+from safelight.settings import Settings, read_settings
 
 from .site import Site, open_site
 
@@ -19,7 +19,7 @@ def site_settings(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
     name = f"site_{secrets.token_hex(6)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template_house".encode())
-    return Settings(
+    return read_settings(
         data_dir=tmp_path_factory.mktemp("site"),
         database_url=make_conninfo(postgres_url, dbname=name),
         hold_seconds=5,

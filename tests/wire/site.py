@@ -10,6 +10,7 @@ import base64
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -28,12 +29,15 @@ from safelight.service.erasure import Erasure
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.outbound import Outbound
+from safelight.service.outbox import Outbox
 from safelight.service.services import Services
+from safelight.service.webhooks import Webhooks
 from safelight.service.worker import Lightbox, Worker
 from safelight.settings import Settings
 from safelight.storage.blobs import open_blobs
 from safelight.storage.database import Database
-from safelight.storage.queue import Queue
+from safelight.storage.queue import WEBHOOKS, Queue
+from safelight.wire.modelslab.write import webhook_body
 from safelight.wire.server import create
 from tests.engines import AnalyticEngine, decode, encode, redness
 from tests.service.pictures import still
@@ -42,6 +46,11 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 COUNTED = ("jobs", "requests", "assets", "outbox", "receipts", "procrastinate_jobs")
+BUSY = """
+    SELECT 1 FROM jobs WHERE state IN ('queued', 'running')
+    UNION ALL SELECT 1 FROM assets WHERE state = 'pending'
+    UNION ALL SELECT 1 FROM procrastinate_jobs WHERE status = 'doing'
+"""
 PHOTO = "data:image/png;base64," + base64.b64encode(still()).decode()
 DEFAULT_MODEL = "plain"
 _numbers = count(1)
@@ -99,17 +108,16 @@ class Site:
             self.engine.gate.set()
 
     def holdings(self) -> dict[str, int]:
-        """How many rows each table has, and how many files there are."""
+        """How many rows each table has, and how many files there are, once nothing is under way any more."""
         assert self.settings.database_url
-        with psycopg.connect(self.settings.database_url) as connection:
-            rows = {table: _count(connection, table) for table in COUNTED}
-        return rows | {"files": sum(path.is_file() for path in (self.settings.data_dir / "blobs").rglob("*"))}
-
-
-def _count(connection: psycopg.Connection[Any], table: str) -> int:
-    row = connection.execute(SQL("SELECT count(*) FROM {}").format(Identifier(table))).fetchone()
-    assert row
-    return int(row[0])
+        counts = SQL(", ").join(SQL("(SELECT count(*) FROM {})").format(Identifier(table)) for table in COUNTED)
+        with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
+            while connection.execute(BUSY).fetchone() is not None:
+                time.sleep(0.05)
+            row = connection.execute(SQL("SELECT {}").format(counts)).fetchone()
+        assert row
+        files = sum(path.is_file() for path in (self.settings.data_dir / "blobs").rglob("*"))
+        return dict(zip((*COUNTED, "files"), (*row, files), strict=True))
 
 
 def enhance(prompt: str) -> str:
@@ -147,22 +155,26 @@ def open_site(settings: Settings) -> Iterator[Site]:
 
 @asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[Site]:
-    assert settings.database_url
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with _listener() as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        assert settings.database_url
         database, engine = Database(settings.database_url), AnalyticEngine()
         queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
         blobs = open_blobs(settings.blobs_url)
-        services = _services(settings, database, queue)
+        outbound = Outbound(settings.outbound_ports, settings.private_hosts)
+        services = _services(settings, database, queue, outbound)
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness)
         worker = Worker(
             settings, database, queue, blobs, engine=engine, lightbox=lightbox, name="test", default_model=DEFAULT_MODEL
         )
+        outbox = Outbox(database, queue)
+        webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, {"modelslab": webhook_body})
+        queue.teach(WEBHOOKS, webhooks.deliver)
         site = Site(settings, services, engine, asyncio.get_running_loop())
         await database.open()
         try:
             await queue.open()
-            async with _working(worker), _serving(site, listener):
+            async with _working(worker), _calling_back(queue), _serving(site, listener):
                 yield site
         finally:
             engine.close()
@@ -170,14 +182,21 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
             await database.close()
 
 
-def _services(settings: Settings, database: Database, queue: Queue) -> Services:
+def _listener() -> socket.socket:
+    """Told its protocol, since asyncio switches Nagle's delay off only where it is."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+def _services(settings: Settings, database: Database, queue: Queue, outbound: Outbound) -> Services:
     blobs = open_blobs(settings.blobs_url)
     assets = Assets(database, blobs)
 
     async def own_asset(name: str) -> bytes:
         return (await assets.open(name))[1]
 
-    outbound = Outbound(settings.outbound_ports, settings.private_hosts)
     return Services(
         settings=settings,
         accounts=Accounts(database),
@@ -198,6 +217,16 @@ async def _working(worker: Worker) -> AsyncIterator[None]:
     finally:
         stop.set()
         await working
+
+
+@asynccontextmanager
+async def _calling_back(queue: Queue) -> AsyncIterator[None]:
+    calling = asyncio.create_task(queue.work([WEBHOOKS], concurrency=4))
+    try:
+        yield
+    finally:
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -144,7 +145,7 @@ def test_pictures_of_every_honest_kind_are_taken(site: Site, key: str, kind: str
     assert site.made(key, init_image=uri(data))["status"] == "success"
 
 
-KEYS = {
+KEYS: dict[str, tuple[Json, str]] = {
     "missing": ({}, "API key required"),
     "empty": ({"key": ""}, "API key required"),
     "null": ({"key": None}, "API key required"),
@@ -176,7 +177,7 @@ def body(key: str, rest: str) -> bytes:
 
 
 FINITE = "must be a finite number of at most 64 digits"
-BODIES = {
+BODIES: dict[str, tuple[Callable[[str], bytes], str]] = {
     "NaN": (lambda key: body(key, '"strength": NaN'), f"strength {FINITE}"),
     "-Infinity": (lambda key: body(key, '"guidance_scale": -Infinity'), f"guidance_scale {FINITE}"),
     "1e400": (lambda key: body(key, '"strength": 1e400'), f"strength {FINITE}"),
@@ -293,10 +294,10 @@ def test_an_id_of_another_type_is_refused(site: Site, key: str, given: Any) -> N
 
 def test_errors_can_be_answered_with_200_where_the_operator_says_so() -> None:
     from safelight.errors import Invalid
-    from safelight.settings import Settings
+    from safelight.settings import read_settings
     from safelight.wire.modelslab.write import write_error
 
-    insisting = Settings(errors_ok=True)
+    insisting = read_settings(errors_ok=True)
     statuses = [
         write_error(Invalid("prompt", "is required"), f"/api/{path}", insisting).status_code
         for path in ("v3/img2img", "v4/dreambooth", "v5/clear_cache", "v6/images/img2img", "v1/enterprise/fetch")

@@ -74,6 +74,7 @@ def test_modelslab_enterprise(site: Site, key: str) -> None:
     enterprise = EPTxt2Img()
     enterprise.base_url = f"{site.settings.base_url}/api/v1/enterprise/txt2img"
     assert json.loads(enterprise.clear_cache(key))["message"] == "Cache cleared successfully"
+    site.holdings()
     assert json.loads(enterprise.system_details(key)) == {"model_count": 2, "queue_time": 0, "status": "ok"}
     assert "UniPCMultistepScheduler" in json.loads(enterprise.schedulers_list(key))["schedulers"]
     number = site.made(key)["id"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
+from queue import Queue
 from typing import Any
 
 import httpx
@@ -66,8 +68,21 @@ def first(site: Site, key: str, **fields: object) -> Pixels:
 
 
 @contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a host on the caller's own network."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def serving(data: bytes) -> Iterator[str]:
-    """A host on the caller's own network that has one picture."""
+    """The address of one picture."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -78,14 +93,8 @@ def serving(data: bytes) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/photo.png"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as address:
+        yield f"{address}/photo.png"
 
 
 def test_the_documented_example_gets_the_documented_answer(site: Site, key: str) -> None:
@@ -292,7 +301,64 @@ def test_a_generation_that_the_engine_refuses_is_told_as_failed(site: Site, key:
     assert site.post(f"v3/fetch/{body['id']}", key).json() == body
 
 
+@contextmanager
+def listening() -> Iterator[tuple[str, Queue[Json]]]:
+    """An address for webhooks, and the bodies that come in there."""
+    heard: Queue[Json] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            heard.put({"body": body, "signed": self.headers["webhook-signature"]})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
+            pass
+
+    with served(Handler) as address:
+        yield f"{address}/hook", heard
+
+
+@pytest.mark.parametrize("track_id", ["order 7", 7, "", 1.5])
+def test_a_webhook_is_called_with_the_track_id_when_the_pictures_are_there(
+    site: Site, key: str, track_id: object
+) -> None:
+    with listening() as (address, heard):
+        made = site.made(key, webhook=address, track_id=track_id)
+        call = heard.get(timeout=10)
+    assert call["signed"]
+    assert {name: call["body"][name] for name in ("status", "id", "output", "track_id")} == {
+        "status": "success",
+        "id": made["id"],
+        "output": made["output"],
+        "track_id": track_id,
+    }
+
+
+def test_a_webhook_is_called_when_there_will_be_no_pictures(site: Site, key: str) -> None:
+    with listening() as (address, heard):
+        body = site.img2img(key, prompt="a mistake", webhook=address, track_id="order 8").json()
+        call = heard.get(timeout=10)
+    assert call["body"] == {
+        "status": "failed",
+        "id": body["id"],
+        "message": "Processing failed: The picture could not be made.",
+        "track_id": "order 8",
+    }
+
+
+@pytest.mark.parametrize("webhook", ["https://example.com:22/", "http://user:word@example.com/"])
+def test_a_webhook_at_an_address_that_is_never_called_is_refused(site: Site, key: str, webhook: str) -> None:
+    before = site.holdings()
+    reply = site.img2img(key, webhook=webhook)
+    assert reply.status_code == 400
+    assert reply.json()["message"].startswith("webhook ")
+    assert site.holdings() == before
+
+
 def test_system_load_counts_what_waits(site: Site, key: str) -> None:
+    site.holdings()
     assert site.post("v3/system_load", key).json() == {"queue_num": 0, "queue_time": 0, "status": "ok"}
     with site.closed_gate():
         held = [site.held_back(key) for _ in range(3)]

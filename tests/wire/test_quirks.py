@@ -66,9 +66,10 @@ def test_4_a_form_whose_nulls_are_empty_strings(site: Site, key: str) -> None:
     assert (status, body["status"]) == (200, "success")
 
 
-@pytest.mark.parametrize("yes", ["yes", "true", True, 1, "1", "Yes", "TRUE"])
-@pytest.mark.parametrize("number", ["2", 2, 2.0, "2.0"])
-def test_5_numbers_and_booleans_in_every_dress(site: Site, key: str, yes: object, number: object) -> None:
+@pytest.mark.parametrize(
+    ("number", "yes"), [("2", "yes"), (2, "true"), (2.0, True), ("2.0", 1), (" 2 ", "1"), ("02", "Yes"), ("+2", "TRUE")]
+)
+def test_5_numbers_and_booleans_in_every_dress(site: Site, key: str, number: object, yes: object) -> None:
     with site.closed_gate():
         meta = site.held_back(key, samples=number, base64=yes, safety_checker=yes)["meta"]
         site.post("v5/clear_cache", key)

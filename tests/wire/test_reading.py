@@ -6,19 +6,20 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from safelight.engine.samplers import ALGORITHM_TYPES, SAMPLERS
 from safelight.errors import Invalid, NotFound
 from safelight.records import ImageRequest, Operation
-from safelight.settings import Settings
+from safelight.settings import read_settings
 from safelight.wire.forms import Form
 from safelight.wire.modelslab.families import V3
 from safelight.wire.modelslab.read import read_path_id, read_request
 from safelight.wire.modelslab.schedulers import A1111, KARRAS, SCHEDULERS, SOLVERS, TEXT_ONLY
 
-SETTINGS = Settings()
+SETTINGS = read_settings()
+CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(), parts, max_size=3),
@@ -26,7 +27,7 @@ JUNK = st.recursive(
 )
 
 
-def read(operation: Operation = Operation.text2img, **fields: object) -> ImageRequest:
+def read(operation: Operation = Operation.text2img, /, **fields: object) -> ImageRequest:
     return read_request(Form({"prompt": "a cat", **fields}), operation, V3, SETTINGS, str.upper)
 
 
@@ -110,6 +111,7 @@ def test_karras_spacing_is_offered_where_diffusers_has_it() -> None:
 FIELDS = sorted({*ImageRequest.__slots__, "num_inference_steps", "scheduler", "lora_strength"} - {"operation"})
 
 
+@CALM
 @given(st.dictionaries(st.sampled_from(FIELDS), JUNK))
 def test_junk_is_read_or_refused_by_name(fields: dict[str, object]) -> None:
     try:
@@ -126,6 +128,7 @@ def test_junk_is_read_or_refused_by_name(fields: dict[str, object]) -> None:
     assert named in {*fields, "prompt"}
 
 
+@CALM
 @given(st.text())
 def test_a_path_id_is_a_number_or_nothing(word: str) -> None:
     try:
@@ -135,6 +138,7 @@ def test_a_path_id_is_a_number_or_nothing(word: str) -> None:
 
 
 @pytest.mark.parametrize("read_one", [lambda form: form.whole("n", 3, 1, 9), lambda form: form.real("n", 3.0, 1, 9)])
+@CALM
 @given(word=st.text())
 def test_any_text_is_a_number_or_is_not(read_one: Callable[[Form], float], word: str) -> None:
     try:

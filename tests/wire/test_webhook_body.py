@@ -10,7 +10,7 @@ import pytest
 
 from safelight import errors
 from safelight.records import ImageRequest, Job, JobState, Operation
-from safelight.settings import Settings
+from safelight.settings import read_settings
 from safelight.wire import house, tensorslab
 from safelight.wire.modelslab.describe import SUCCESS
 from safelight.wire.modelslab.write import webhook_body, write_error, write_success
@@ -95,15 +95,15 @@ def test_every_error_of_the_tree_has_a_status_in_every_dialect(
     kind: type[errors.SafelightError], write: house.WriteError
 ) -> None:
     error = kind("width", "is wrong") if issubclass(kind, errors.Invalid) else kind()
-    reply = write(error, "/api/v3/img2img", Settings())
+    reply = write(error, "/api/v3/img2img", read_settings())
     assert reply.status_code == STATUSES.get(kind.__name__, 500)
-    assert error.message in json.loads(reply.body).values()
+    assert error.message in json.loads(bytes(reply.body)).values()
     assert ("retry-after" in reply.headers) == (reply.status_code in (429, 503))
 
 
 @pytest.mark.parametrize("write", [write_error, tensorslab.write_error, house.write_error])
 def test_a_mistake_of_ours_says_nothing_of_itself(write: house.WriteError) -> None:
-    reply = write(ZeroDivisionError("in /srv/secret.py"), "/api/v3/img2img", Settings())
+    reply = write(ZeroDivisionError("in /srv/secret.py"), "/api/v3/img2img", read_settings())
     assert reply.status_code == 500
     assert b"Internal server error. Please try again." in reply.body
     assert b"secret" not in reply.body
