@@ -1,0 +1,115 @@
+"""Clients that are slow on purpose, against a real server whose patience is made short."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from safelight.wire import connection
+
+pytestmark = pytest.mark.anyio
+BIG = b"x" * 2**20
+
+
+async def much(scope: Scope, receive: Receive, send: Send) -> None:
+    """Sixty-four MiB for whoever asks, without reading what they say."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(64 if scope["path"] == "/much" else 0):
+        await send({"type": "http.response.body", "body": BIG, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(connection, "SEND_SECONDS", 0.4)
+    config = uvicorn.Config(much, http=connection.connection_class(20), lifespan="off", log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server._serve([listener]))
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        await serving
+
+
+async def said(port: int, *parts: bytes, pause: float = 0.1) -> bytes:
+    """Everything the server answers to a client that speaks slowly, until it hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def speak() -> None:
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(pause)
+
+    speaking = asyncio.create_task(speak())
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        speaking.cancel()
+        writer.close()
+
+
+async def test_half_a_request_line_is_hung_up_on(port: int) -> None:
+    assert (await said(port, b"GET /")).startswith(b"HTTP/1.1 408 ")
+    assert (await said(port)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_head_in_drips_is_hung_up_on(port: int) -> None:
+    assert (await said(port, b"GET / HTTP/1.1\r\n", *[b"a: b\r\n"] * 40)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_drips_after_a_good_request_are_hung_up_on(port: int) -> None:
+    reply = await said(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", *[b"\r\n"] * 40)
+    assert reply.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in reply
+
+
+async def test_a_head_without_end_is_refused(port: int) -> None:
+    assert (await said(port, b"GET / HTTP/1.1\r\n", b"a: " + b"x" * 2**17, pause=0)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_body_that_nobody_waits_for_is_hung_up_on(port: int) -> None:
+    reply = await said(port, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", *[b"x"] * 40)
+    assert reply == b"" or reply.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_reply_that_nobody_takes_is_given_up(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n")
+    await asyncio.sleep(1.2)
+    taken = 0
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        async with asyncio.timeout(5):
+            while True:
+                taken += len(await reader.readexactly(2**16))
+    assert taken < 60 * 2**20
+    writer.close()
+
+
+async def test_a_good_client_is_served_as_long_as_it_likes(port: int) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        for _ in range(4):
+            assert (await client.get("/")).status_code == 200
+            await asyncio.sleep(0.3)
+        assert len((await client.get("/much")).content) == 64 * 2**20
+
+
+async def test_one_address_has_so_many_connections_and_no_more(port: int) -> None:
+    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+    refused = await said(port)
+    assert refused.startswith(b"HTTP/1.1 429 ")
+    assert b"Retry-After: 5\r\n" in refused
+    for _, writer in pairs:
+        writer.close()
+        await writer.wait_closed()
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200

@@ -1,0 +1,24 @@
+"""The reference of the HTTP API tells every route and every field that the server really has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safelight.wire import house, tensorslab
+from safelight.wire.modelslab.describe import MASKED
+from safelight.wire.modelslab.routes import TABLE
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/http.md").read_text()
+PATHS = {f"/api/{row.path}" for row in TABLE} | set(tensorslab.TABLE) | set(house.OPERATIONS)
+
+
+@pytest.mark.parametrize("path", sorted(PATHS))
+def test_every_route_is_told(path: str) -> None:
+    assert f"`{path}`" in PAGE or (path.endswith("/fetch") and f"`{path}/{{id}}`" in PAGE)
+
+
+@pytest.mark.parametrize("name", sorted({*MASKED} - {"key"}))
+def test_every_field_is_told(name: str) -> None:
+    assert f"`{name}`" in PAGE
