@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from safelight.engine.generation import Pixels
 
 
 class SafetyChecker:
@@ -22,7 +21,7 @@ class SafetyChecker:
         self._classifier: Any = None
         self._loading = threading.Lock()
 
-    def scores(self, pictures: Sequence[NDArray[np.uint8]]) -> list[float]:
+    def scores(self, pictures: Sequence[Pixels]) -> list[float]:
         """One score for each picture (height, width, 3)."""
         return [prediction.nsfw for prediction in self._loaded().classify_batch(list(pictures))]
 

@@ -15,11 +15,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from safelight.engine.checkpoint import count_weights
 from safelight.engine.model import CPU, Model
+from safelight.engine.tuning import tuned
 from safelight.errors import EngineFailed, Invalid, SafelightError
 
 log = logging.getLogger(__name__)
@@ -56,17 +58,23 @@ class Shelf:
         *,
         budget_bytes: int | None = None,
         device: torch.device = CPU,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = torch.float32,
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
+        tuning_path: Path | None = None,
         patience: float = 30.0,
     ) -> None:
-        """``patience``: seconds a load waits for running work to let an evicted model go, before it goes ahead."""
+        """Without ``dtype``, type, layout and threads are picked by a probe that ``tuning_path`` remembers.
+
+        ``patience``: seconds a load waits for running work to let an evicted model go, before it goes ahead.
+        """
         self._paths = dict(checkpoints)
         self._default = default
         self._budget = budget_bytes
         self._dtype = dtype
-        self._options = {"device": device, "dtype": dtype, "loras": loras, "embeddings": embeddings}
+        self._device = device
+        self._tuning_path = tuning_path
+        self._files = {"loras": loras, "embeddings": embeddings}
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
@@ -122,7 +130,7 @@ class Shelf:
     def _load(self, name: str) -> Model:
         try:
             self._make_room(name)
-            model = Model.load(self._paths[name], name, **self._options)
+            model = Model.load(self._paths[name], name, device=self._device, **self._ways(name), **self._files)
         except Exception as error:
             failure = error if isinstance(error, SafelightError) else EngineFailed(f"The model {name} cannot be loaded")
             log.warning("model not loaded", exc_info=error, extra={"model": name})
@@ -134,6 +142,14 @@ class Shelf:
             self._loaded[name] = model
             del self._loading[name]
         return model
+
+    def _ways(self, name: str) -> dict[str, Any]:
+        """How this checkpoint is to run. The thread count holds for threads that start later, the engine's among them."""
+        if self._dtype is not None:
+            return {"dtype": self._dtype}
+        tuning = tuned(name, self._paths[name], self._device, self._tuning_path)
+        torch.set_num_threads(tuning.threads)
+        return tuning.options
 
     def _make_room(self, name: str) -> None:
         budget, need = self._budget, self._size(name)
@@ -170,7 +186,7 @@ class Shelf:
             if name in self._loaded:
                 return self._loaded[name].bytes
         try:
-            return count_weights(self._paths[name]) * self._dtype.itemsize
+            return count_weights(self._paths[name]) * (self._dtype or torch.float32).itemsize
         except (EngineFailed, OSError):
             return 0
 

@@ -1,0 +1,61 @@
+"""The probe: keeps the plain way unless another is clearly faster, and remembers its answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from safelight.engine.shelf import Shelf
+from safelight.engine.tuning import ON_CUDA, Tuning, choose, time_call, tuned
+
+PLAIN = Tuning(threads=4)
+
+
+@pytest.mark.parametrize(
+    ("faster", "wanted"),
+    [
+        ({}, PLAIN),
+        ({"channels_last": 1.1}, PLAIN),
+        ({"channels_last": 1.5}, Tuning("float32", True, 4)),
+        ({"threads": 1.5}, Tuning("float32", False, 2)),
+        ({"dtype": 1.4}, PLAIN),
+        ({"dtype": 2.0, "channels_last": 1.3}, Tuning("bfloat16", True, 4)),
+    ],
+)
+def test_only_a_clear_gain_changes_the_way(faster: dict[str, float], wanted: Tuning) -> None:
+    def seconds(tuning: Tuning) -> float:
+        changed = [name for name in faster if getattr(tuning, name) != getattr(PLAIN, name)]
+        return 1.0 / torch.tensor([faster[name] for name in changed] or [1.0]).prod().item()
+
+    assert choose(seconds, PLAIN, native_bf16=True) == wanted
+
+
+def test_bfloat16_is_not_tried_where_the_cpu_lacks_it() -> None:
+    asked: list[Tuning] = []
+    choose(lambda tuning: asked.append(tuning) or 1.0, PLAIN, native_bf16=False)  # type: ignore[func-returns-value]
+    assert {tuning.dtype for tuning in asked} == {"float32"}
+
+
+def test_the_answer_is_remembered(sd1: Path, tmp_path: Path) -> None:
+    memory, cpu = tmp_path / "tuning.json", torch.device("cpu")
+    first = tuned("it", sd1, cpu, memory)
+    assert tuned("it", tmp_path / "gone", cpu, memory) == first
+    assert tuned("it", sd1, torch.device("cuda")) == ON_CUDA
+
+
+def test_timing_leaves_the_threads_as_they_were(sd1: Path) -> None:
+    before = torch.get_num_threads()
+    assert time_call(sd1, Tuning(threads=before + 1)) > 0
+    assert torch.get_num_threads() == before
+
+
+def test_a_shelf_without_a_type_asks_the_probe(sd1: Path, tmp_path: Path) -> None:
+    shelf = Shelf({"a": sd1}, "a", dtype=None, tuning_path=tmp_path / "tuning.json")
+    threads = torch.get_num_threads()
+    try:
+        assert shelf.wait("a").dtype in (torch.float32, torch.bfloat16)
+    finally:
+        torch.set_num_threads(threads)
+    assert (tmp_path / "tuning.json").exists()
