@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import tempfile
 import threading
@@ -22,7 +23,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import architectures, plots, workload
-from benchmarks.peers import Make, Ours, Peer, can_compile, peers
+from benchmarks.peers import Compiled, Make, Ours, Peer, can_compile, peers
 from benchmarks.workload import Arrival
 from safelight.engine.generation import Generation
 from safelight.engine.model import Model
@@ -89,6 +90,7 @@ def describe(options: argparse.Namespace, checkpoint: Path, device: torch.device
     return {
         "device": name,
         "threads": torch.get_num_threads(),
+        "waiting": os.environ.get("OMP_WAIT_POLICY", "default"),  # how OpenMP's threads wait for each other
         "torch": torch.__version__,
         "checkpoint": "bundled" if checkpoint == BUNDLED else (options.checkpoint or options.architecture).__str__(),
         "requests": options.requests,
@@ -143,9 +145,13 @@ def saturate(make: Make, generations: Sequence[Generation]) -> dict[str, Any]:
 
 
 def warm(peer: Peer, generations: Sequence[Generation]) -> None:
-    """One short request of every size and kind, so that probes, compilers and caches are done."""
-    shapes = {(g.width, g.height, g.samples, g.init_image is None, g.mask_image is None): g for g in generations}
-    wait_all([peer.submit(replace(generation, steps=4)) for generation in shapes.values()])
+    """A short request of every size, so that probes and allocators are done; for a compiler, of every batch and kind."""
+    compiled = isinstance(peer, Compiled)
+    shapes = {
+        (g.width, g.height, compiled and (g.samples, g.init_image is None, g.mask_image is None)): g
+        for g in generations
+    }
+    wait_all([peer.submit(replace(g, steps=4, samples=g.samples if compiled else 1)) for g in shapes.values()])
 
 
 def wait_all(futures: Sequence[Future[Any]]) -> None:
