@@ -12,7 +12,7 @@ from safelight.engine.canvas import Canvas
 from safelight.engine.graphs import Graphs
 from safelight.engine.isolate import isolate
 from safelight.engine.pace import Pace
-from safelight.engine.update import guide
+from safelight.engine.update import guide, send
 from safelight.errors import SafelightError
 
 
@@ -33,9 +33,9 @@ class Denoiser:
         conditioning = [row for canvas in canvases for row in canvas.conditioning]
         conditioning += conditioning[:1] * filler
         device = canvases[0].plan.model.device
-        rows = torch.tensor(owners, device=device)
+        rows = send(torch.tensor(owners), device)
         x = torch.stack([canvas.latents * canvas.step.scale for canvas in canvases])[rows]  # (R, C, h, w)
-        timesteps = torch.tensor([canvases[i].step.timestep for i in owners])  # (R,)
+        timesteps = send(torch.tensor([canvases[i].step.timestep for i in owners]), device)  # (R,)
         extras = [canvas.extra for canvas in canvases if canvas.extra is not None]
         extra = torch.stack(extras)[rows] if extras else None  # (R, 5, h, w)
         with self._pace.measure("unet"):
@@ -43,4 +43,4 @@ class Denoiser:
         last = torch.tensor(counts).cumsum(0) - 1
         first = last - torch.tensor(counts) + 1
         scale = torch.tensor([canvas.plan.generation.guidance_scale for canvas in canvases])
-        return guide(outputs, first.to(device), last.to(device), scale.to(device)).unbind()
+        return guide(outputs, send(first, device), send(last, device), send(scale, device)).unbind()

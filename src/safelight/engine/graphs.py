@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from safelight.engine.plan import Bucket, Plan
 
 log = logging.getLogger(__name__)
 
-Key = tuple[int, Bucket, int]
+Shape = tuple[Bucket, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +55,8 @@ class Graphs:
     def __init__(self, *, enabled: bool = True, keep: int = 16) -> None:
         self._enabled = enabled
         self._keep = keep
-        self._captured: OrderedDict[Key, Captured | None] = OrderedDict()  # None: could not be captured
+        # A graph reads its model's weights where they lie, so it goes when the model goes. None: could not be captured.
+        self._captured: WeakKeyDictionary[Model, OrderedDict[Shape, Captured | None]] = WeakKeyDictionary()
 
     def denoise(
         self, plan: Plan, x: Tensor, timesteps: Tensor, conditioning: list[Conditioning], extra: Tensor | None
@@ -63,19 +65,19 @@ class Graphs:
         inputs = Inputs(x, timesteps, conditioning, extra)
         if not (self._enabled and model.device.type == "cuda" and not plan.generation.loras):
             return model.denoise(x, timesteps, conditioning, extra, plan.generation.loras)
-        inputs = Inputs(x, timesteps.pin_memory().to(model.device, non_blocking=True), conditioning, extra)
-        captured = self._get((id(model), plan.bucket, len(x)), model, inputs)
+        captured = self._get(model, (plan.bucket, len(x)), inputs)
         answer = _call(model, inputs) if captured is None else captured.replay(inputs)
         torch.cuda.synchronize(model.device)
         return answer
 
-    def _get(self, key: Key, model: Model, inputs: Inputs) -> Captured | None:
-        if key not in self._captured:
-            self._captured[key] = _capture(model, inputs)
-            if len(self._captured) > self._keep:
-                self._captured.popitem(last=False)
-        self._captured.move_to_end(key)
-        return self._captured[key]
+    def _get(self, model: Model, shape: Shape, inputs: Inputs) -> Captured | None:
+        captured = self._captured.setdefault(model, OrderedDict())
+        if shape not in captured:
+            captured[shape] = _capture(model, inputs)
+            if len(captured) > self._keep:
+                captured.popitem(last=False)
+        captured.move_to_end(shape)
+        return captured[shape]
 
 
 def _capture(model: Model, inputs: Inputs) -> Captured | None:

@@ -30,5 +30,5 @@ def as_ours(error: Exception) -> SafelightError:
         return error
     log.error("a request failed in the engine", exc_info=error)
     failure = EngineFailed()
-    failure.__cause__ = error
+    failure.__cause__ = error.with_traceback(None)  # whose frames would keep the model in memory
     return failure

@@ -30,14 +30,16 @@ def advance(steps: Sequence[Step], stacks: Sequence[Tensor], outputs: Tensor, no
     draws = max(step.draws for step in steps)
     height = max(step.weights.shape[0] for step in steps)
     terms = outputs.new_zeros(len(steps), depth + 1 + draws, *outputs.shape[1:])
+    fresh = torch.zeros(len(steps), draws, *outputs.shape[1:])
     weights = torch.zeros(len(steps), height, depth + 1 + draws)
-    terms[:, depth] = outputs
     for i, (step, stack, noise) in enumerate(zip(steps, stacks, noises, strict=True)):
         terms[i, : step.stack] = stack
-        terms[i, depth + 1 : depth + 1 + step.draws] = noise
+        fresh[i, : step.draws] = noise
         weights[i, : len(step.weights), : step.stack] = step.weights[:, : step.stack]
         weights[i, : len(step.weights), depth : depth + 1 + step.draws] = step.weights[:, step.stack :]
-    sums = weighted_sum(weights.to(outputs.device), terms)
+    terms[:, depth] = outputs
+    terms[:, depth + 1 :] = send(fresh, outputs.device)
+    sums = weighted_sum(send(weights, outputs.device), terms)
     return [row[: len(step.weights)] for row, step in zip(sums, steps, strict=True)]
 
 
@@ -50,3 +52,10 @@ def weighted_sum(weights: Tensor, terms: Tensor) -> Tensor:
     for weight, term in zip(weights.unbind(2), terms.unbind(1), strict=True):  # (P, A), (P, C, h, w)
         total += weight[:, :, None, None, None] * term[:, None]
     return total
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """To where the model is; to CUDA through pinned memory, so that nobody waits for the copy."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,0 +1,35 @@
+"""The example of the engine's page, as it stands there, run as a stranger would run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from . import checkpoints
+from .oracle import picture
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "docs/examples/engine.py"
+
+
+def test_the_page_shows_the_example() -> None:
+    assert EXAMPLE.read_text() in (ROOT / "docs/reference/engine.md").read_text()
+    code = EXAMPLE.read_text().split("\n\n", 3)[-1]
+    assert len(code.strip().splitlines()) <= 15
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_example_runs(tmp_path: Path) -> None:
+    folder = checkpoints.write_sd1(tmp_path / "checkpoint", native_size=64)
+    Image.fromarray(picture()).save(tmp_path / "photo.png")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(EXAMPLE), str(folder), "photo.png", "a red cat"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=200)
+    made = sorted(path.name for path in tmp_path.glob("strength-*.png"))
+    assert made == [f"strength-{strength}.png" for strength in (0.2, 0.4, 0.6, 0.8)]
+    assert Image.open(tmp_path / made[0]).size == (512, 512)
