@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -23,9 +24,22 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folders() -> Iterator[Path]:
+    """A place for servers' data. Not pytest's own: every session that starts closes that to the user that root lends a server."""
+    with tempfile.TemporaryDirectory(prefix="safelight-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def data_dir(folders: Path) -> Path:
+    """For a server of the test's own."""
+    return Path(tempfile.mkdtemp(dir=folders))
+
+
+@pytest.fixture(scope="session")
+def postgres_url(folders: Path) -> Iterator[str]:
     """A server of its own for the session, with an empty Safelight database to copy. No test here cuts the power."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), {**CONFIGURATION, "fsync": "off"})
+    server = EmbeddedPostgres(folders / "session", {**CONFIGURATION, "fsync": "off"})
     url = server.start()
     try:
         _administer(url, "CREATE DATABASE template_house")
@@ -66,3 +80,31 @@ def services(house: House) -> Services:
 def _administer(url: str, statement: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket."""
+    import boto3  # type: ignore[import-untyped]  # comes with moto, without types
+
+    bucket, given = f"bucket-{secrets.token_hex(4)}", {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    for name, value in {
+        **given,
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/some/prefix"

@@ -150,18 +150,18 @@ async def test_a_writer_that_lost_its_lease_removes_what_it_wrote(house: House) 
     assert len(await house.blobs.keys()) == 1
 
 
-async def test_postgresql_killed_while_everybody_works(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path)
+async def test_postgresql_killed_while_everybody_works(data_dir: Path) -> None:
+    server = EmbeddedPostgres(data_dir)
     url = server.start()
     migrate(url)
     keeping = asyncio.create_task(server.keep_alive())
-    settings = read_settings(data_dir=tmp_path, database_url=url, heartbeat_seconds=0.2, stalled_seconds=2.0)
+    settings = read_settings(data_dir=data_dir, database_url=url, heartbeat_seconds=0.2, stalled_seconds=2.0)
     try:
         async with open_house(settings) as house, house.working() as painter, reconciling(house):
             painter.step_seconds = 0.1
             jobs = [await house.submit(a_request(seed=seed), init=a_bitmap()) for seed in range(6)]
             await running(house, jobs[0])
-            os.kill(int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            os.kill(int((data_dir / "postgres/data/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
             later = await submitted_in_the_end(house)
             done = [await house.finished(job, 40) for job in (*jobs, later)]
             assert {job.state for job in done} == {JobState.succeeded}

@@ -51,6 +51,16 @@ async def test_a_deleted_job_is_gone_with_all_that_it_had(house: House) -> None:
     await check_invariants(house.database, house.blobs)
 
 
+async def test_the_same_with_pictures_in_s3(settings: Settings, s3_url: str) -> None:
+    async with open_house(settings.model_copy(update={"blob_url": s3_url})) as house:
+        kept, job = await finished_jobs(house, 2)
+        assert len(await house.blobs.keys()) == 4
+        await house.services.erasure.delete(house.account, [job.id])
+        assert len(await house.blobs.keys()) == 2
+        await house.services.assets.open(house.services.assets.output_names(kept)[0])
+        await check_invariants(house.database, house.blobs)
+
+
 async def test_deleting_again_gives_the_first_receipt(house: House) -> None:
     jobs = await finished_jobs(house, 2)
     erasure = house.services.erasure
@@ -238,14 +248,14 @@ async def test_what_has_had_its_time_is_erased_by_itself(settings: Settings) -> 
         await check_invariants(house.database, house.blobs)
 
 
-async def test_no_word_of_it_is_left_in_any_file(tmp_path: Path) -> None:
+async def test_no_word_of_it_is_left_in_any_file(data_dir: Path) -> None:
     """The canary: prompt, negative prompt, track id, webhook and pixels, looked for in every file of a house of its own."""
     canary = f"CANARY{secrets.token_hex(16)}"
-    server = EmbeddedPostgres(tmp_path)
+    server = EmbeddedPostgres(data_dir)
     url = server.start()
     try:
         migrate(url)
-        settings = read_settings(data_dir=tmp_path, database_url=url, heartbeat_seconds=0.2, stalled_seconds=1.0)
+        settings = read_settings(data_dir=data_dir, database_url=url, heartbeat_seconds=0.2, stalled_seconds=1.0)
         async with open_house(settings) as house:
             await finished_jobs(house, 5)
             jobs = await finished_jobs(
@@ -253,16 +263,33 @@ async def test_no_word_of_it_is_left_in_any_file(tmp_path: Path) -> None:
                 extras={"enhanced": canary},
             )  # fmt: skip
             jobs += await finished_jobs(house, 1, prompt=f"{canary} {'and a long tail ' * 5000}")
-            assert hits(canary, tmp_path), "the canary was never in the files: this test would prove nothing"
+            assert hits(canary, data_dir), "the canary was never in the files: this test would prove nothing"
             receipt = await house.services.erasure.delete(house.account, [job.id for job in jobs])
             await house.reconciler.keep_up()
-            assert hits(canary, tmp_path) == []
+            assert hits(canary, data_dir) == []
             assert (await house.services.erasure.receipt(house.account, receipt.id)).verified_at is not None
             assert len(await house.blobs.keys()) == 10
             await check_invariants(house.database, house.blobs)
     finally:
         server.stop()
-    assert hits(canary, tmp_path) == []
+    assert hits(canary, data_dir) == []
+
+
+async def test_a_reader_in_the_way_delays_the_wipe_and_nobody_else(house: House) -> None:
+    """Who waits for a table holds up all who come after: so the wipe does not wait, and jobs stay readable."""
+    jobs = [await house.submit() for _ in range(2)]
+    receipt = await house.services.erasure.delete(house.account, [jobs[0].id])
+    with psycopg.connect(house.settings.database_url or "", autocommit=False) as dump:
+        dump.execute("LOCK TABLE requests IN ACCESS SHARE MODE")
+        upkeep = asyncio.create_task(house.reconciler.keep_up())
+        async with asyncio.timeout(10):
+            while not upkeep.done():
+                await house.services.jobs.get(house.account, jobs[1].id)
+            await upkeep
+        assert (await house.services.erasure.receipt(house.account, receipt.id)).verified_at is None
+        dump.rollback()
+    await house.reconciler.keep_up()
+    assert (await house.services.erasure.receipt(house.account, receipt.id)).verified_at is not None
 
 
 async def test_a_reader_of_the_past_holds_the_verification_up(house: House) -> None:

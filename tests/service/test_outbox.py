@@ -71,7 +71,7 @@ async def test_an_erased_job_is_never_announced(house: House) -> None:
 
 
 async def test_a_delivery_whose_sender_died_is_given_to_another(house: House) -> None:
-    delivery_id, entry = await owed(house)
+    delivery_id, _ = await owed(house)
     async with house.database.pool.connection() as connection:
         await connection.execute("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'webhooks'")
     assert await house.reconciler.rescue() == 1

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from safelight.errors import SetupFailed, Unavailable
 from safelight.storage.blobs import Blobs, new_key, open_blobs
@@ -16,27 +14,11 @@ from safelight.storage.blobs import Blobs, new_key, open_blobs
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["file", "s3"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     if request.param == "file":
         return open_blobs((tmp_path / "blobs with space").as_uri())
-    import boto3  # type: ignore[import-untyped]  # comes with moto, without types
-
-    address, bucket = request.getfixturevalue("s3"), f"bucket-{secrets.token_hex(4)}"
-    given = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
-    for name, value in {**given, "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true"}.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=address, region_name="us-east-1").create_bucket(Bucket=bucket)
-    return open_blobs(f"s3://{bucket}/some/prefix")
+    return open_blobs(request.getfixturevalue("s3_url"))
 
 
 async def test_put_get_delete(blobs: Blobs) -> None:

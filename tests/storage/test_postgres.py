@@ -39,9 +39,9 @@ def postmaster(data_dir: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def created(folders: Path) -> Path:
     """A folder with a server's data, stopped. Making one takes longer than anything else here."""
-    folder = tmp_path_factory.mktemp("created")
+    folder = folders / "created"
     server = EmbeddedPostgres(folder)
     server.start()
     server.stop()
@@ -56,17 +56,17 @@ def server(created: Path) -> Iterator[EmbeddedPostgres]:
     made.stop()
 
 
-def test_what_is_written_is_there_after_a_stop_and_a_start(tmp_path: Path) -> None:
-    half_made = tmp_path / "postgres/data.new/base"
+def test_what_is_written_is_there_after_a_stop_and_a_start(data_dir: Path) -> None:
+    half_made = data_dir / "postgres/data.new/base"
     half_made.mkdir(parents=True)
-    server = EmbeddedPostgres(tmp_path)
+    server = EmbeddedPostgres(data_dir)
     ask(server.start(), "CREATE TABLE kept AS SELECT 42 AS answer")
     server.stop()
-    assert find(tmp_path) is None
-    server = EmbeddedPostgres(tmp_path)
+    assert find(data_dir) is None
+    server = EmbeddedPostgres(data_dir)
     assert ask(server.start(), "SELECT answer FROM kept") == 42
     assert ask(server.url, "SELECT setting FROM pg_settings WHERE name = 'synchronous_commit'") == "on"
-    assert find(tmp_path) == server.url
+    assert find(data_dir) == server.url
     server.stop()
 
 
@@ -121,8 +121,8 @@ def test_a_server_whose_owner_was_killed_is_taken_over(server: EmbeddedPostgres)
     assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_path_too_long_for_a_socket(created: Path, tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * 60) / ("y" * 60)
+def test_a_path_too_long_for_a_socket(created: Path, data_dir: Path) -> None:
+    deep = data_dir / ("x" * 60) / ("y" * 60)
     deep.mkdir(parents=True)
     subprocess.run(["cp", "-a", "postgres", deep], cwd=created, check=True)
     assert socket_folder(deep).parent != deep / "postgres"
@@ -142,7 +142,7 @@ def test_data_of_another_version_is_refused_with_advice(server: EmbeddedPostgres
         version.write_text(ours)
 
 
-def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SetupFailed, match=rf"{tmp_path}/file/data cannot be used.*--data-dir"):
-        EmbeddedPostgres(tmp_path / "file/data").start()
+def test_a_folder_that_cannot_be_used_is_named(data_dir: Path) -> None:
+    (data_dir / "file").write_text("in the way")
+    with pytest.raises(SetupFailed, match=rf"{data_dir}/file/data cannot be used.*--data-dir"):
+        EmbeddedPostgres(data_dir / "file/data").start()

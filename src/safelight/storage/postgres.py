@@ -114,6 +114,8 @@ class EmbeddedPostgres:
         with self._held:
             if (pid := _postmaster(self._data)) is not None:
                 _end(pid, self._process)
+            if self._process is not None:
+                self._process.wait(STOP_SECONDS)
         self._process = self._held = None
 
     async def keep_alive(self) -> None:
@@ -127,8 +129,7 @@ class EmbeddedPostgres:
     def _alive(self) -> bool:
         if self._process is not None:
             return self._process.poll() is None
-        pid = _postmaster(self._data)
-        return pid is not None and psutil.pid_exists(pid)
+        return _postmaster(self._data) is not None
 
     def _revive(self) -> None:
         try:
@@ -159,7 +160,7 @@ class EmbeddedPostgres:
         fresh.rename(self._data)
 
     def _launch(self, runner: Runner) -> None:
-        _clear_stale_lock(self._data)
+        _clear_stale_locks(self._data, self._socket)
         options = [f"--{name}={value}" for name, value in self._configuration.items()]
         command = [str(_programs() / "postgres"), "-D", str(self._data), "-k", str(self._socket), *options]
         deadline = time.monotonic() + START_SECONDS
@@ -305,23 +306,19 @@ def _own_socket_folder(folder: Path, runner: Runner) -> None:
 
 
 def _postmaster(data: Path) -> int | None:
+    """The server that runs over ``data``. After a crash the number in its file may have passed to an innocent process."""
     try:
-        return int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-    except (OSError, ValueError):
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        return pid if str(data) in psutil.Process(pid).cmdline() else None
+    except (OSError, ValueError, psutil.Error):
         return None
 
 
-def _clear_stale_lock(data: Path) -> None:
-    """After a crash the number in postmaster.pid may have passed to an innocent process, and PostgreSQL would wait for it."""
-    pid = _postmaster(data)
-    if pid is None:
-        return
-    try:
-        running = psutil.Process(pid).name().startswith("postgres")
-    except psutil.Error:
-        running = False
-    if not running:
+def _clear_stale_locks(data: Path, socket: Path) -> None:
+    """PostgreSQL itself would wait for the innocent process."""
+    if _postmaster(data) is None:
         (data / "postmaster.pid").unlink(missing_ok=True)
+        (socket / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
 
 def _end(pid: int, child: subprocess.Popen[bytes] | None) -> None:

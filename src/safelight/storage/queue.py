@@ -81,4 +81,7 @@ class Queue:
                 )
             except (ConnectorException, OSError) as error:
                 log.warning("the queue does not answer: %s", type(error).__name__)
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():
+                raise asyncio.CancelledError  # the error came while it was ending, and hid that
             await asyncio.sleep(1.0)

@@ -1,6 +1,6 @@
-"""Gets erased text out of the database's files. A deleted row's bytes stay where they were until something is written over them,
+"""Gets erased text out of the database's files. A deleted row's bytes stay where they were until something is written over them.
 
-so the parts of the request table that an erasure touched are written anew, and the write-ahead log that told of the old is let go.
+So the parts of the request table that an erasure touched are written anew, and the write-ahead log that told of the old is let go.
 """
 
 from __future__ import annotations
@@ -8,25 +8,35 @@ from __future__ import annotations
 import logging
 
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
-from safelight.storage.database import Database, Transaction
+from safelight.storage.database import Database, Row, Transaction
 
 log = logging.getLogger(__name__)
 
 
 async def wipe(database: Database) -> int:
-    """How many parts were written anew. One that somebody still reads an old state of has to wait."""
+    """How many parts were written anew. One that somebody still reads, or sees an old state of, has to wait."""
     parts = await database.all("upkeep.wipes")
     if not parts:
         return 0
     async with database.outside_transaction() as session:
-        for row in parts:
-            await session.connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(row["part"])))
+        await session.run("upkeep.be_modest")
+        done = [row for row in parts if await _write_anew(session, row)]
         await _let_go_of_log(session)
-    for row in parts:
+        await session.run("upkeep.be_patient")
+    for row in done:
         await database.run("upkeep.wiped", part=row["part"], last=row["last"])
-    return len(parts)
+    return len(done)
+
+
+async def _write_anew(session: Transaction, row: Row) -> bool:
+    try:
+        await session.connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(row["part"])))
+    except LockNotAvailable:
+        log.info("a part of the requests is in use; erased text is wiped from it later")
+        return False
+    return True
 
 
 async def _let_go_of_log(session: Transaction) -> None:

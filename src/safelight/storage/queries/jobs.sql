@@ -22,7 +22,7 @@ UPDATE jobs SET task_id = %(task)s, state = 'queued', lease_until = NULL, step =
 SELECT j.*, r.body,
        (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
            AND (a.expires_at IS NULL OR a.expires_at > now())) AS outputs
-FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
+FROM jobs j LEFT JOIN requests r ON r.job_id = %(id)s
 WHERE j.id = %(id)s AND j.account_id = %(account)s AND j.erased_at IS NULL
 
 -- name: by_prefix
@@ -48,7 +48,7 @@ SELECT coalesce(
 UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = nextval('fences'), step = 0,
     started_at = coalesce(started_at, now()), lease_until = now() + %(lease)s * interval '1 second'
 WHERE id = %(id)s AND task_id = %(task)s AND state = 'queued' AND erased_at IS NULL
-RETURNING *, (SELECT body FROM requests WHERE job_id = id) AS body
+RETURNING *, (SELECT body FROM requests WHERE job_id = %(id)s) AS body
 
 -- name: pulse
 UPDATE jobs j SET step = held.step, lease_until = now() + %(lease)s * interval '1 second'

@@ -27,3 +27,10 @@ SELECT pg_switch_wal()
 
 -- name: checkpoint
 CHECKPOINT
+
+-- name: be_modest
+-- Whoever waits for a table keeps all others waiting behind: better to come again.
+SET lock_timeout = '500ms'
+
+-- name: be_patient
+RESET lock_timeout
