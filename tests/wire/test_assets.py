@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
+import psycopg
 import pytest
 from PIL import Image
 
@@ -130,6 +133,23 @@ def test_a_running_generation_can_be_deleted(site: Site, key: str) -> None:
         assert site.post("v3/delete_image", key, request_id=body["id"]).status_code == 200
         assert site.post(f"v3/fetch/{body['id']}", key).status_code == 404
     assert site.http.get(body["future_links"][0]).status_code == 404
+
+
+def test_a_request_that_is_deleted_while_it_is_held_is_told_so(site: Site, key: str) -> None:
+    with site.closed_gate(), ThreadPoolExecutor(1) as threads:
+        held = threads.submit(site.img2img, key)
+        account = site.ask(site.services.accounts.authenticate(key))
+        while not (jobs := _jobs_of(site, account.id)):
+            time.sleep(0.05)
+        assert site.post("v3/delete_image", key, request_id=jobs[0]).status_code == 200
+        reply = held.result(10)
+    assert (reply.status_code, reply.json()["status"]) == (404, "error")
+
+
+def _jobs_of(site: Site, account_id: int) -> list[int]:
+    assert site.settings.database_url
+    with psycopg.connect(site.settings.database_url) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM jobs WHERE account_id = %s", [account_id])]
 
 
 def test_what_is_not_yours_cannot_be_deleted(site: Site, key: str) -> None:

@@ -14,6 +14,10 @@ import httpx
 import pytest
 from PIL import Image
 
+from safelight.errors import Invalid
+from safelight.settings import read_settings
+from safelight.wire.forms import _urlencoded
+from safelight.wire.modelslab.write import write_error
 from tests.service.pictures import animated, one_bit_bomb, saved, speckled, still
 
 from .site import PHOTO, Json, Site
@@ -254,6 +258,11 @@ def test_broken_multipart_is_refused(site: Site, content: bytes) -> None:
     assert reply.json()["status"] == "error"
 
 
+def test_a_form_of_nothing_but_escapes_is_refused_unparsed() -> None:
+    with pytest.raises(Invalid, match="body must have at most 1,000,000 escaped characters"):
+        _urlencoded(b"%41" * 1_000_001, "body")
+
+
 def test_files_are_not_taken(site: Site, key: str) -> None:
     reply = site.http.post("/api/v3/img2img", data={"key": key}, files={"init_image": ("a.png", still())})
     rule = "must be whole multipart/form-data without files; give pictures by address, data URI or base64"
@@ -293,10 +302,6 @@ def test_an_id_of_another_type_is_refused(site: Site, key: str, given: Any) -> N
 
 
 def test_errors_can_be_answered_with_200_where_the_operator_says_so() -> None:
-    from safelight.errors import Invalid
-    from safelight.settings import read_settings
-    from safelight.wire.modelslab.write import write_error
-
     insisting = read_settings(errors_ok=True)
     statuses = [
         write_error(Invalid("prompt", "is required"), f"/api/{path}", insisting).status_code
@@ -314,5 +319,7 @@ def test_a_method_that_is_not_offered_is_answered_in_the_dialect(site: Site) -> 
     reply = site.http.get("/api/v3/img2img")
     refused(reply, 405, "The method is not allowed")
     assert reply.headers["allow"] == "POST"
+    assert site.http.put("/api/v5/clear_cache").headers["allow"] == "GET, POST"
+    assert site.http.delete("/generations/x.png").headers["allow"] == "GET, HEAD"
     assert site.http.get("/v1/images/infobytaskid").json() == {"code": 9999, "msg": "The method is not allowed"}
     assert site.http.post("/nothing").json() == {"status": "error", "message": "No such endpoint"}

@@ -118,7 +118,7 @@ def test_a_mistake_of_ours_is_answered_in_the_dialect_and_tells_nothing(
             reply = client.post(path, json={"key": "slk_a"})
             assert (reply.status_code, reply.json()) == (500, body)
             assert reply.headers["x-request-id"]
-    assert [line["event"] for line in lines] == ["request failed", "request failed"]
+    assert [line["event"] for line in lines].count("request failed") == 2
 
 
 def test_extra_routes_and_a_lifespan_are_the_callers(site: Site) -> None:

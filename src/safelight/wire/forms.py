@@ -22,6 +22,7 @@ from safelight.settings import Settings
 BIG = 2**18  # bytes from which a body is parsed in a thread
 MOST_FIELDS = 1_000
 MOST_PARTS = 200_000  # commas in a JSON body; bounds what parsing can cost in memory
+MOST_ESCAPES = 1_000_000  # percent signs in a form, likewise; base64 of the largest picture needs fewer
 MOST_DIGITS = 64
 
 _YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -176,6 +177,8 @@ def _json(body: bytes) -> dict[str, object]:
 
 
 def _urlencoded(raw: bytes, place: str) -> dict[str, object]:
+    if raw.count(b"%") > MOST_ESCAPES:
+        raise Invalid(place, f"must have at most {MOST_ESCAPES:,} escaped characters")
     try:
         pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ Knows which paths belong to which dialect, and nothing of what the dialects say.
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -16,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
@@ -33,6 +34,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger(__name__)
 
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ABOUT = """Hosted image APIs, on your own hardware. Point your client's base URL here and keep the rest.
 
@@ -60,9 +62,14 @@ def create(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (modelslab.routes(services), tensorslab.routes(services), assets.routes(services)):
-        app.include_router(router)
-    app.include_router(house.routes(services, ready))
+    rooms = (
+        modelslab.routes(services),
+        tensorslab.routes(services),
+        assets.routes(services),
+        house.routes(services, ready),
+    )
+    for router in rooms:
+        app.router.routes.extend(router.routes)
     app.router.routes.extend(extra_routes)
     app.openapi()["components"] = components(_operations())
     app.add_middleware(Border, settings=services.settings)
@@ -82,12 +89,12 @@ class Border:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         scope["path"] = scope["path"].rstrip("/") or "/"
-        request_id, started = _request_id(scope), False
+        request_id, status, began = _request_id(scope), 0, time.perf_counter()
 
         async def named(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
@@ -98,10 +105,19 @@ class Border:
                 log.info("client left while sending")
             except Exception as error:
                 log.exception("request failed")
-                if started:
+                if status:
                     raise
                 response = _writer(scope["path"])(error, scope["path"], self._settings)
                 await response(scope, receive, named)
+            finally:
+                _note(scope, status, time.perf_counter() - began)
+
+
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    """One line for each request, by the route's template: an address may hold a key. Those who only look are not noted."""
+    route = getattr(scope.get("route"), "path", "(none)")
+    say = log.debug if route in PROBES else log.info
+    say("request", method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000))
 
 
 def _operations() -> list[Operation]:
@@ -122,10 +138,18 @@ def _refusal(settings: Settings) -> Callable[[Request, Exception], Any]:
         known = NotFound("No such endpoint") if error.status_code == 404 else Invalid("", "The method is not allowed")
         response = _writer(path)(known, path, settings)
         response.status_code = error.status_code
-        response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
     return refuse
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method that some route offers at this path; Starlette itself tells only the first route's."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 def _writer(path: str) -> house.WriteError:
