@@ -58,13 +58,14 @@ class Jobs:
     ) -> Job:
         """Raises OverQuota or Overloaded before any byte is written. Once it returns, the job will end."""
         body = to_json(request)
-        await self.check_room(account)
-        row = await self._database.one("jobs.next_id")
+        async with self._database.transaction() as tx:
+            rank = await self._room(tx, account)
+            row = await tx.one("jobs.next_id")
         assert row is not None
         job_id, inputs = row["id"], _inputs(init, mask)
         try:
             await self._store(account, job_id, inputs)
-            await self._accept(account, job_id, request, body, inputs)
+            await self._accept(account, job_id, rank, request, body, inputs)
         except SafelightError as refused:
             if isinstance(refused, Unavailable) and await self._accepted(account, job_id):
                 return await self.get(account, job_id)
@@ -143,28 +144,28 @@ class Jobs:
             await self._blobs.put(each.blob_key, each.bitmap.png)
 
     async def _accept(
-        self, account: Account, job_id: int, request: ImageRequest, body: Row, inputs: Sequence[Input]
+        self, account: Account, job_id: int, rank: int, request: ImageRequest, body: Row, inputs: Sequence[Input]
     ) -> None:
+        """The room is asked for last, by one at a time, so that nobody holds up the others for longer than that."""
         async with self._database.transaction() as tx:
-            await tx.run("jobs.lock_room")
-            rank = await self._room(tx, account)
             await tx.run(
                 "jobs.accept", id=job_id, account=account.id, file_prefix=str(uuid.uuid4()), rank=rank,
                 cost=cost_of(request), steps=steps_of(request),
             )  # fmt: skip
             await tx.run("jobs.keep_request", id=job_id, body=body)
-            kept = await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs])
-            if kept != len(inputs):
+            if inputs and await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs]) != len(inputs):
                 raise Unavailable  # it took so long that they were taken for abandoned
             await enqueue(tx, self._queue, job_id, rank)
+            await tx.run("jobs.lock_room")
+            await self._room(tx, account, counted=1)
 
-    async def _room(self, tx: Transaction, account: Account) -> int:
-        """How many jobs this account has waiting or running, where there is room for one more."""
+    async def _room(self, tx: Transaction, account: Account, *, counted: int = 0) -> int:
+        """How many jobs this account has waiting or running, where there is room for one more that is ``counted`` or not."""
         row = await tx.one("jobs.room", account=account.id)
         assert row is not None
-        if row["mine"] >= self._settings.account_queue:
+        if row["mine"] - counted >= self._settings.account_queue:
             raise OverQuota(retry_after=await self._retry_after(tx))
-        if row["total"] >= self._settings.total_queue:
+        if row["total"] - counted >= self._settings.total_queue:
             raise Overloaded(retry_after=await self._retry_after(tx))
         return int(row["mine"])
 

@@ -11,9 +11,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
@@ -152,9 +152,9 @@ class Worker:
         hand_back.cancel()
         for task in (pulse, stopped):
             task.cancel()
-        await asyncio.gather(work, stopped, return_exceptions=True)
-        with suppress(asyncio.CancelledError):
-            await pulse
+        for outcome in await asyncio.gather(work, pulse, stopped, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
 
     async def _paint(self, task: int, about: str) -> None:
         """One entry of the queue, whole. Never raises: what went wrong is told by the job's row."""
@@ -200,7 +200,7 @@ class Worker:
         rows = await self._database.all("assets.inputs", id=run.id)
         pictures = {}
         for row in rows:
-            data = await self._blobs.get(row["blob_key"])
+            data = await self._patiently(partial(self._blobs.get, row["blob_key"]))
             pictures[AssetKind.labelled(row["kind"])] = await asyncio.to_thread(self._lightbox.decode, data)
         return pictures
 
