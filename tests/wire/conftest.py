@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+import structlog
 from psycopg.conninfo import make_conninfo
 
 from safelight.settings import Settings, read_settings
@@ -37,6 +39,8 @@ def site_settings(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def site(site_settings: Settings) -> Iterator[Site]:
+    if not structlog.is_configured():  # a line for each request would drown the report
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with open_site(site_settings) as running:
         yield running
 
