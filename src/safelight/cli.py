@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import traceback
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,7 +26,10 @@ T = TypeVar("T")
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 cli = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="A self-hosted image-generation API that forgets on request."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A self-hosted image-generation API that forgets on request.",
 )
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 models = typer.Typer(no_args_is_help=True, help="The checkpoints on the shelf.")
@@ -108,7 +113,7 @@ def imagine(
         "guidance_scale": guidance_scale, "width": width, "height": height, "seed": seed, "sampler": sampler,
     }  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("loading the model", total=None)
         seconds = app.imagine(
             settings, picture, output, wanted,
@@ -205,9 +210,13 @@ def _call(work: Coroutine[Any, Any, T]) -> T:
 
 
 def main() -> None:
-    """Runs the command line; an expected error is one sentence and exit status 1."""
+    """Runs the command line; an error is one sentence and exit status 1."""
     try:
         cli()
     except SafelightError as error:
-        err.print(f"[red]safelight:[/] {error.message}", soft_wrap=True)
-        sys.exit(1)
+        said = error.message
+    except Exception as error:  # noqa: BLE001  # the border of the command line; a foreign message may quote a key
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"Unexpected {type(error).__name__} at {frame.filename}:{frame.lineno}. Please report it."
+    err.print(f"[red]safelight:[/] {escape(said)}", soft_wrap=True)
+    sys.exit(1)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import psycopg
 
 from safelight import __version__, app
-from safelight.errors import SafelightError
+from safelight.errors import SafelightError, Unavailable
 from safelight.settings import Settings
 from safelight.storage import postgres
 from safelight.storage.blobs import new_key, open_blobs
@@ -61,7 +62,12 @@ def device(settings: Settings) -> str:
 
 
 def disk(settings: Settings) -> str:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SafelightError(
+            f"{settings.data_dir} cannot be made: {error.strerror}. Choose another with --data-dir."
+        ) from None
     free = shutil.disk_usage(settings.data_dir).free
     if free < LITTLE_DISK:
         raise SafelightError(
@@ -96,7 +102,14 @@ def blob_store(settings: Settings) -> str:
 
 async def _round_trip(settings: Settings) -> None:
     blobs, key = open_blobs(settings.blobs_url), new_key("doctor", ".txt")
-    await blobs.put(key, b"well")
+    try:
+        await blobs.put(key, b"well")
+    except (Unavailable, OSError) as error:
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or cause
+        raise SafelightError(
+            f"{settings.blobs_url} cannot be written: {reason}. Correct that, or choose another with --blob-url."
+        ) from error
     try:
         if await blobs.get(key) != b"well":
             raise SafelightError(f"{settings.blobs_url} gives back other bytes than it was given.")
@@ -114,14 +127,19 @@ def model(settings: Settings) -> str:
 
 
 @contextmanager
-def _connected(settings: Settings) -> Iterator[tuple[psycopg.Connection[tuple[object, ...]], str]]:
+def _connected(settings: Settings) -> Iterator[tuple[psycopg.Connection[tuple[Any, ...]], str]]:
     running = settings.database_url or postgres.find(settings.data_dir)
     how = "yours" if settings.database_url else "embedded, running" if running else "embedded, started for this look"
-    with (
-        app.database_address(settings.model_copy(update={"database_url": running})) as address,
-        psycopg.connect(address) as connection,
-    ):
-        yield connection, how
+    with app.database_address(settings.model_copy(update={"database_url": running})) as address:
+        try:
+            connection = psycopg.connect(address, connect_timeout=5)
+        except psycopg.Error as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise SafelightError(
+                f"It does not answer: {reason}. Check that it runs, and the address given with --database-url."
+            ) from None
+        with connection:
+            yield connection, how
 
 
 EXAMINATIONS: dict[str, Callable[[Settings], str]] = {

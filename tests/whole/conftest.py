@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_sd1(tmp_path_factory.mktemp("model") / "random", native_size=64))
 
 
+@contextmanager
+def a_folder() -> Iterator[Path]:
+    """Not pytest's own, whose upper folder every other session of pytest closes to the user that root lends the database."""
+    with tempfile.TemporaryDirectory(prefix="safelight-") as made:
+        yield Path(made) / "d"
+
+
 @pytest.fixture(scope="session")
-def house_of_all(tmp_path_factory: pytest.TempPathFactory, checkpoint: str) -> Iterator[Running]:
+def house_of_all(checkpoint: str) -> Iterator[Running]:
     """Its safety checker finds everything unsafe; whoever wants a picture does not ask for the check."""
     settings = {**QUICK, "SAFELIGHT_PRIVATE_HOSTS": '["127.0.0.1"]', "SAFELIGHT_SAFETY_THRESHOLD": "0"}
-    with serving(tmp_path_factory.mktemp("w") / "d", SAFELIGHT_MODEL=checkpoint, **settings) as server:
+    with a_folder() as data, serving(data, SAFELIGHT_MODEL=checkpoint, **settings) as server:
         yield server
 
 
@@ -38,16 +47,17 @@ def server(house_of_all: Running) -> Running:
 
 
 @pytest.fixture(scope="session")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def door() -> Iterator[Running]:
     """A server without a worker, shared: starts quickly, makes no picture."""
-    with serving(tmp_path_factory.mktemp("w") / "d", "--workers", "0") as server:
+    with a_folder() as data, serving(data, "--workers", "0") as server:
         yield server
 
 
 @pytest.fixture
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new data directory, by a path short enough for sockets."""
-    return tmp_path_factory.mktemp("w") / "d"
+def data() -> Iterator[Path]:
+    """Where a new data directory may be made, by a path short enough for sockets."""
+    with a_folder() as made:
+        yield made
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ class Running:
 
     def fetched(self, job: int, seconds: float = 60.0) -> Json:
         """The job's final reply."""
-        return eventually(lambda: self._final(job), seconds, f"job {job} to end")
+        ended: Json = eventually(lambda: self._final(job), seconds, f"job {job} to end")
+        return ended
 
     def _final(self, job: int) -> Json | None:
         reply = self.post("v3/fetch", request_id=job)

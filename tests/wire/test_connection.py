@@ -73,8 +73,11 @@ async def test_drips_after_a_good_request_are_hung_up_on(port: int) -> None:
     assert b"HTTP/1.1 408 " in reply
 
 
-async def test_a_head_without_end_is_refused(port: int) -> None:
-    assert (await said(port, b"GET / HTTP/1.1\r\n", b"a: " + b"x" * 2**17, pause=0)).startswith(b"HTTP/1.1 431 ")
+async def test_a_head_without_end_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its size alone. What it had still to say may drown the refusal."""
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 60.0)
+    reply = await said(port, b"GET / HTTP/1.1\r\n", b"a: " + b"x" * 2**17, pause=0)
+    assert reply == b"" or reply.startswith(b"HTTP/1.1 431 ")
 
 
 async def test_a_body_that_nobody_waits_for_is_hung_up_on(port: int) -> None:
@@ -86,12 +89,9 @@ async def test_a_reply_that_nobody_takes_is_given_up(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
     writer.write(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n")
     await asyncio.sleep(1.2)
-    taken = 0
-    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-        async with asyncio.timeout(5):
-            while True:
-                taken += len(await reader.readexactly(2**16))
-    assert taken < 60 * 2**20
+    async with asyncio.timeout(5):
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(64 * 2**20)
     writer.close()
 
 

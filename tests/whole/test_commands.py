@@ -1,0 +1,128 @@
+"""Every command as a person types it: what it prints, what it leaves, and one sentence where something is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from safelight import doctor
+from safelight.app import BUNDLED_NAME
+from safelight.cli import cli
+from safelight.settings import read_settings
+from tests.whole.conftest import PHOTO
+from tests.whole.running import Running, command, leftovers
+
+
+def test_keys_beside_a_running_server(door: Running) -> None:
+    made = json.loads(command(door.data, "keys", "create", "team-a", "--label", "phone", "--json").stdout)
+    assert door.answer("v3/system_load", key=made["key"]).status_code == 200
+    listed = json.loads(command(door.data, "keys", "list", "--json").stdout)
+    assert [(key["account_name"], key["label"]) for key in listed] == [("default", "first start"), ("team-a", "phone")]
+    assert made["key"] not in json.dumps(listed)
+    assert all(made["key"].startswith(key["prefix"]) for key in listed[1:])
+    revoked = command(door.data, "keys", "revoke", made["prefix"])
+    assert revoked.stdout == f"Revoked {made['prefix']} of account team-a.\n"
+    assert door.answer("v3/system_load", key=made["key"]).status_code == 401
+    unknown = command(door.data, "keys", "revoke", "slk_none")
+    assert (unknown.returncode, unknown.stdout, unknown.stderr.count("\n")) == (1, "", 1)
+
+
+def test_keys_without_a_server(data: Path) -> None:
+    """The embedded database is started for a moment, and nothing of it is left."""
+    made = command(data, "keys", "create", "alone")
+    assert made.stdout.startswith("Key of account alone, shown only this once: slk_")
+    listed = command(data, "keys", "list")
+    assert "alone" in listed.stdout
+    assert made.stdout.split()[-1] not in listed.stdout
+    assert leftovers(data) == []
+
+
+def test_models_list(data: Path, checkpoint: str) -> None:
+    listed = command(
+        data, "models", "list", "--json", SAFELIGHT_MODELS=json.dumps({"mine": checkpoint}), SAFELIGHT_MODEL="mine"
+    )
+    found = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert found.keys() == {BUNDLED_NAME, "mine"}
+    assert found["mine"]["default"] is True
+    assert (found["mine"]["kind"], found["mine"]["path"]) == ("diffusers folder", checkpoint)
+    assert found["mine"]["bytes"] > 100_000
+
+
+def test_imagine_draws_step_by_step(data: Path, checkpoint: str, tmp_path: Path) -> None:
+    """As on a terminal, where the bar is shown."""
+    out = tmp_path / "out.png"
+    words = ["--steps", "6", "--strength", "1", "--width", "128", "--height", "64"]
+    done = command(
+        data, "imagine", str(PHOTO), "a red apple", "-o", str(out), *words, SAFELIGHT_MODEL=checkpoint, FORCE_COLOR="1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "loading the model" in done.stderr
+    assert "6/6" in done.stderr
+    assert str(out) in done.stdout
+    assert Image.open(out).size == (128, 64)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["imagine", "nowhere.png", "a cat"], "There is no picture at nowhere.png."),
+        (["imagine", __file__, "a cat"], "must be a PNG, JPEG or WebP"),
+        (["imagine", str(PHOTO), "a cat", "-o", "/nowhere/out.png"], "Cannot write /nowhere/out.png"),
+        (["imagine", str(PHOTO), "a cat", "--model", "/nowhere"], "neither a name from `models` nor a path that exists"),
+        (["models", "list", "--model", "/nowhere"], "neither a name from `models` nor a path that exists"),
+        (["keys", "list", "--database-url", "postgresql://127.0.0.1:1/none"], "The database does not answer."),
+        (["keys", "list", "--database-url", "not an address"], "database"),
+        (["worker"], "Start `safelight serve` there, or give --database-url."),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_sentence(data: Path, checkpoint: str, words: list[str], said: str) -> None:
+    ended = command(data, *words, SAFELIGHT_MODEL=checkpoint)
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert ended.stderr.startswith("safelight: ")
+    assert ended.stderr.count("\n") == 1
+    assert leftovers(data) == []
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["serve"], ["worker"], ["imagine"], ["keys"], ["keys", "create"], ["models"], ["doctor"]]
+)
+def test_help_says_what_each_command_does(words: list[str]) -> None:
+    shown = CliRunner().invoke(cli, [*words, "--help"], env={"COLUMNS": "120"})
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
+    assert len(shown.output.splitlines()) > 5
+
+
+def test_a_doctor_finds_a_good_machine_well(door: Running, checkpoint: str) -> None:
+    looked = command(door.data, "doctor", SAFELIGHT_MODEL=checkpoint)
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+    assert [line.split()[0] for line in looked.stdout.splitlines()] == ["ok"] * len(doctor.EXAMINATIONS)
+    assert "embedded, running" in looked.stdout
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "advice"),
+    [
+        ("database", {"database_url": "postgresql://127.0.0.1:1/none"}, "Check that it runs, and the address given with --database-url."),
+        ("clock", {"database_url": "postgresql://127.0.0.1:1/none"}, "It does not answer"),
+        ("blob store", {"blob_url": "file:///proc/nowhere"}, "cannot be written: No such file or directory. Correct that, or choose"),
+        ("blob store", {"blob_url": "ftp://pictures"}, "Expected file://, s3://, gs:// or az://."),
+        ("model", {"model": "/nowhere"}, "neither a name from `models` nor a path that exists."),
+        ("disk", {"data_dir": "/proc/nowhere"}, "--data-dir"),
+        ("device", {"device": "cuda"}, "Use auto, or install a CUDA build of torch."),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)  # fmt: skip
+def test_a_doctor_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str, given: dict[str, str], advice: str
+) -> None:
+    monkeypatch.setattr(doctor, "EXAMINATIONS", {part: doctor.EXAMINATIONS[part]})
+    (finding,) = doctor.examine(read_settings(**{"data_dir": tmp_path} | given))
+    assert not finding.ok
+    assert advice in finding.text
