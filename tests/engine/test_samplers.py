@@ -47,7 +47,7 @@ def matrix() -> Iterator[Any]:
         yield pytest.param(name, spacing, steps, marks=() if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("name", "spacing", "steps"), matrix())
+@pytest.mark.parametrize(("name", "spacing", "steps"), list(matrix()))
 def test_latents_equal_the_pipelines(name: str, spacing: Spacing, steps: int) -> None:
     model, samplers = MicroModel(), Samplers()
     known = inspect.signature(SAMPLERS[name].__init__).parameters

@@ -1,7 +1,7 @@
 """How many rows a call should hold at most, per device, checkpoint and size: timed once, then remembered in a file.
 
-More rows are worth having while they give more rows a second. The answer fixes the shape of every call in exact mode,
-so it is kept: the next start of the program must not find another.
+More rows are worth having while they give clearly more of them a second: a lone request pays for all. The answer fixes
+the shape of every call in exact mode, so it is kept: the next start of the program must not find another.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from safelight.engine.batcher import LADDER
 from safelight.engine.model import Model
 from safelight.engine.plan import Bucket
 
-WORTH = 1.1  # a wider call must give this much more than the best narrower one
+RUNGS = (2, 4, 8, 16, 32)  # a guided picture is two rows
+WORTH = 1.2  # twice the rows must give this much more of them a second
 PATIENCE = 20.0  # seconds of timing after which the best so far is taken
 
 
@@ -53,9 +53,9 @@ class Rows:
 
 
 def probe(seconds: Callable[[int], float]) -> int:
-    """Up the ladder from 2 (a guided picture is two rows) until a rung is no longer worth it."""
-    best, best_rate, spent = 2, 0.0, 0.0
-    for rows in LADDER[1:]:
+    """Up the rungs until one is no longer worth it."""
+    best, best_rate, spent = RUNGS[0], 0.0, 0.0
+    for rows in RUNGS:
         taken = seconds(rows)
         spent += taken
         if rows / taken < WORTH * best_rate:
@@ -67,14 +67,14 @@ def probe(seconds: Callable[[int], float]) -> int:
 
 
 def time_call(model: Model, bucket: Bucket, rows: int) -> float:
-    """The faster of two calls, after one that does not count. Out of memory takes for ever."""
+    """The fastest of three calls, after one that does not count. Out of memory takes for ever."""
     x = torch.randn(rows, model.latent_channels, bucket.height, bucket.width, device=model.device)
     extra_channels = model.unet_channels - model.latent_channels
     extra = x.new_zeros(rows, extra_channels, *x.shape[2:]) if extra_channels else None
     conditioning = model.encode_text([""]) * rows
     times = []
     try:
-        for _ in range(3):
+        for _ in range(4):
             began = time.perf_counter()
             model.denoise(x, torch.full((rows,), 500.0), conditioning, extra).sum().item()
             times.append(time.perf_counter() - began)

@@ -113,7 +113,8 @@ class Studio:
     def _cap(self, bucket: Hashable) -> int:
         bucket = cast(Bucket, bucket)
         model = next(piece.plan.model for piece in self._pieces.values() if piece.plan.bucket == bucket)
-        return self._rows.cap(bucket, model)
+        with self._pace.measure("unet"):  # the first time, it is timed
+            return self._rows.cap(bucket, model)
 
     def _present(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Those that have not been dropped meanwhile."""
