@@ -54,6 +54,10 @@ class Settings(BaseSettings):
         None, description="The default checkpoint: a name from `models`, or a path. Default: the bundled one."
     )
     loras: dict[str, Path] = Field(default_factory=dict, description="LoRA files by name, as JSON.")
+    embeddings: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Textual-inversion files, as JSON, by the word that stands for them in a prompt.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     model_memory_gib: float | None = Field(
         None,
