@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import structlog
@@ -39,7 +39,7 @@ from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
-from safelight.service.webhooks import Webhooks
+from safelight.service.webhooks import Webhooks, secret_of
 from safelight.settings import Settings
 from safelight.storage import postgres
 from safelight.storage.blobs import Blobs, open_blobs
@@ -65,6 +65,7 @@ STEADY_PAUSE = 5.0  # seconds before a part of the server that failed goes on
 READY_KEY = "ready/00/" + "0" * 32 + ".txt"  # is never written; a store that can say so answers
 
 Watch = Callable[[], Awaitable[None]]  # runs until cancelled
+Answer = TypeVar("Answer")
 Announce = Callable[[str, str | None], None]  # the server's address, and the first key where one was just made
 RENDERERS = {"modelslab": modelslab.webhook_body}
 
@@ -429,29 +430,30 @@ def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
 # The other commands
 
 
-async def with_accounts(settings: Settings, ask: Callable[[Accounts], Awaitable[Any]]) -> Any:
+async def on_database(settings: Settings, ask: Callable[[Database], Awaitable[Answer]]) -> Answer:
     """On the running server's database, or on the embedded one, started for a moment."""
     running = settings.database_url or postgres.find(settings.data_dir)
     with database_address(settings.model_copy(update={"database_url": running})) as address:
         await asyncio.to_thread(migrate, address)
         ground = prepare(settings, address)
         async with opened(ground):
-            return await ask(Accounts(ground.database))
+            return await ask(ground.database)
 
 
 async def create_key(settings: Settings, account: str, label: str) -> tuple[Key, str]:
-    made: tuple[Key, str] = await with_accounts(settings, lambda accounts: accounts.create_key(account, label))
-    return made
+    return await on_database(settings, lambda database: Accounts(database).create_key(account, label))
 
 
 async def list_keys(settings: Settings) -> list[Key]:
-    found: list[Key] = await with_accounts(settings, lambda accounts: accounts.list_keys())
-    return found
+    return await on_database(settings, lambda database: Accounts(database).list_keys())
 
 
 async def revoke_key(settings: Settings, key: str) -> Key:
-    revoked: Key = await with_accounts(settings, lambda accounts: accounts.revoke_key(key))
-    return revoked
+    return await on_database(settings, lambda database: Accounts(database).revoke_key(key))
+
+
+async def webhook_secret(settings: Settings, account: str) -> str:
+    return await on_database(settings, lambda database: secret_of(database, account))
 
 
 def imagine(

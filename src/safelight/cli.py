@@ -170,6 +170,16 @@ def keys_revoke(
     out.print(f"Revoked {revoked.prefix} of account {revoked.account_name}.")
 
 
+@keys.command("webhook-secret")
+def keys_webhook_secret(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """What the receivers of an account's webhooks verify signatures with."""
+    print(_call(app.webhook_secret(read_settings(data_dir=data_dir, database_url=database_url), account)))
+
+
 def _plain(key: Key) -> dict[str, Any]:
     fields = ("id", "account_name", "label", "prefix", "created_at", "last_used_at", "revoked_at")
     return {name: value.isoformat() if hasattr(value := getattr(key, name), "isoformat") else value for name in fields}

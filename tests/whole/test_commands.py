@@ -38,6 +38,7 @@ def test_keys_without_a_server(data: Path) -> None:
     listed = command(data, "keys", "list")
     assert "alone" in listed.stdout
     assert made.stdout.split()[-1] not in listed.stdout
+    assert command(data, "keys", "webhook-secret", "alone").stdout.startswith("whsec_")
     assert leftovers(data) == []
 
 
@@ -111,7 +112,7 @@ def test_a_doctor_finds_a_good_machine_well(door: Running, checkpoint: str) -> N
     [
         ("database", {"database_url": "postgresql://127.0.0.1:1/none"}, "Check that it runs, and the address given with --database-url."),
         ("clock", {"database_url": "postgresql://127.0.0.1:1/none"}, "It does not answer"),
-        ("blob store", {"blob_url": "file:///proc/nowhere"}, "cannot be written: No such file or directory. Correct that, or choose"),
+        ("blob store", {"blob_url": "file:///etc/passwd/x"}, "cannot be written: Not a directory. Correct that, or choose"),
         ("blob store", {"blob_url": "ftp://pictures"}, "Expected file://, s3://, gs:// or az://."),
         ("model", {"model": "/nowhere"}, "neither a name from `models` nor a path that exists."),
         ("disk", {"data_dir": "/proc/nowhere"}, "--data-dir"),
