@@ -155,10 +155,10 @@ class Pipelines:
         base.set_progress_bar_config(disable=True)
         self._native = Model.load(checkpoint).native_size
         self._scheduler_config = base.scheduler.config
-        self._text = base
+        self._text = diffusers.AutoPipelineForText2Image.from_pipe(base)
         self._image = diffusers.AutoPipelineForImage2Image.from_pipe(base)
         self._inpaint = diffusers.AutoPipelineForInpainting.from_pipe(base)
-        for pipeline in (self._image, self._inpaint):
+        for pipeline in (self._text, self._image, self._inpaint):
             pipeline.set_progress_bar_config(disable=True)
 
     def compile(self) -> None:
