@@ -64,14 +64,15 @@ def test_imagine_draws_step_by_step(data: Path, checkpoint: str, tmp_path: Path)
     assert "loading the model" in done.stderr
     assert "6/6" in done.stderr
     assert str(out) in done.stdout
-    assert Image.open(out).size == (128, 64)
+    with Image.open(out) as drawn:
+        assert drawn.size == (128, 64)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["imagine", "nowhere.png", "a cat"], "There is no picture at nowhere.png."),
-        (["imagine", __file__, "a cat"], "must be a PNG, JPEG or WebP"),
+        (["imagine", __file__, "a cat"], "is not a PNG, JPEG or WebP picture"),
         (["imagine", str(PHOTO), "a cat", "-o", "/nowhere/out.png"], "Cannot write /nowhere/out.png"),
         (["imagine", str(PHOTO), "a cat", "--model", "/nowhere"], "neither a name from `models` nor a path that exists"),
         (["models", "list", "--model", "/nowhere"], "neither a name from `models` nor a path that exists"),
@@ -112,7 +113,7 @@ def test_a_doctor_finds_a_good_machine_well(door: Running, checkpoint: str) -> N
     [
         ("database", {"database_url": "postgresql://127.0.0.1:1/none"}, "Check that it runs, and the address given with --database-url."),
         ("clock", {"database_url": "postgresql://127.0.0.1:1/none"}, "It does not answer"),
-        ("blob store", {"blob_url": "file:///etc/passwd/x"}, "cannot be written: Not a directory. Correct that, or choose"),
+        ("blob store", {"blob_url": "file:///etc/passwd/x"}, "cannot be written: File exists. Correct that, or choose"),
         ("blob store", {"blob_url": "ftp://pictures"}, "Expected file://, s3://, gs:// or az://."),
         ("model", {"model": "/nowhere"}, "neither a name from `models` nor a path that exists."),
         ("disk", {"data_dir": "/proc/nowhere"}, "--data-dir"),
