@@ -58,6 +58,8 @@ def latency(results: dict[str, Any], path: Path) -> None:
             label = results["saturation"][name]["name"]
             axes.plot([float(load) for load in loads], values, "o-", color=COLOURS[name], label=label)
         axes.set(xlabel="load, as a share of the capacity of (a)", ylabel="seconds", title=percentile, yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
         axes.grid(alpha=0.3, which="both")
     both[0].legend(frameon=False, fontsize=8)
     figure.suptitle(f"Latency from the scheduled arrival ({_where(results)})")
