@@ -32,5 +32,5 @@ def test_the_example_runs(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=200)
     made = sorted(path.name for path in tmp_path.glob("strength-*.png"))
     assert made == [f"strength-{strength}.png" for strength in (0.2, 0.4, 0.6, 0.8)]
-    with Image.open(tmp_path / made[0]) as picture:
-        assert picture.size == (512, 512)
+    with Image.open(tmp_path / made[0]) as drawn:
+        assert drawn.size == (512, 512)

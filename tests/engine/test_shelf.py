@@ -87,6 +87,7 @@ def test_others_run_while_one_loads(sd1: Path, sdxl: Path) -> None:
     assert steps > 0
 
 
+@pytest.mark.slow
 def test_a_hundred_switches_under_a_budget_for_two_leave_memory_flat(sd1: Path) -> None:
     """In a process of its own: the memory of a process that ran other tests is not flat to begin with."""
     code = f"""
