@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from safelight.errors import SetupFailed
 
@@ -151,6 +151,9 @@ def read_settings(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as invalid:
         raise SetupFailed("\n".join(_sentence(error) for error in invalid.errors())) from None
+    except SettingsError as wrong:  # a list or table in the environment that is not JSON; its message quotes the field
+        name = str(wrong).split('"')[1]
+        raise SetupFailed(f"Setting {name} (SAFELIGHT_{name.upper()}) must be JSON.") from None
 
 
 def _sentence(error: Any) -> str:

@@ -31,6 +31,7 @@ def test_keys_beside_a_running_server(door: Running) -> None:
     assert (unknown.returncode, unknown.stdout, unknown.stderr.count("\n")) == (1, "", 1)
 
 
+@pytest.mark.slow
 def test_keys_without_a_server(data: Path) -> None:
     """The embedded database is started for a moment, and nothing of it is left."""
     made = command(data, "keys", "create", "alone")
@@ -53,6 +54,7 @@ def test_models_list(data: Path, checkpoint: str) -> None:
     assert found["mine"]["bytes"] > 100_000
 
 
+@pytest.mark.slow
 def test_imagine_draws_step_by_step(data: Path, checkpoint: str, tmp_path: Path) -> None:
     """As on a terminal, where the bar is shown."""
     out = tmp_path / "out.png"
@@ -101,6 +103,7 @@ def test_help_says_what_each_command_does(words: list[str]) -> None:
     assert len(shown.output.splitlines()) > 5
 
 
+@pytest.mark.slow
 def test_a_doctor_finds_a_good_machine_well(door: Running, checkpoint: str) -> None:
     looked = command(door.data, "doctor", SAFELIGHT_MODEL=checkpoint)
     assert looked.returncode == 0, looked.stdout + looked.stderr

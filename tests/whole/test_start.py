@@ -92,7 +92,7 @@ def test_a_database_that_does_not_answer_is_named(data: Path) -> None:
         ("model", "/nowhere", "Setting model has value '/nowhere': neither a name from `models` nor a path that exists."),
         ("models", '{"a": "/nowhere"}', "a is to be at /nowhere, and nothing is there."),
         ("loras", '{"b": "/nowhere"}', "b is to be at /nowhere, and nothing is there."),
-        ("models", "{", "Setting models"),
+        ("models", "{", "Setting models (SAFELIGHT_MODELS) must be JSON."),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named(
@@ -105,6 +105,7 @@ def test_a_bad_setting_is_named(
     assert said in failed.value.message
 
 
+@pytest.mark.slow
 def test_a_drain_finishes_or_hands_back_what_runs(data: Path, checkpoint: str) -> None:
     with serving(data, SAFELIGHT_MODEL=checkpoint) as server:
         server.wait_ready()
