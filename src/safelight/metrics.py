@@ -6,7 +6,7 @@ Workers, on this machine or another, report through their heartbeat rows, so one
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -93,7 +93,7 @@ _WORKER = (
 )
 
 
-def _by(name: str, text: str, label: str, values: dict[str, float], family: type[Any]) -> Metric:
+def _by(name: str, text: str, label: str, values: Mapping[str, float], family: type[Any]) -> Metric:
     metric = family(name, text, labels=[label])
     for key, value in values.items():
         metric.add_metric([key], value)
