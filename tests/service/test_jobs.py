@@ -92,8 +92,24 @@ async def test_a_full_house_refuses_everybody(settings: Settings) -> None:
         with pytest.raises(Overloaded):
             await house.submit()
         with pytest.raises(Overloaded):
-            await house.services.jobs.check_room(house.account)
+            async with house.services.jobs.room(house.account):
+                pass
         assert await house.services.jobs.load() == QueueLoad(3, 0, 3 * 64 * 64 * 8 / 2e6)
+
+
+async def test_who_is_arriving_counts_as_waiting(settings: Settings) -> None:
+    async with open_house(settings.model_copy(update={"account_queue": 3})) as house:
+        await house.submit()
+        room = house.services.jobs.room
+        async with room(house.account), room(house.account):
+            with pytest.raises(OverQuota):
+                async with room(house.account):
+                    pass
+            other = await house.services.accounts.create_account("another")
+            async with room(other):
+                pass
+        async with room(house.account):
+            await house.submit()
 
 
 async def test_waiting_ends_when_the_job_does(house: House) -> None:

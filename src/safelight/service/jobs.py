@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,12 +47,26 @@ class Input:
     blob_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """Requests to be counted beside the rows: of one account, and of all."""
+
+    mine: int = 0
+    total: int = 0
+
+
+NOBODY = Arriving()
+
+
 class Jobs:
     """Jobs of accounts. Every question names the account, and what is not its own is not there."""
 
     def __init__(self, settings: Settings, database: Database, queue: Queue, blobs: Blobs) -> None:
         self._settings, self._database, self._queue, self._blobs = settings, database, queue, blobs
         self._waiting: dict[int, set[asyncio.Event]] = {}
+        self._arriving: Counter[int] = (
+            Counter()
+        )  # by account; requests in this process whose pictures are being fetched
         database.on("safelight_done", self._wake)
 
     async def submit(
@@ -73,10 +89,22 @@ class Jobs:
             raise
         return await self.get(account, job_id)
 
-    async def check_room(self, account: Account) -> None:
-        """Raises OverQuota or Overloaded."""
-        async with self._database.transaction() as tx:
-            await self._room(tx, account)
+    @asynccontextmanager
+    async def room(self, account: Account) -> AsyncIterator[None]:
+        """While its pictures are fetched, a request counts as if it waited already: what has no room is refused before that work.
+
+        Raises OverQuota or Overloaded.
+        """
+        ahead = Arriving(self._arriving[account.id], self._arriving.total())
+        self._arriving[account.id] += 1
+        try:
+            async with self._database.transaction() as tx:
+                await self._room(tx, account, ahead)
+            yield
+        finally:
+            self._arriving[account.id] -= 1
+            if not self._arriving[account.id]:
+                del self._arriving[account.id]
 
     async def wait(self, account: Account, job_id: int, seconds: float) -> Job:
         """The job once it is final, or as it stands after ``seconds``."""
@@ -157,15 +185,15 @@ class Jobs:
                 raise Unavailable  # it took so long that they were taken for abandoned
             await enqueue(tx, self._queue, job_id, rank)
             await tx.run("jobs.lock_room")
-            await self._room(tx, account, counted=1)
+            await self._room(tx, account, Arriving(-1, -1))  # the job itself is counted by now
 
-    async def _room(self, tx: Transaction, account: Account, *, counted: int = 0) -> int:
-        """How many jobs this account has waiting or running, where there is room for one more that is ``counted`` or not."""
+    async def _room(self, tx: Transaction, account: Account, ahead: Arriving = NOBODY) -> int:
+        """How many jobs this account has waiting or running, where there is room for one more behind those ``ahead`` of it."""
         row = await tx.one("jobs.room", account=account.id)
         assert row is not None
-        if row["mine"] - counted >= self._settings.account_queue:
+        if row["mine"] + ahead.mine >= self._settings.account_queue:
             raise OverQuota(retry_after=await self._retry_after(tx))
-        if row["total"] - counted >= self._settings.total_queue:
+        if row["total"] + ahead.total >= self._settings.total_queue:
             raise Overloaded(retry_after=await self._retry_after(tx))
         return int(row["mine"])
 

@@ -70,11 +70,12 @@ async def _generate(call: Call, operation: Operation) -> Response:
     sources = {name: read_source(form, name, services.settings) for name in needed}
     if request.webhook:
         services.inputs.check_address(request.webhook, field="webhook")
-    await services.jobs.check_room(call.account)
     payer = call.account.id
-    pictures = [
-        await services.inputs.bitmap(sources[name], field=name, mode=mode, payer=payer) for name, mode in needed.items()
-    ]
+    async with services.jobs.room(call.account):
+        pictures = [
+            await services.inputs.bitmap(sources[name], field=name, mode=mode, payer=payer)
+            for name, mode in needed.items()
+        ]
     job = await services.jobs.submit(call.account, request, *pictures)
     return await _answer_held(call, request, job)
 
