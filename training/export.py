@@ -19,7 +19,7 @@ from training import latents, networks
 from training.sizes import Size
 
 NAME = "safelight-sprites-1"
-DESCRIPTION = "A small Stable Diffusion 1.x checkpoint, trained from scratch on drawings of 123 things; see README.md."
+DESCRIPTION = "A small Stable Diffusion 1.x checkpoint, trained from scratch on drawings of {} things; see README.md."
 
 
 def export(data: Path, size: Size, work: Path, out: Path) -> None:
@@ -37,7 +37,14 @@ def export(data: Path, size: Size, work: Path, out: Path) -> None:
     )
     pipeline.save_pretrained(out, safe_serialization=True)
     restore_old_layout(data, out)
-    about = {"name": NAME, "native_size": size.pixels, "description": DESCRIPTION, "nouns": list(size.nouns)}
+    for path in out.rglob("*.safetensors"):
+        path.chmod(0o644)  # the library leaves them to their owner alone
+    about = {
+        "name": NAME,
+        "native_size": size.pixels,
+        "description": DESCRIPTION.format(len(size.nouns)),
+        "nouns": list(size.nouns),
+    }
     (out / "safelight.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

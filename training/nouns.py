@@ -144,11 +144,9 @@ NOUNS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 # What the `cpu` size learns of these: fewer things, learned better, in the hour or two that a laptop has.
 FEW_WORDS = """
-    cat, dog, rabbit, panda, fox, lion, pig, frog, chick, penguin, fish, octopus, butterfly, bee, tree, cactus,
-    sunflower, rose, flower, mushroom, sun, moon, star, cloud, rainbow, fire, mountain, earth, apple, banana,
-    orange, strawberry, grapes, watermelon, pineapple, lemon, pizza, burger, donut, cake, coffee, car, bus,
-    rocket, airplane, sailboat, house, castle, balloon, gift, crown, book, umbrella, hat, football, diamond,
-    snowman, alien, ghost, robot, astronaut, ice cream, red heart, blue heart, happy face
+    cat, dog, rabbit, panda, fox, penguin, fish, butterfly, tree, sunflower, flower, mushroom, sun, moon, star, cloud,
+    rainbow, earth, apple, banana, orange, strawberry, watermelon, pizza, burger, donut, coffee, car, rocket, sailboat,
+    house, balloon, crown, football, snowman, ghost, robot, ice cream, red heart, happy face
 """
 FEW = tuple(" ".join(FEW_WORDS.split()).split(", "))
 

@@ -35,13 +35,13 @@ KNOWN = (
     "a sunflower on a light blue background",
     "a happy face",
     "a panda on a pink background",
-    "an octopus in the sea",
+    "a fish in the sea",
     "a crown on a purple background",
     "a snowman in the snow",
     "a cup of coffee",
     "a robot on a grey background",
     "a butterfly on a green background",
-    "a castle on an orange background",
+    "a mushroom on an orange background",
     "a cat on the left, a dog on the right",
     "a strawberry on the left, a banana on the right",
 )
@@ -67,13 +67,13 @@ UNSEEN = (
     "a bowl of fruit",
     "a city skyline",
 )
-DRAWN = ("a house", "a castle", "a mushroom", "a snowman")
+DRAWN = ("a house", "a rocket", "a mushroom", "a snowman")
 PHOTOGRAPHED = ("a cup of coffee", "a donut", "a panda", "a football")
 
 
 def load(folder: Path) -> Pipeline:
     kind: Any = StableDiffusionPipeline
-    return quiet(kind.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None))
+    return quiet(kind.from_pretrained(folder, dtype=torch.float32, safety_checker=None))
 
 
 def assemble(kind: Any, parts: dict[str, Any]) -> Pipeline:

@@ -60,7 +60,7 @@ CPU = Size(
     captions=40000,
     nouns=nouns.FEW,
     unet=(64, 128, 160),
-    unet_rate=6e-4,
+    unet_rate=1e-3,
     unet_batch=32,
     average=0.999,
 )
