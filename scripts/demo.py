@@ -49,9 +49,13 @@ def main() -> None:
 @contextmanager
 def served(environment: dict[str, str]) -> Iterator[tuple[str, str]]:
     """A running ``safelight serve`` on a free port; yields its address and a key."""
-    made = subprocess.run([*SAFELIGHT, "keys", "create", "demo", "--json"], env=environment, check=True, stdout=subprocess.PIPE)
+    made = subprocess.run(
+        [*SAFELIGHT, "keys", "create", "demo", "--json"], env=environment, check=True, stdout=subprocess.PIPE
+    )
     log = (OUT / "server.log").open("w")
-    server = subprocess.Popen([*SAFELIGHT, "serve", "--port", "0", "--json"], env=environment, stdout=subprocess.PIPE, stderr=log)
+    server = subprocess.Popen(
+        [*SAFELIGHT, "serve", "--port", "0", "--json"], env=environment, stdout=subprocess.PIPE, stderr=log
+    )
     try:
         assert server.stdout is not None
         print("Starting the server (its log: demo/server.log) ...", flush=True)

@@ -12,7 +12,9 @@ from safelight.cli import cli
 from safelight.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("README.md"), *ROOT.glob("*/README.md")])
+PAGES = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("README.md"), *ROOT.glob("*/README.md")]
+)
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -55,7 +57,11 @@ def test_every_path_of_the_architecture_page_exists() -> None:
 
 def test_every_module_is_on_the_architecture_page() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
-    modules = [path for path in (ROOT / "src/safelight").rglob("*.py") if "migrations" not in path.parts and not path.name.startswith("__")]
+    modules = [
+        path
+        for path in (ROOT / "src/safelight").rglob("*.py")
+        if "migrations" not in path.parts and not path.name.startswith("__")
+    ]
     assert [path.name for path in modules if f" {path.name} " not in page] == []
 
 

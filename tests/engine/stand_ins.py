@@ -31,12 +31,12 @@ SD_CONFIG = {
 WIDTH = 8  # of an embedding
 
 
-class MicroUNet(ModelMixin, ConfigMixin):
+class MicroUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers has no types
     """Two convolutions that listen to the timestep and the prompt."""
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, in_channels: int = 4, sample_size: int = 8, time_cond_proj_dim: int | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # diffusers' own
+        super().__init__()
         self.enter = nn.Conv2d(in_channels, 8, 3, padding=1)
         self.leave = nn.Conv2d(8, 4, 3, padding=1)
         self.listen = nn.Linear(WIDTH, 8)
