@@ -154,7 +154,9 @@ class Jobs:
         async with self._database.transaction() as tx:
             now = await tx.one("jobs.statistics")
             outcomes = {row["state"]: row["jobs"] for row in await tx.all("jobs.outcomes")}
-            workers = tuple(WorkerPulse(**row) for row in await tx.all("jobs.nodes"))
+            workers = tuple(
+                WorkerPulse(**row) for row in await tx.all("jobs.nodes", stalled=self._settings.stalled_seconds)
+            )
         assert now is not None
         ended = {state.value: outcomes.get(state.value, 0) for state in JobState if state.final}
         return Statistics(outcomes=ended, workers=workers, **now)

@@ -120,7 +120,8 @@ SELECT
     (SELECT count(*) FROM receipts WHERE verified_at IS NULL) AS erasures_unverified
 
 -- name: nodes
-SELECT name, step_seconds, rows_per_tick, rows_waiting FROM nodes WHERE seen_at > now() - interval '1 minute' ORDER BY name
+SELECT name, step_seconds, rows_per_tick, rows_waiting FROM nodes
+WHERE seen_at > now() - %(stalled)s * interval '1 second' ORDER BY name
 
 -- name: node_pulse
 INSERT INTO nodes (name, seconds_per_cost, step_seconds, rows_per_tick, rows_waiting)
