@@ -84,7 +84,7 @@ def img2img(address: str, key: str) -> tuple[dict, bytes]:
     print(f"POST {address}/api/v3/img2img ...", flush=True)
     photo = "data:image/jpeg;base64," + base64.b64encode(PHOTO.read_bytes()).decode()
     body = {"key": key, "prompt": PROMPT, "init_image": photo, "width": "512", "height": "512", "samples": "1",
-            "num_inference_steps": "30", "guidance_scale": 7.5, "strength": 0.7, "seed": 7, "enhance_prompt": "no"}  # fmt: skip
+            "num_inference_steps": "30", "guidance_scale": 5, "strength": 0.7, "seed": 7, "enhance_prompt": "no"}  # fmt: skip
     reply = httpx.post(f"{address}/api/v3/img2img", json=body, timeout=120).json()
     while reply["status"] == "processing":
         time.sleep(1)
