@@ -221,6 +221,7 @@ def is_loopback(host: str) -> bool:
 def worker_environment(settings: Settings, address: str) -> dict[str, str]:
     """What a worker process of ours needs to be told; the rest it reads from the same environment."""
     return {
+        "OMP_WAIT_POLICY": "PASSIVE",  # unless set: threads that spin while they wait starve the others on shared cores
         **os.environ,
         "SAFELIGHT_DATA_DIR": str(settings.data_dir),
         "SAFELIGHT_DATABASE_URL": address,
