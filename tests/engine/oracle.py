@@ -87,7 +87,7 @@ def by_engine(
     pace = Pace()
     studio = Studio(
         Encoder(pace, exact=True),
-        Rows(rows),
+        Rows(Graphs(), rows, exact=False),
         pace,
         Graphs(),
         exact=True,

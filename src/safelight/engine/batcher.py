@@ -1,21 +1,21 @@
 """Whose rows go into the next call of the model. A row is one latent through the UNet once; guidance makes two of them.
 
 Decides only: pure Python, no tensors, no clock, no thread. Steps, strength, guidance, seed, sampler and prompt are not
-in a bucket, so pictures that differ in all of these share a call; owners share the machine by predicted cost.
+in a bucket, so pictures that differ in all of these share a call. The oldest go first, while their owners' shares allow.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-LADDER = (1, 2, 4, 6, 8, 12, 16, 24, 32)
+AHEAD = 20  # full calls that an owner may have had more than another before age no longer counts
 
 
-def padded(rows: int) -> int:
-    """The row count a call is padded to, so that few shapes are ever seen."""
-    return next((count for count in LADDER if count >= rows), -(-rows // 8) * 8)
+def padded(rows: int, widths: Sequence[int]) -> int:
+    """The row count a call is padded to. One that is wider than any stays as it is."""
+    return next((width for width in widths if width >= rows), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,36 +36,40 @@ class Entry:
 
     @property
     def rank(self) -> tuple[int, int]:
+        """Among those of one owner."""
         return -self.priority, self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One call of the model: who takes part, and the row count it is padded to."""
+    """One call of the model: who takes part, and the row counts it may have."""
 
     bucket: Hashable
     entries: tuple[Entry, ...]
-    rows: int
+    widths: Sequence[int]
 
     @property
     def used(self) -> int:
         return sum(entry.rows for entry in self.entries)
+
+    @property
+    def rows(self) -> int:
+        return padded(self.used, self.widths)
 
 
 @dataclass(slots=True)
 class Batcher:
     """The pictures in progress, and who has had how much.
 
-    ``cap`` gives the most rows of one call of a bucket. ``exact`` pads every call to that number, so that a picture's
-    bytes cannot depend on its company; otherwise to the next rung of the ladder.
+    ``widths`` gives the row counts, ascending, that calls of a bucket may have; the last is the cap.
     """
 
-    cap: Callable[[Hashable], int]
-    exact: bool = True
+    widths: Callable[[Hashable], Sequence[int]]
     _entries: dict[int, Entry] = field(default_factory=dict)
     _queues: dict[Hashable, dict[str, list[Entry]]] = field(default_factory=dict)
+    _known: dict[Hashable, Sequence[int]] = field(default_factory=dict)  # widths of the buckets that are here
     _spent: dict[str, float] = field(default_factory=dict)  # by owners with work here, in cost
-    _served: dict[Hashable, float] = field(default_factory=dict)  # likewise by bucket
+    _clock: float = 0.0  # what an even share of everything so far would be
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -74,9 +78,7 @@ class Batcher:
         return iter(self._entries.values())
 
     def add(self, entry: Entry) -> None:
-        # A newcomer starts level with whoever has had least: idleness earns no credit.
-        self._spent.setdefault(entry.owner, min(self._spent.values(), default=0.0))
-        self._served.setdefault(entry.bucket, min(self._served.values(), default=0.0))
+        self._spent.setdefault(entry.owner, self._clock)  # idleness earns no credit
         self._entries[entry.id] = entry
         queue = self._queues.setdefault(entry.bucket, {}).setdefault(entry.owner, [])
         insort(queue, entry, key=lambda e: e.rank)
@@ -91,7 +93,8 @@ class Batcher:
         if not owners[entry.owner]:
             del owners[entry.owner]
         if not owners:
-            del self._queues[entry.bucket], self._served[entry.bucket]
+            del self._queues[entry.bucket]
+            self._known.pop(entry.bucket, None)
         if not any(entry.owner in others for others in self._queues.values()):
             del self._spent[entry.owner]
 
@@ -99,24 +102,33 @@ class Batcher:
         """The next call. Whoever is in it is charged for it."""
         if not self._entries:
             return None
-        bucket = self._next_bucket()
-        entries = tuple(self._fill(bucket))
-        self._served[bucket] += sum(entry.cost for entry in entries)
-        used = sum(entry.rows for entry in entries)
-        return Tick(bucket, entries, max(self.cap(bucket), used) if self.exact else padded(used))
-
-    def _next_bucket(self) -> Hashable:
-        """That of the most deserving picture: highest priority, least served owner, least served bucket, oldest."""
+        least = min(self._spent.values())
         heads = [queue[0] for owners in self._queues.values() for queue in owners.values()]
-        return min(heads, key=lambda e: (-e.priority, self._spent[e.owner], self._served[e.bucket], e.id)).bucket
+        bucket = min(heads, key=lambda entry: self._merit(entry, least)).bucket
+        entries = tuple(self._fill(bucket, least))
+        self._clock += sum(entry.cost for entry in entries) / len(self._spent)
+        return Tick(bucket, entries, self._widths(bucket))
 
-    def _fill(self, bucket: Hashable) -> Iterator[Entry]:
-        """Turn by turn the owner who has had least adds its oldest picture, until the call is full."""
+    def _merit(self, entry: Entry, least: float) -> tuple[int, float, int]:
+        """The smallest goes first: the highest priority, then who is not too far ahead of other owners, then the oldest.
+
+        To share out every call evenly would make everybody late: what is begun is rather finished, up to a point.
+        """
+        allowed = AHEAD * self._widths(entry.bucket)[-1] * entry.pixels
+        return -entry.priority, max(0, self._spent[entry.owner] - least - allowed), entry.id
+
+    def _widths(self, bucket: Hashable) -> Sequence[int]:
+        if bucket not in self._known:
+            self._known[bucket] = self.widths(bucket)
+        return self._known[bucket]
+
+    def _fill(self, bucket: Hashable, least: float) -> Iterator[Entry]:
+        """One by one the most deserving, until the call is full."""
         waiting = {owner: iter(queue) for owner, queue in self._queues[bucket].items()}
         heads = {owner: next(queue) for owner, queue in waiting.items()}
-        room = cap = self.cap(bucket)
+        room = cap = self._widths(bucket)[-1]
         while heads and room > 0:
-            entry = min(heads.values(), key=lambda e: (-e.priority, self._spent[e.owner], e.id))
+            entry = min(heads.values(), key=lambda entry: self._merit(entry, least))
             if entry.rows <= room or room == cap:  # one that is wider than any call goes alone
                 room -= entry.rows
                 self._spent[entry.owner] += entry.cost

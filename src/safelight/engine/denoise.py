@@ -21,14 +21,14 @@ class Denoiser:
         self._pace = pace
         self._graphs = graphs
 
-    def __call__(self, canvases: Sequence[Canvas], fixed_rows: int | None) -> list[Tensor | SafelightError]:
-        """The model's answer (C, h, w) for each, guided. Every call holds ``fixed_rows`` rows, if that is given."""
-        return isolate(canvases, lambda some: self._call(some, fixed_rows))
+    def __call__(self, canvases: Sequence[Canvas], widths: Sequence[int]) -> list[Tensor | SafelightError]:
+        """The model's answer (C, h, w) for each, guided. Calls are padded to the next of ``widths``."""
+        return isolate(canvases, lambda some: self._call(some, widths))
 
-    def _call(self, canvases: Sequence[Canvas], fixed_rows: int | None) -> Sequence[Tensor]:
+    def _call(self, canvases: Sequence[Canvas], widths: Sequence[int]) -> Sequence[Tensor]:
         counts = [len(canvas.conditioning) for canvas in canvases]
         used = sum(counts)
-        filler = (fixed_rows or padded(used)) - used  # a filler row repeats the first; what it gives is dropped
+        filler = padded(used, widths) - used  # a filler row repeats the first; what it gives is dropped
         owners = [i for i, count in enumerate(counts) for _ in range(count)] + [0] * filler
         conditioning = [row for canvas in canvases for row in canvas.conditioning]
         conditioning += conditioning[:1] * filler

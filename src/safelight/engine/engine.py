@@ -47,8 +47,9 @@ class Request:
 class Engine:
     """``exact``: a picture's bytes never depend on its company; otherwise calls are only as wide as they need to be.
 
-    ``max_rows`` fixes how many rows a call holds; without it that is timed, once per size, and remembered in
-    ``rows_path``. ``threads`` is the size of the pool beside the engine's own thread.
+    ``max_rows`` fixes how many rows a call holds at most; without it that is timed. Which fewer rows give the same
+    bits is tried out. Both are done once per size and remembered in ``rows_path``. ``threads`` is the size of the pool
+    beside the engine's own thread.
     """
 
     def __init__(
@@ -62,15 +63,15 @@ class Engine:
         threads: int = 2,
     ) -> None:
         self._shelf = shelf
-        self._rows = Rows(max_rows, rows_path)
         self._pace = Pace()
         self._samplers = Samplers()
         self._encoder = Encoder(self._pace, exact=exact)
+        run = Graphs(enabled=graphs)
         self._studio = Studio(
             self._encoder,
-            self._rows,
+            Rows(run, max_rows, rows_path, exact=exact),
             self._pace,
-            Graphs(enabled=graphs),
+            run,
             exact=exact,
             finish=self._finish,
             report=self._report,
@@ -135,13 +136,13 @@ class Engine:
         )
 
     def seconds(self, generation: Generation) -> float:
-        """What a request costs here, alone, by what has been measured; 0.0 before anything has."""
+        """What a request costs here at the latest calls' width, as measured; 0.0 before anything has been."""
         width, height = self._drawn(generation)
         share = 1.0 if generation.init_image is None else generation.strength
         rows = generation.samples * (2 if generation.guidance_scale > 1 else 1)
-        calls = max(1, int(generation.steps * share)) * max(1.0, rows / self._rows.usual)
+        calls = rows * max(1, int(generation.steps * share))
         pictures = generation.samples + (generation.init_image is not None)
-        return calls * self._pace.call_seconds(width * height) + pictures * self._pace.vae_seconds(width * height)
+        return calls * self._pace.row_seconds(width * height) + pictures * self._pace.vae_seconds(width * height)
 
     def _drawn(self, generation: Generation) -> tuple[int, int]:
         try:
@@ -152,8 +153,8 @@ class Engine:
 
     def _seconds_left(self, piece: Piece) -> float:
         pixels = piece.plan.width * piece.plan.height
-        calls = piece.calls_left * piece.plan.rows / self._rows.usual
-        return calls * self._pace.call_seconds(pixels) + self._pace.vae_seconds(pixels)
+        rows = piece.calls_left * piece.plan.rows
+        return rows * self._pace.row_seconds(pixels) + self._pace.vae_seconds(pixels)
 
     def _cancel(self, ticket: Ticket) -> None:
         self._inbox.put(partial(self._drop, ticket, Cancelled()))

@@ -50,7 +50,7 @@ class Pace:
     timings: Timings = field(default_factory=Timings)
     rows_per_tick: float = 0.0
     seconds_per_step: float = 0.0
-    _steps: dict[int, float] = field(default_factory=dict)  # pixels -> seconds of a call at that size
+    _rows: dict[int, float] = field(default_factory=dict)  # pixels -> seconds of a call at that size, per row asked for
     _vae_pixel: float = 0.0  # seconds per pixel, encoded or decoded
 
     @contextmanager
@@ -77,14 +77,14 @@ class Pace:
         self.timings.padded_rows += padded_rows
         self.rows_per_tick = _smooth(self.rows_per_tick, rows)
         self.seconds_per_step = _smooth(self.seconds_per_step, seconds)
-        self._steps[pixels] = _smooth(self._steps.get(pixels, 0.0), seconds)
+        self._rows[pixels] = _smooth(self._rows.get(pixels, 0.0), seconds / rows)
 
     def vae(self, pixels: int, seconds: float) -> None:
         self._vae_pixel = _smooth(self._vae_pixel, seconds / pixels)
 
-    def call_seconds(self, pixels: int) -> float:
-        """One call of the model at that size; from the nearest size when it has not been seen."""
-        known = dict(self._steps)
+    def row_seconds(self, pixels: int) -> float:
+        """One row in one call of the model at that size; from the nearest size when it has not been seen."""
+        known = dict(self._rows)
         if not known:
             return 0.0
         nearest = min(known, key=lambda size: abs(size - pixels))

@@ -1,46 +1,61 @@
-"""How many rows a call should hold at most, per device, checkpoint and size: timed once, then remembered in a file.
+"""How many rows a call may hold, per device, checkpoint and size: tried out once, then remembered in a file.
 
-More rows are worth having while they give clearly more of them a second: a lone request pays for all. The answer fixes
-the shape of every call in exact mode, so it is kept: the next start of the program must not find another.
+The most is timed: more rows are worth having while they give more of them a second. In exact mode the other row counts
+are those at which the model gives the very same bits; both answers are part of the promise, so they are kept.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from safelight.engine.model import Model
-from safelight.engine.plan import Bucket
+from safelight.engine.graphs import Graphs
+from safelight.engine.model import Conditioning
+from safelight.engine.plan import Plan
 
-RUNGS = (2, 4, 8, 16, 32)  # a guided picture is two rows
-WORTH = 1.2  # twice the rows must give this much more of them a second
+log = logging.getLogger(__name__)
+
+LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # row counts ever used below the cap, so that few shapes are seen
+RUNGS = (2, 4, 8, 16, 32)  # that may be a cap; a guided picture is two rows
+WORTH = 1.1  # twice the rows must give this much more of them a second
 PATIENCE = 20.0  # seconds of timing after which the best so far is taken
+REPEATS = 4
+COMPANIES = 3  # random choices of rows that a row count must give the same bits for
 
 
 class Rows:
-    """The cap of each bucket. ``limit`` is a fixed answer; ``path`` is where measured ones are remembered."""
+    """The row counts of each bucket. ``limit`` is a fixed cap; ``path`` is where answers are remembered."""
 
-    def __init__(self, limit: int | None = None, path: Path | None = None) -> None:
+    def __init__(self, graphs: Graphs, limit: int | None = None, path: Path | None = None, *, exact: bool) -> None:
+        self._graphs = graphs
         self._limit = limit
         self._path = path
-        self._known: dict[str, int] = json.loads(path.read_text()) if path and path.exists() else {}
+        self._exact = exact
+        self._known: dict[str, Any] = json.loads(path.read_text()) if path and path.exists() else {}
 
-    @property
-    def usual(self) -> int:
-        """For a prediction: the smallest in use."""
-        return self._limit or min(self._known.values(), default=2)
+    def widths(self, plan: Plan) -> tuple[int, ...]:
+        """Ascending; the last is the cap."""
+        shape = f"{device_name(plan.model.device)} | torch {torch.__version__} | {plan.model.name}"
+        shape += f" | {plan.model.dtype} | {plan.bucket.height}x{plan.bucket.width}"
+        cap = self._limit or self._recall(f"cap | {shape}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds))
+        if not self._exact:
+            return (*(rows for rows in LADDER if rows < cap), cap)
+        loras = "".join(f" | {lora.name}" for lora in plan.bucket.loras)
+        same = self._recall(f"same as {cap} | {shape}{loras}", lambda: equals(Trial(plan, self._graphs, cap).rows, cap))
+        return tuple(same)
 
-    def cap(self, bucket: Bucket, model: Model) -> int:
-        if self._limit is not None:
-            return self._limit
-        key = f"{device_name(model.device)} | {bucket.model} | {model.dtype} | {bucket.height}x{bucket.width}"
+    def _recall(self, key: str, find: Callable[[], Any]) -> Any:
         if key not in self._known:
-            self._known[key] = probe(lambda rows: time_call(model, bucket, rows))
+            self._known[key] = find()
             self._save()
         return self._known[key]
 
@@ -52,38 +67,74 @@ class Rows:
         draft.replace(self._path)
 
 
+class Trial:
+    """Calls of a plan's model on ``count`` random rows, no two alike."""
+
+    def __init__(self, plan: Plan, graphs: Graphs, count: int) -> None:
+        self._plan = plan
+        self._graphs = graphs
+        dice, model = torch.Generator().manual_seed(0), plan.model
+        shape = (count, model.unet_channels, *plan.shape[1:])
+        self._x = torch.randn(shape, generator=dice).to(model.device)
+        self._timesteps = torch.rand(count, generator=dice).mul(1000).floor().to(model.device)
+        text = model.encode_text([""], 1, plan.generation.loras)[0]
+        self._conditioning = [vary(text, dice) for _ in range(count)]
+
+    def rows(self, order: list[int]) -> Tensor:
+        """What the model says of these rows, called together."""
+        latents = self._plan.model.latent_channels
+        x, extra = self._x[order][:, :latents], self._x[order][:, latents:]
+        conditioning = [self._conditioning[i] for i in order]
+        timesteps = self._timesteps[order]
+        return self._graphs.denoise(self._plan, x, timesteps, conditioning, extra if extra.shape[1] else None)
+
+    def seconds(self, rows: int) -> float:
+        """Of one call. Out of memory takes for ever."""
+        began = time.perf_counter()
+        try:
+            self.rows(list(range(rows))).sum().item()
+        except torch.OutOfMemoryError:
+            return float("inf")
+        return time.perf_counter() - began
+
+
+def vary(text: Conditioning, dice: torch.Generator) -> Conditioning:
+    """As if another prompt had been read."""
+    noise = torch.randn(text.embedding.shape, generator=dice)
+    return replace(text, embedding=text.embedding + noise.to(text.embedding))
+
+
 def probe(seconds: Callable[[int], float]) -> int:
-    """Up the rungs until one is no longer worth it."""
-    best, best_rate, spent = RUNGS[0], 0.0, 0.0
-    for rows in RUNGS:
-        taken = seconds(rows)
-        spent += taken
-        if rows / taken < WORTH * best_rate:
-            return best
-        best, best_rate = rows, rows / taken
+    """Up the rungs until one is no longer worth it. The two in question take turns, so that noise hurts both alike."""
+    best, spent = RUNGS[0], seconds(RUNGS[0])  # which does not count, but for patience
+    for rows in RUNGS[1:]:
         if spent > PATIENCE:
             return best
+        spent += seconds(rows)  # nor does this
+        pairs = [(seconds(best), seconds(rows)) for _ in range(REPEATS)]
+        spent += sum(map(sum, pairs))
+        fewer, more = (min(times) for times in zip(*pairs, strict=True))
+        if rows / more < WORTH * best / fewer:
+            return best
+        best = rows
     return best
 
 
-def time_call(model: Model, bucket: Bucket, rows: int) -> float:
-    """The fastest of three calls, after one that does not count. Out of memory takes for ever."""
-    x = torch.randn(rows, model.latent_channels, bucket.height, bucket.width, device=model.device)
-    extra_channels = model.unet_channels - model.latent_channels
-    extra = x.new_zeros(rows, extra_channels, *x.shape[2:]) if extra_channels else None
-    conditioning = model.encode_text([""]) * rows
-    times = []
-    try:
-        for _ in range(4):
-            began = time.perf_counter()
-            model.denoise(x, torch.full((rows,), 500.0), conditioning, extra).sum().item()
-            times.append(time.perf_counter() - began)
-    except torch.OutOfMemoryError:
-        return float("inf")
-    return min(times[1:])
+def equals(call: Callable[[list[int]], Tensor], cap: int) -> list[int]:
+    """The row counts at which every row has the bits that it has at ``cap``, whatever its place and company."""
+    truth, dice = call(list(range(cap))), torch.Generator().manual_seed(0)
+
+    def holds(rows: int) -> bool:
+        companies = (torch.randint(cap, (rows,), generator=dice).tolist() for _ in range(COMPANIES))
+        return all(torch.equal(call(company), truth[company]) for company in companies)
+
+    if not holds(cap):
+        log.warning("on this device a row's bits depend on its neighbours: exact mode cannot keep its promise here")
+        return [cap]
+    return [rows for rows in LADDER if rows < cap and holds(rows)] + [cap]
 
 
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.get_num_threads()} threads"
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"

@@ -10,7 +10,6 @@ import itertools
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from safelight.engine.encode import Encoder, Start
 from safelight.engine.generation import Pixels, Progress
 from safelight.engine.graphs import Graphs
 from safelight.engine.pace import Pace
-from safelight.engine.plan import Bucket, Plan
+from safelight.engine.plan import Plan
 from safelight.engine.preview import Previews
 from safelight.engine.rows import Rows
 from safelight.engine.ticket import Ticket
@@ -69,7 +68,6 @@ class Studio:
         finish: Callable[[Piece, Tensor], None],
         report: Callable[[Ticket, Progress], None],
     ) -> None:
-        self.exact = exact
         self._pace = pace
         self._rows = rows
         self._encoder = encoder
@@ -78,7 +76,7 @@ class Studio:
         self._previews = Previews()
         self._finish = finish
         self._report = report
-        self._batcher = Batcher(self._cap, exact)
+        self._batcher = Batcher(self._widths)
         self._pieces: dict[int, Piece] = {}
         self._ids = itertools.count()
 
@@ -110,11 +108,10 @@ class Studio:
         self._step(tick, self._present(pieces))
         self._collect([piece for piece in self._present(pieces) if _canvas(piece).finished])
 
-    def _cap(self, bucket: Hashable) -> int:
-        bucket = cast(Bucket, bucket)
-        model = next(piece.plan.model for piece in self._pieces.values() if piece.plan.bucket == bucket)
-        with self._pace.measure("unet"):  # the first time, it is timed
-            return self._rows.cap(bucket, model)
+    def _widths(self, bucket: Hashable) -> tuple[int, ...]:
+        plan = next(piece.plan for piece in self._pieces.values() if piece.plan.bucket == bucket)
+        with self._pace.measure("unet"):  # the first time, it is tried out
+            return self._rows.widths(plan)
 
     def _present(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Those that have not been dropped meanwhile."""
@@ -134,7 +131,7 @@ class Studio:
         if not pieces:
             return
         began = time.perf_counter()
-        answers = self._denoise([_canvas(piece) for piece in pieces], tick.rows if self.exact else None)
+        answers = self._denoise([_canvas(piece) for piece in pieces], tick.widths)
         outputs: dict[int, Tensor] = {}
         for piece, answer in zip(pieces, answers, strict=True):
             if isinstance(answer, SafelightError):
