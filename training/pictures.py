@@ -165,12 +165,12 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     pipeline = load(options.model)
     side = pipeline.unet.config.sample_size * 8
-    text_sheet(pipeline, KNOWN, side).save(options.out / "model-known.png", optimize=True)
-    text_sheet(pipeline, UNSEEN, side).save(options.out / "model-unseen.png", optimize=True)
+    text_sheet(pipeline, KNOWN, side).save(options.out / "model-known.webp", quality=90)
+    text_sheet(pipeline, UNSEEN, side).save(options.out / "model-unseen.webp", quality=90)
     for name, prompts in (("drawing.png", DRAWN), ("photo.jpg", PHOTOGRAPHED)):
         given = Image.open(options.samples / name)
         strength_sheet(pipeline, given, prompts, side).save(
-            options.out / f"model-img2img-{Path(name).stem}.png", optimize=True
+            options.out / f"model-img2img-{Path(name).stem}.webp", quality=90
         )
 
 
