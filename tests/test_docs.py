@@ -49,7 +49,7 @@ def test_every_path_of_the_architecture_page_exists() -> None:
     paths = 0
     for line in tree.strip().splitlines()[1:]:
         indent, name = len(line) - len(line.lstrip()), line.split()[0]
-        depth = [*depth[: indent // 2], name.rstrip("/")]
+        depth = [*depth[: indent // 2 - 1], name.rstrip("/")]
         assert ROOT.joinpath(*depth).exists(), "/".join(depth)
         paths += 1
     assert paths > 40
