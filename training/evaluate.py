@@ -30,7 +30,8 @@ from training.dataset import Scene, Sprites
 from training.nouns import article
 from training.pictures import Pipeline
 
-AMONG = 20
+AMONG, STEPS = 20, 20
+PLAIN = " on a white background"  # so that what is not background can be told from it
 Maker = Callable[[Sequence[Scene]], Tensor]  # scenes, of which a generator reads the captions only, to (n, 3, s, s)
 
 
@@ -70,7 +71,7 @@ def colour_scenes(sprites: Sprites) -> list[Scene]:
 def place_scenes(sprites: Sprites) -> list[Scene]:
     random = Random(2)
     return [
-        ask(sprites, f"{article(noun)} on the {side}", noun, side)
+        ask(sprites, f"{article(noun)} on the {side}{PLAIN}", noun, side)
         for noun in random.sample(sprites.names, 20)
         for side in ("left", "right")
     ]
@@ -79,7 +80,10 @@ def place_scenes(sprites: Sprites) -> list[Scene]:
 def pair_scenes(sprites: Sprites) -> list[Scene]:
     random = Random(3)
     pairs = [random.sample(sprites.names, 2) for _ in range(40)]
-    return [ask(sprites, f"{article(a)} on the left, {article(b)} on the right", a, "pair", other=b) for a, b in pairs]
+    return [
+        ask(sprites, f"{article(a)} on the left, {article(b)} on the right{PLAIN}", a, "pair", other=b)
+        for a, b in pairs
+    ]
 
 
 def agreement(net: judge.Judge, made: Tensor, wanted: Sequence[str], among: Sequence[str], seed: int = 0) -> float:
@@ -168,7 +172,9 @@ def img2img(net: judge.Judge, sprites: Sprites, pipeline: Pipeline, count: int =
     table = {}
     for strength in pictures.STRENGTHS:
         made = pictures.to_tensor(
-            pictures.from_picture(pipeline, [article(w) for w in wanted], pictures.to_pictures(given), strength)
+            pictures.from_picture(
+                pipeline, [article(w) for w in wanted], pictures.to_pictures(given), strength, steps=STEPS
+            )
         )
         table[str(strength)] = {
             "layout_kept": layout_kept(made, given),
@@ -182,7 +188,9 @@ def img2img(net: judge.Judge, sprites: Sprites, pipeline: Pipeline, count: int =
 
 
 def generator(pipeline: Pipeline, side: int) -> Maker:
-    return lambda scenes: pictures.to_tensor(pictures.from_text(pipeline, [s.caption for s in scenes], side))
+    return lambda scenes: pictures.to_tensor(
+        pictures.from_text(pipeline, [s.caption for s in scenes], side, steps=STEPS)
+    )
 
 
 def untrained(pipeline: Pipeline, side: int) -> Maker:

@@ -85,13 +85,15 @@ def quiet(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def from_text(pipeline: Pipeline, prompts: Sequence[str], side: int, seed: int = 0, rows: int = 16) -> list[Picture]:
+def from_text(
+    pipeline: Pipeline, prompts: Sequence[str], side: int, seed: int = 0, rows: int = 16, steps: int = STEPS
+) -> list[Picture]:
     made: list[Picture] = []
     for start in range(0, len(prompts), rows):
         part = list(prompts[start : start + rows])
         seeds = [torch.Generator().manual_seed(seed + start + i) for i in range(len(part))]
         made += pipeline(
-            part, height=side, width=side, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=seeds
+            part, height=side, width=side, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=seeds
         ).images
     return made
 
@@ -103,6 +105,7 @@ def from_picture(
     strength: float,
     seed: int = 0,
     rows: int = 16,
+    steps: int = STEPS,
 ) -> list[Picture]:
     other = assemble(StableDiffusionImg2ImgPipeline, pipeline.components)
     made: list[Picture] = []
@@ -110,7 +113,7 @@ def from_picture(
         part, given = list(prompts[start : start + rows]), list(pictures[start : start + rows])
         seeds = [torch.Generator().manual_seed(seed + start + i) for i in range(len(part))]
         made += other(
-            part, image=given, strength=strength, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=seeds
+            part, image=given, strength=strength, num_inference_steps=steps, guidance_scale=GUIDANCE, generator=seeds
         ).images
     return made
 
