@@ -46,7 +46,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_export_loads_and_paints(exported: Path) -> None:
     kind: Any = StableDiffusionImg2ImgPipeline
     pipeline = kind.from_pretrained(exported, dtype=torch.float32)
@@ -55,7 +54,6 @@ def test_export_loads_and_paints(exported: Path) -> None:
     assert made.size == (64, 64)
 
 
-@pytest.mark.slow
 def test_export_has_the_layout_of_stable_diffusion_1(exported: Path) -> None:
     from safetensors import safe_open
 
@@ -69,7 +67,6 @@ def test_export_has_the_layout_of_stable_diffusion_1(exported: Path) -> None:
     assert json.loads((exported / "safelight.json").read_text())["native_size"] == 64
 
 
-@pytest.mark.slow
 def test_a_stage_whose_time_is_spent_is_not_trained_again(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     work = exported.parent
     before = torch.load(work / "unet.pt", weights_only=True)["step"]
