@@ -29,6 +29,8 @@ RUNGS = (2, 4, 8, 16, 32)  # that may be a cap; a guided picture is two rows
 WORTH = 1.1  # twice the rows must give this much more of them a second
 PATIENCE = 20.0  # seconds of timing after which the best so far is taken
 REPEATS = 4
+LONE = 4  # rows that a single guided picture may cost in exact mode, where a cap of at least FEWEST rows allows it
+FEWEST = 8
 COMPANIES = 3  # random choices of rows that a row count must give the same bits for
 
 
@@ -46,12 +48,20 @@ class Rows:
         """Ascending; the last is the cap."""
         shape = f"{device_name(plan.model.device)} | torch {torch.__version__} | {plan.model.name}"
         shape += f" | {plan.model.dtype} | {plan.bucket.height}x{plan.bucket.width}"
-        cap = self._limit or self._recall(f"cap | {shape}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds))
+        fastest = self._limit or self._recall(
+            f"cap | {shape}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds)
+        )
         if not self._exact:
-            return (*(rows for rows in LADDER if rows < cap), cap)
+            return (*(rows for rows in LADDER if rows < fastest), fastest)
         loras = "".join(f" | {lora.name}" for lora in plan.bucket.loras)
-        same = self._recall(f"same as {cap} | {shape}{loras}", lambda: equals(Trial(plan, self._graphs, cap).rows, cap))
-        return tuple(same)
+
+        def same(cap: int) -> list[int]:
+            name = f"same as {cap} | {shape}{loras}"
+            found: list[int] = self._recall(name, lambda: equals(Trial(plan, self._graphs, cap).rows, cap))
+            return found
+
+        narrower = [] if self._limit else [cap for cap in reversed(RUNGS) if FEWEST <= cap < fastest]
+        return tuple(next((same(cap) for cap in (fastest, *narrower) if _spares_the_lone(same(cap))), same(fastest)))
 
     def _recall(self, key: str, find: Callable[[], Any]) -> Any:
         if key not in self._known:
@@ -102,6 +112,10 @@ def vary(text: Conditioning, dice: torch.Generator) -> Conditioning:
     """As if another prompt had been read."""
     noise = torch.randn(text.embedding.shape, generator=dice)
     return replace(text, embedding=text.embedding + noise.to(text.embedding))
+
+
+def _spares_the_lone(widths: list[int]) -> bool:
+    return min(rows for rows in widths if rows > 1 or rows == widths[-1]) <= LONE
 
 
 def probe(seconds: Callable[[int], float]) -> int:
