@@ -15,8 +15,11 @@ from typing import Any, Protocol
 
 import diffusers
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKLOutput
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 
+from safelight.engine import openvino
 from safelight.engine.engine import Engine
 from safelight.engine.generation import Generation
 from safelight.engine.plan import drawn_size
@@ -36,11 +39,24 @@ class Peer(Protocol):
 
 
 class Ours:
-    """This engine. ``max_rows`` 2 is the ablation: one guided picture to a call, so nothing is ever shared."""
+    """This engine, compiled by OpenVINO on a CPU that has it unless told otherwise.
 
-    def __init__(self, name: str, checkpoint: Path, device: torch.device, dtype: torch.dtype, **options: Any) -> None:
+    ``max_rows`` 2 is the ablation: one guided picture to a call, so nothing is ever shared.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        checkpoint: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        compiled: bool = True,
+        **options: Any,
+    ) -> None:
         self.name = name
-        self._shelf = Shelf({"it": checkpoint}, "it", device=device, dtype=dtype)
+        compiled = compiled and device.type == "cpu" and openvino.available()
+        self._shelf = Shelf({"it": checkpoint}, "it", device=device, dtype=dtype, openvino=compiled)
         self._shelf.wait(None)
         self.engine = Engine(self._shelf, **options).start()
 
@@ -135,6 +151,16 @@ class Compiled(Serial):
         self._pipelines.compile()
 
 
+class OnOpenVino(Serial):
+    """(d) One at a time, with the networks compiled by OpenVINO: what is gained without sharing a call."""
+
+    name = "diffusers on OpenVINO"
+
+    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(checkpoint, device, dtype)
+        self._pipelines.compile_with_openvino()
+
+
 def agreement(g: Generation) -> Hashable:
     """What requests must have in common to share a pipeline call."""
     kind = (g.init_image is not None, g.mask_image is not None)
@@ -164,6 +190,21 @@ class Pipelines:
     def compile(self) -> None:
         self._text.unet.compile()
         self._text.vae.decoder.compile()
+
+    def compile_with_openvino(self) -> None:
+        """Put in the place of the modules' own methods; the three pipelines share the modules."""
+        unet, vae = self._text.unet, self._text.vae
+        compiled = openvino.Compiled(unet, vae, unet.dtype)
+
+        def forward(sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor, **_: Any) -> Any:
+            return (compiled.unet(sample, timestep.expand(len(sample)), encoder_hidden_states),)
+
+        def encode(pixels: torch.Tensor) -> Any:
+            return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(compiled.encode(pixels)))
+
+        unet.forward = forward
+        vae.encode = encode
+        vae.decode = lambda latents, **_: (compiled.decode(latents),)
 
     def run(self, generations: list[Generation]) -> list[list[Image.Image]]:
         first = generations[0]
@@ -226,8 +267,10 @@ def peers(checkpoint: Path, device: torch.device, dtype: torch.dtype, rows: Path
         "ours": lambda: Ours("Safelight, exact", *here, exact=True, rows_path=rows),
         "fast": lambda: Ours("Safelight, fast", *here, exact=False, rows_path=rows),
         "alone": lambda: Ours("Safelight, batching off", *here, exact=False, max_rows=2),
+        "torch": lambda: Ours("Safelight, exact, torch alone", *here, exact=True, rows_path=rows, compiled=False),
         "eager": lambda: Ours("Safelight, graphs off", *here, exact=True, rows_path=rows, graphs=False),
         "a": lambda: Serial(*here),
         "b": lambda: Batching(*here),
         "c": lambda: Compiled(*here),
+        "d": lambda: OnOpenVino(*here),
     }

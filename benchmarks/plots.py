@@ -17,9 +17,11 @@ COLOURS = {
     "fast": "#3fa34d",
     "alone": "#a1c181",
     "eager": "#7fb7be",
+    "torch": "#7fb7be",
     "a": "#6c757d",
     "b": "#c8553d",
     "c": "#e09f3e",
+    "d": "#8e6c8a",
 }
 PARTS = {"unet": "#0b6e4f", "vae": "#3fa34d", "text": "#a1c181", "rest": "#c8553d"}
 

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import architectures, plots, workload
 from benchmarks.peers import Compiled, Make, Ours, Peer, can_compile, peers
 from benchmarks.workload import Arrival
+from safelight.engine import openvino
 from safelight.engine.generation import Generation
 from safelight.engine.model import Model
 
@@ -62,7 +63,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--loads", type=lambda text: [float(x) for x in text.split(",") if x], default=[0.3, 0.6, 0.9, 1.1]
     )
-    parser.add_argument("--peers", default="ours,fast,alone,a,b,c", help="a, b, c, ours, fast, alone, eager")
+    parser.add_argument(
+        "--peers", default="ours,fast,alone,torch,a,b,c,d", help="a, b, c, d, ours, fast, alone, torch, eager"
+    )
     parser.add_argument("--latency-peers", help="those of --peers that are measured under load; default: all")
     parser.add_argument("--peak-tflops", type=float, help="of the device; with it the fraction of the floor is drawn")
     parser.add_argument("--seed", type=int, default=0)
@@ -79,6 +82,12 @@ def bundled_or_random(options: argparse.Namespace, folder: Path, dtype: torch.dt
 
 def choose(options: argparse.Namespace, every: dict[str, Make]) -> dict[str, Make]:
     chosen = {name: every[name] for name in options.peers.split(",")}
+    if not (options.device == "cpu" and openvino.available()):
+        for name in ("torch", "d"):
+            if chosen.pop(name, None):
+                print(
+                    f"{name!r} is left out: it compares with OpenVINO, which is for CPUs and not installed here or no use."
+                )
     if "c" in chosen and not can_compile():
         print("Peer c (compiled diffusers) is left out: torch.compile does not work on this machine.")
         del chosen["c"]

@@ -415,6 +415,7 @@ def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
     shelf = Shelf(
         settings.models, settings.model or BUNDLED_NAME, budget_bytes=budget, device=device, dtype=None,
         loras=settings.loras, embeddings=settings.embeddings, tuning_path=settings.data_dir / "tuning.json",
+        compiled_path=settings.data_dir / "compiled",
     )  # fmt: skip
     try:
         with Engine(

@@ -52,13 +52,18 @@ def versions(_settings: Settings) -> str:
 def device(settings: Settings) -> str:
     import torch
 
+    from safelight.engine import openvino
+
     if settings.device not in ("auto", "cpu") and not torch.cuda.is_available():
         raise SafelightError(
             f"Setting device is {settings.device!r} and this torch sees no GPU. Use auto, or install a CUDA build of torch."
         )
     if torch.cuda.is_available() and settings.device != "cpu":
         return f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB"
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    faster = (
+        f"OpenVINO {version('openvino')}" if openvino.available() else "without OpenVINO (pip install 'safelight[cpu]')"
+    )
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, {faster}"
 
 
 def disk(settings: Settings) -> str:
@@ -123,7 +128,8 @@ def model(settings: Settings) -> str:
         began = time.perf_counter()
         loaded = shelf.wait(None)
     scale = f", draws at {loaded.native_size} px" if loaded.native_size else ""
-    return f"{settings.model}: {loaded.bytes / 2**20:.0f} MiB in memory, loaded in {time.perf_counter() - began:.1f} s{scale}"
+    size = f"{loaded.bytes / 2**20:.0f} MiB in memory"
+    return f"{settings.model}: {size}, loaded in {time.perf_counter() - began:.1f} s, runs on {loaded.runtime}{scale}"
 
 
 @contextmanager

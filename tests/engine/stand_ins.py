@@ -61,6 +61,7 @@ class MicroModel:
     """
 
     name = "micro"
+    runtime = "torch"
     device = torch.device("cpu")
     dtype = torch.float32
     latent_channels = 4

@@ -20,8 +20,11 @@ PLAIN = Tuning(threads=4)
         ({"channels_last": 1.1}, PLAIN),
         ({"channels_last": 1.5}, Tuning("float32", True, 4)),
         ({"threads": 1.5}, Tuning("float32", False, 2)),
-        ({"dtype": 1.4}, PLAIN),
-        ({"dtype": 2.0, "channels_last": 1.3}, Tuning("bfloat16", True, 4)),
+        ({"dtype": 1.9}, PLAIN),
+        ({"dtype": 2.1, "channels_last": 1.3}, Tuning("bfloat16", True, 4)),
+        ({"openvino": 1.1}, PLAIN),
+        ({"openvino": 3.0, "channels_last": 1.5}, Tuning("float32", False, 4, openvino=True)),
+        ({"openvino": 3.0, "threads": 1.5, "dtype": 2.1}, Tuning("bfloat16", False, 2, openvino=True)),
     ],
 )
 def test_only_a_clear_gain_changes_the_way(faster: dict[str, float], wanted: Tuning) -> None:
@@ -29,13 +32,13 @@ def test_only_a_clear_gain_changes_the_way(faster: dict[str, float], wanted: Tun
         changed = [name for name in faster if getattr(tuning, name) != getattr(PLAIN, name)]
         return 1.0 / torch.tensor([faster[name] for name in changed] or [1.0]).prod().item()
 
-    assert choose(seconds, PLAIN, native_bf16=True) == wanted
+    assert choose(seconds, PLAIN, native_bf16=True, openvino=True) == wanted
 
 
-def test_bfloat16_is_not_tried_where_the_cpu_lacks_it() -> None:
+def test_what_this_machine_lacks_is_not_tried() -> None:
     asked: list[Tuning] = []
-    choose(lambda tuning: asked.append(tuning) or 1.0, PLAIN, native_bf16=False)  # type: ignore[func-returns-value]
-    assert {tuning.dtype for tuning in asked} == {"float32"}
+    choose(lambda tuning: asked.append(tuning) or 1.0, PLAIN, native_bf16=False, openvino=False)  # type: ignore[func-returns-value]
+    assert {(tuning.dtype, tuning.openvino) for tuning in asked} == {("float32", False)}
 
 
 def test_the_answer_is_remembered(sd1: Path, tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_the_answer_is_remembered(sd1: Path, tmp_path: Path) -> None:
 
 def test_timing_leaves_the_threads_as_they_were(sd1: Path) -> None:
     before = torch.get_num_threads()
-    assert time_call(sd1, Tuning(threads=before + 1)) > 0
+    assert time_call("it", sd1, Tuning(threads=before + 1)) > 0
     assert torch.get_num_threads() == before
 
 

@@ -10,17 +10,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
 from diffusers import SchedulerMixin
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
 from safelight.engine.generation import LoraUse
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
+from safelight.engine.openvino import Compiled, place
 from safelight.engine.textual_inversion import read_concept, teach
 from safelight.errors import Invalid
 
@@ -58,6 +61,7 @@ class Model:
         device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
+        compiled: Compiled | None = None,
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
     ) -> None:
@@ -72,7 +76,7 @@ class Model:
         encoders = components.text_encoders
         self._vocabularies = [teach(e.tokenizer, e.model, place, concepts) for place, e in enumerate(encoders)]
         self._text_models = [Adaptable(self._place(encoder.model)) for encoder in encoders]
-        self._sizes: dict[tuple[int, int], Tensor] = {}
+        self._compiled = compiled
         self._lora_paths = dict(loras or {})
         self._loras: OrderedDict[str, Lora] = OrderedDict()
         self._reading_lora = threading.Lock()
@@ -83,9 +87,21 @@ class Model:
         self.scaling_factor: float = components.vae.config["scaling_factor"]
 
     @classmethod
-    def load(cls, path: Path, name: str | None = None, **options: Any) -> Self:
-        """The checkpoint at ``path``; ``options`` are those of the class."""
-        return cls(name or path.stem, read_components(path), **options)
+    def load(
+        cls, path: Path, name: str | None = None, *, openvino: bool = False, kept: Path | None = None, **options: Any
+    ) -> Self:
+        """The checkpoint at ``path``; ``options`` are those of the class.
+
+        ``openvino`` runs the UNet and the autoencoder compiled, as far as no LoRA is asked for; ``kept`` is the folder
+        that remembers what was traced for that.
+        """
+        name, components = name or path.stem, read_components(path)
+        compiled = None
+        if openvino:
+            folder = kept and place(kept, name, path)
+            dtype = options.get("dtype", torch.float32)
+            compiled = Compiled(components.unet, components.vae, dtype, folder)
+        return cls(name, components, compiled=compiled, **options)
 
     def _place(self, part: Part) -> Part:
         # nn.Module's own: diffusers' override warns of parts to keep in float32 and then names none
@@ -99,8 +115,16 @@ class Model:
 
     @property
     def bytes(self) -> int:
+        """In memory. A compiled network has weights of its own beside those that LoRA files are applied to."""
         parts = [self._vae, *self._modules().values()]
+        parts += [self._vae, self._unet.module] if self._compiled else []
         return sum(weight.nbytes for part in parts for weight in part.parameters())
+
+    @property
+    def runtime(self) -> str:
+        """What computes: with the same numbers in, another one gives other last bits."""
+        part = "openvino" if self._compiled else "torch"
+        return f"{part} {version(part)}"
 
     def scheduler(self) -> SchedulerMixin:
         """A fresh scheduler, configured as the checkpoint asks."""
@@ -152,7 +176,10 @@ class Model:
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Moments:
         """Pictures (B, 3, H, W) in [-1, 1] to the moments of their latents."""
-        posterior = self._vae.encode(self._enter(pixels)).latent_dist
+        if self._compiled:
+            posterior = DiagonalGaussianDistribution(self._compiled.encode(pixels))
+        else:
+            posterior = self._vae.encode(self._enter(pixels)).latent_dist
         return Moments(posterior.mean.float(), posterior.std.float())
 
     @torch.no_grad()
@@ -168,6 +195,8 @@ class Model:
         rows = x if extra is None else torch.cat([x, extra.to(x)], dim=1)
         context = torch.stack([c.embedding for c in conditioning]).to(self.device, self.dtype)  # (B, 77, D)
         added = self._added_conditions(rows, conditioning)
+        if self._compiled and not adapters:
+            return self._compiled.unet(rows, timesteps, context, *(added or {}).values())
         inputs = self._enter(rows), timesteps.to(self.device), context
         predicted: Tensor = self._unet(*inputs, added_cond_kwargs=added, loras=self._deltas("unet", adapters)).sample
         return predicted.to(x.dtype)
@@ -188,6 +217,8 @@ class Model:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, 4, h, w) to pictures (B, 3, H, W) in [-1, 1]."""
+        if self._compiled:
+            return self._compiled.decode(latents / self.scaling_factor)
         pixels: Tensor = self._vae.decode(self._enter(latents / self.scaling_factor)).sample
         return pixels.float()
 

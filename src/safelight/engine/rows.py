@@ -46,10 +46,11 @@ class Rows:
 
     def widths(self, plan: Plan) -> tuple[int, ...]:
         """Ascending; the last is the cap."""
-        shape = f"{device_name(plan.model.device)} | torch {torch.__version__} | {plan.model.name}"
+        shape = f"{device_name(plan.model.device)} | {plan.model.runtime} | {plan.model.name}"
         shape += f" | {plan.model.dtype} | {plan.bucket.height}x{plan.bucket.width}"
+        eager = " | with LoRA" if plan.bucket.loras else ""  # which graphs and compiled networks leave to torch
         fastest = self._limit or self._recall(
-            f"cap | {shape}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds)
+            f"cap | {shape}{eager}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds)
         )
         if not self._exact:
             return (*(rows for rows in LADDER if rows < fastest), fastest)

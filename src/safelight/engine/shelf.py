@@ -61,11 +61,14 @@ class Shelf:
         dtype: torch.dtype | None = torch.float32,
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
+        openvino: bool = False,
         tuning_path: Path | None = None,
+        compiled_path: Path | None = None,
         patience: float = 30.0,
     ) -> None:
-        """Without ``dtype``, type, layout and threads are picked by a probe that ``tuning_path`` remembers.
+        """Without ``dtype``, number type, runtime, layout and threads are picked by a probe that ``tuning_path`` remembers.
 
+        ``openvino`` is the runtime where ``dtype`` is given; ``compiled_path`` is a folder for what it traces.
         ``patience``: seconds a load waits for running work to let an evicted model go, before it goes ahead.
         """
         self._paths = dict(checkpoints)
@@ -73,8 +76,10 @@ class Shelf:
         self._budget = budget_bytes
         self._dtype = dtype
         self._device = device
+        self._openvino = openvino
         self._tuning_path = tuning_path
-        self._files = {"loras": loras, "embeddings": embeddings}
+        self._compiled_path = compiled_path
+        self._files: dict[str, Any] = {"loras": loras, "embeddings": embeddings}
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
@@ -129,8 +134,9 @@ class Shelf:
 
     def _load(self, name: str) -> Model:
         try:
-            self._make_room(name)
-            model = Model.load(self._paths[name], name, device=self._device, **self._ways(name), **self._files)
+            ways = self._ways(name) | {"kept": self._compiled_path}
+            self._make_room(name, self._size(name) * (2 if ways["openvino"] else 1))  # at most: see Model.bytes
+            model = Model.load(self._paths[name], name, device=self._device, **ways, **self._files)
         except Exception as error:
             failure = error if isinstance(error, SafelightError) else EngineFailed(f"The model {name} cannot be loaded")
             log.warning("model not loaded", exc_info=error, extra={"model": name})
@@ -146,13 +152,13 @@ class Shelf:
     def _ways(self, name: str) -> dict[str, Any]:
         """How this checkpoint is to run. The thread count holds for threads that start later, the engine's among them."""
         if self._dtype is not None:
-            return {"dtype": self._dtype}
-        tuning = tuned(name, self._paths[name], self._device, self._tuning_path)
+            return {"dtype": self._dtype, "openvino": self._openvino}
+        tuning = tuned(name, self._paths[name], self._device, self._tuning_path, self._compiled_path)
         torch.set_num_threads(tuning.threads)
         return tuning.options
 
-    def _make_room(self, name: str) -> None:
-        budget, need = self._budget, self._size(name)
+    def _make_room(self, name: str, need: int) -> None:
+        budget = self._budget
         if budget is None:
             return
         if need > budget:

@@ -1,4 +1,4 @@
-"""How a checkpoint runs best on this CPU: number type, memory layout and threads, timed once and remembered in a file.
+"""How a checkpoint runs best on this CPU: runtime, layout, threads and number type, timed once and remembered in a file.
 
 The plain way (float32, contiguous, every thread) is kept unless another is clearly faster, because the choice decides
 the last bits of every picture. CUDA needs no probe: bfloat16 and channels_last.
@@ -7,6 +7,7 @@ the last bits of every picture. CUDA needs no probe: bfloat16 and channels_last.
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from typing import Any
 
 import torch
 
+from safelight.engine import openvino as openvino_runtime
 from safelight.engine.model import Model
 
-WORTH = 1.2  # another layout or thread count must be this much faster
-WORTH_LOWER_PRECISION = 1.5
+log = logging.getLogger(__name__)
+
+WORTH = 1.2  # another runtime, layout or thread count must be this much faster
+WORTH_LOWER_PRECISION = 2.0
 PROBE_SIDE = 32  # of the latents, for checkpoints that draw at any size
 REPEATS = 3
 
@@ -31,36 +35,53 @@ class Tuning:
     dtype: str = "float32"
     channels_last: bool = False
     threads: int = 1
+    openvino: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
-        """For ``Model``."""
-        return {"dtype": getattr(torch, self.dtype), "channels_last": self.channels_last}
+        """For ``Model.load``."""
+        return {
+            "dtype": getattr(torch, self.dtype),
+            "channels_last": self.channels_last,
+            "openvino": self.openvino,
+        }
 
 
 ON_CUDA = Tuning("bfloat16", channels_last=True)
 
 
-def tuned(name: str, checkpoint: Path, device: torch.device, memory: Path | None = None) -> Tuning:
-    """The remembered answer for this checkpoint on this machine, or a new one after a probe of seconds."""
+def tuned(
+    name: str, checkpoint: Path, device: torch.device, memory: Path | None = None, kept: Path | None = None
+) -> Tuning:
+    """The remembered answer for this checkpoint on this machine, or a new one after a probe of seconds.
+
+    ``kept`` is for ``Model.load``.
+    """
     if device.type == "cuda":
         return ON_CUDA
     known = json.loads(memory.read_text()) if memory and memory.exists() else {}
-    key = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads | {name}"
+    openvino = openvino_runtime.available()
+    key = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
+    key += f" | {'openvino' if openvino else 'torch'} | {name}"
     if key not in known:
+        log.info("timing how this checkpoint runs best here, once", extra={"model": name})
         plain = Tuning(threads=torch.get_num_threads())
         native_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # torch's only way to ask
-        chosen = choose(lambda tuning: time_call(checkpoint, tuning), plain, native_bf16)
+        chosen = choose(lambda tuning: time_call(name, checkpoint, tuning, kept), plain, native_bf16, openvino)
         known[key] = asdict(chosen)
         _save(memory, known)
     return Tuning(**known[key])
 
 
-def choose(seconds: Callable[[Tuning], float], plain: Tuning, native_bf16: bool) -> Tuning:
-    """One question at a time, each answered on top of the last: layout, threads, number type."""
+def choose(seconds: Callable[[Tuning], float], plain: Tuning, native_bf16: bool, openvino: bool) -> Tuning:
+    """One question at a time, each answered on top of the last: runtime, layout, threads, number type."""
     best, took = plain, seconds(plain)
-    questions: list[dict[str, Any]] = [{"channels_last": True}, {"threads": max(1, plain.threads // 2)}]
-    for change in questions + [{"dtype": "bfloat16"}] * native_bf16:
+    questions: list[dict[str, Any]] = [{"openvino": True}] * openvino
+    questions += [{"channels_last": True}, {"threads": max(1, plain.threads // 2)}]
+    questions += [{"dtype": "bfloat16"}] * native_bf16
+    for change in questions:
+        if best.openvino and "channels_last" in change:
+            continue  # OpenVINO has a layout of its own
         candidate = replace(best, **change)
         worth = WORTH_LOWER_PRECISION if "dtype" in change else WORTH
         if candidate != best and (taken := seconds(candidate)) * worth < took:
@@ -68,15 +89,15 @@ def choose(seconds: Callable[[Tuning], float], plain: Tuning, native_bf16: bool)
     return best
 
 
-def time_call(checkpoint: Path, tuning: Tuning) -> float:
+def time_call(name: str, checkpoint: Path, tuning: Tuning, kept: Path | None = None) -> float:
     """The fastest of a few calls on one guided picture, after one that does not count."""
     usual = torch.get_num_threads()
-    model = Model.load(checkpoint, **tuning.options)
-    side = PROBE_SIDE if model.native_size is None else model.native_size // model.vae_scale
-    x = torch.randn(2, model.unet_channels, side, side)
-    conditioning, times = model.encode_text([""]) * 2, []
     torch.set_num_threads(tuning.threads)
     try:
+        model = Model.load(checkpoint, name, kept=kept, **tuning.options)
+        side = PROBE_SIDE if model.native_size is None else model.native_size // model.vae_scale
+        x = torch.randn(2, model.unet_channels, side, side)
+        conditioning, times = model.encode_text([""]) * 2, []
         for _ in range(1 + REPEATS):
             began = time.perf_counter()
             model.denoise(x, torch.tensor([500.0, 500.0]), conditioning)

@@ -1,0 +1,134 @@
+"""The compiled networks against torch on the same weights, and what is kept of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+from torch.testing import assert_close
+
+from safelight.engine import openvino
+from safelight.engine.generation import LoraUse
+from safelight.engine.model import Conditioning, Model
+
+from . import checkpoints
+
+SIZES = [(1, 8, 8), (3, 8, 8), (8, 16, 8), (2, 13, 9), (5, 5, 7)]  # rows, and sides that halve evenly or do not
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(params=["sd1", "sd1_inpaint", "sd2", "sdxl"])
+def pair(request: pytest.FixtureRequest) -> tuple[Model, Model]:
+    folder: Path = request.getfixturevalue(request.param)
+    return Model.load(folder), Model.load(folder, openvino=True)
+
+
+def rows_of(model: Model, count: int, height: int = 8, width: int = 8) -> tuple[Tensor, Tensor, list[Conditioning]]:
+    dice = torch.Generator().manual_seed(count)
+    x = torch.randn(count, model.unet_channels, height, width, generator=dice)
+    return x, torch.rand(count, generator=dice) * 999, model.encode_text(["a cat", "a red dog"] * count)[:count]
+
+
+def test_rows_of_every_architecture_count_and_size(pair: tuple[Model, Model]) -> None:
+    plain, compiled = pair
+    for count, height, width in SIZES:
+        rows = rows_of(plain, count, height, width)
+        assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+
+
+def test_pictures_in_and_out(pair: tuple[Model, Model]) -> None:
+    plain, compiled = pair
+    for count, height, width in SIZES:
+        pixels = torch.rand(count, 3, 8 * height, 8 * width, generator=torch.Generator().manual_seed(3)) * 2 - 1
+        wanted, got = plain.encode_image(pixels), compiled.encode_image(pixels)
+        assert_close((got.mean, got.std), (wanted.mean, wanted.std), **CLOSE)
+        assert_close(compiled.decode(wanted.mean), plain.decode(wanted.mean), rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision(sd1: Path) -> None:
+    plain, half = Model.load(sd1), Model.load(sd1, openvino=True, dtype=torch.bfloat16)
+    rows = rows_of(plain, 3)
+    drawn = half.denoise(*rows)
+    assert drawn.dtype == torch.float32
+    assert_close(drawn, plain.denoise(*rows), rtol=0.1, atol=0.1)
+
+
+def test_a_checkpoint_in_half_precision(sd1: Path, tmp_path: Path) -> None:
+    kind: Any = StableDiffusionPipeline
+    kind.from_pretrained(sd1, local_files_only=True).to(torch.float16).save_pretrained(tmp_path / "half")
+    plain, compiled = Model.load(tmp_path / "half"), Model.load(tmp_path / "half", openvino=True)
+    rows = rows_of(plain, 3)
+    assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+
+
+def test_a_lora_is_left_to_torch(sd1: Path, tmp_path: Path) -> None:
+    pairs = checkpoints.lora_pairs(Model.load(sd1)._unet.module, r"to_[qv]$", 4, 1)
+    lora = {"style": checkpoints.write_kohya_lora(tmp_path / "style.safetensors", {"lora_unet": pairs})}
+    plain, compiled = Model.load(sd1, loras=lora), Model.load(sd1, loras=lora, openvino=True)
+    rows, use = rows_of(plain, 2), [LoraUse("style", 0.8)]
+    assert torch.equal(compiled.denoise(*rows, adapters=use), plain.denoise(*rows, adapters=use))
+    assert not torch.allclose(compiled.denoise(*rows), compiled.denoise(*rows, adapters=use), atol=1e-3)
+
+
+def test_its_weights_count(sd1: Path) -> None:
+    plain, compiled = Model.load(sd1), Model.load(sd1, openvino=True)
+    assert plain.bytes < compiled.bytes < 2 * plain.bytes
+    assert plain.runtime.startswith("torch ")
+    assert compiled.runtime.startswith("openvino ")
+
+
+def test_what_was_traced_is_kept(sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Model.load(sd1, "it", openvino=True, kept=tmp_path)
+    monkeypatch.setattr(openvino, "_trace", lambda *_: pytest.fail("traced again"))
+    second = Model.load(sd1, "it", openvino=True, kept=tmp_path)
+    rows = rows_of(first, 3)
+    assert torch.equal(first.denoise(*rows), second.denoise(*rows))
+
+
+def test_another_checkpoint_under_the_same_name_is_traced_anew(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    for seed in (0, 1):
+        shutil.rmtree(tmp_path / "it", ignore_errors=True)
+        folder = checkpoints.write_sd1(tmp_path / "it", seed=seed)
+        plain, compiled = Model.load(folder), Model.load(folder, openvino=True, kept=kept)
+        rows = rows_of(plain, 1)
+        assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+        assert len(list((kept / "it").iterdir())) == 1
+
+
+def test_files_that_cannot_be_read_are_made_anew(sd1: Path, tmp_path: Path) -> None:
+    Model.load(sd1, "it", openvino=True, kept=tmp_path)
+    (weights,) = tmp_path.rglob("unet.bin")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    plain, compiled = Model.load(sd1), Model.load(sd1, "it", openvino=True, kept=tmp_path)
+    rows = rows_of(plain, 1)
+    assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+    assert weights.stat().st_size > 1000
+
+
+LISTENING = """
+import sys
+heard = []
+sys.addaudithook(lambda event, _: heard.append(event))
+from pathlib import Path
+from safelight.engine.model import Model
+Model.load(Path(sys.argv[1]), openvino=True)
+print([event for event in heard if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork")])
+"""
+
+
+def test_openvino_tells_nobody_that_it_is_used(sd1: Path) -> None:
+    """Left to itself it reports its import and every conversion over the network."""
+    quiet = subprocess.run(
+        [sys.executable, "-c", LISTENING, str(sd1)],
+        check=True, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert quiet.stdout.splitlines()[-1] == "[]"
