@@ -260,15 +260,18 @@ def can_compile() -> bool:
 Make = Callable[[], Peer]
 
 
-def peers(checkpoint: Path, device: torch.device, dtype: torch.dtype, rows: Path) -> dict[str, Make]:
+def peers(
+    checkpoint: Path, device: torch.device, dtype: torch.dtype, rows: Path, max_rows: int | None
+) -> dict[str, Make]:
     """Every peer by the letter or word that names it on the command line."""
     here = (checkpoint, device, dtype)
+    probed: dict[str, Any] = {"rows_path": rows, "max_rows": max_rows}
     return {
-        "ours": lambda: Ours("Safelight, exact", *here, exact=True, rows_path=rows),
-        "fast": lambda: Ours("Safelight, fast", *here, exact=False, rows_path=rows),
+        "ours": lambda: Ours("Safelight, exact", *here, exact=True, **probed),
+        "fast": lambda: Ours("Safelight, fast", *here, exact=False, **probed),
         "alone": lambda: Ours("Safelight, batching off", *here, exact=False, max_rows=2),
-        "torch": lambda: Ours("Safelight, exact, torch alone", *here, exact=True, rows_path=rows, compiled=False),
-        "eager": lambda: Ours("Safelight, graphs off", *here, exact=True, rows_path=rows, graphs=False),
+        "torch": lambda: Ours("Safelight, exact, torch alone", *here, exact=True, **probed, compiled=False),
+        "eager": lambda: Ours("Safelight, graphs off", *here, exact=True, **probed, graphs=False),
         "a": lambda: Serial(*here),
         "b": lambda: Batching(*here),
         "c": lambda: Compiled(*here),

@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = options.checkpoint or bundled_or_random(options, Path(scratch) / "checkpoint", dtype)
         side = Model.load(checkpoint).native_size or architectures.SIDES[options.architecture]
-        makers = choose(options, peers(checkpoint, device, dtype, Path(scratch) / "rows.json"))
+        makers = choose(options, peers(checkpoint, device, dtype, Path(scratch) / "rows.json", options.max_rows))
         results = describe(options, checkpoint, device) | {"side": side}
         results["equality"] = equality(makers, side, options.steps_share)
         results["floor"] = floor(checkpoint, device, dtype, side, options)
@@ -67,6 +67,9 @@ def parse() -> argparse.Namespace:
         "--peers", default="ours,fast,alone,torch,a,b,c,d", help="a, b, c, d, ours, fast, alone, torch, eager"
     )
     parser.add_argument("--latency-peers", help="those of --peers that are measured under load; default: all")
+    parser.add_argument(
+        "--max-rows", type=int, help="of the engine's calls, instead of timing how many are worth having"
+    )
     parser.add_argument("--peak-tflops", type=float, help="of the device; with it the fraction of the floor is drawn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("run/bench"))

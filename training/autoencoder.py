@@ -7,7 +7,6 @@ loss on 8x8 averages puts colour first, a loss on differences of neighbours puts
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training import networks
-from training.checkpoint import Average, load, report, save
+from training.checkpoint import Average, Run, cosine, report, set_rate
 from training.dataset import Sprites, clutter
 from training.networks import Network
 from training.pace import Pace
@@ -75,48 +74,24 @@ def train(sprites: Sprites, size: Size, work: Path, minutes: float, device: torc
     net = networks.autoencoder(size).to(device).train()
     average = Average(net, 0.995)
     optimiser = torch.optim.AdamW(net.parameters(), lr=size.autoencoder_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    state = load(work / "autoencoder.pt", net=net, average=average.net, optimiser=optimiser)
-    step, used = state.get("step", 0), state.get("used", 0.0)
-    pool = Pool(sprites, size.pool, seed + step)
+    run = Run(work / "autoencoder.pt", minutes, 60, net=net, average=average.net, optimiser=optimiser)
+    pool = Pool(sprites, size.pool, seed + run.step)
     pace = Pace()
-    start = last = time.time()
-    while (elapsed := used + time.time() - start) < minutes * 60:
-        part = elapsed / (minutes * 60)
-        whole = part > 0.65
-        rate = size.autoencoder_rate * min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        real = pool.batch(size.autoencoder_batch // (4 if whole else 1), size.pixels if whole else size.pixels // 2).to(
-            device
-        )
+    while (share := run.share) < 1:
+        whole = share > 0.65
+        rate = size.autoencoder_rate * run.warmth(50) * cosine(share)
+        set_rate(optimiser, rate)
+        count, crop = size.autoencoder_batch // (4 if whole else 1), size.pixels if whole else size.pixels // 2
+        real = pool.batch(count, crop).to(device)
         pace.step()
         numbers = learn(net, optimiser, real, device)
         average.follow(net)
-        step += 1
-        if step % 8 == 0:
+        run.stepped()
+        if run.step % 8 == 0:
             pool.renew(8)
-        if step % 25 == 0:
-            report("autoencoder", step, elapsed, threads=torch.get_num_threads(), rate=rate, **numbers)
-        if time.time() - last > 60:
-            save(
-                work / "autoencoder.pt",
-                net=net,
-                average=average.net,
-                optimiser=optimiser,
-                step=step,
-                used=used + time.time() - start,
-            )
-            last = time.time()
-    scale = latent_scale(average.net, pool.batch(min(64, size.pool), size.pixels).to(device))
-    save(
-        work / "autoencoder.pt",
-        net=net,
-        average=average.net,
-        optimiser=optimiser,
-        step=step,
-        used=minutes * 60,
-        scale=scale,
-    )
+        if run.step % 25 == 0:
+            report("autoencoder", run.step, run.seconds, threads=torch.get_num_threads(), rate=rate, **numbers)
+    run.finish(scale=latent_scale(average.net, pool.batch(min(64, size.pool), size.pixels).to(device)))
 
 
 def learn(net: Network, optimiser: torch.optim.Optimizer, real: Tensor, device: torch.device) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,60 @@ class Average:
         self.steps += 1
         keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(list(self.net.parameters()), [p.detach() for p in net.parameters()], 1 - keep)
+
+
+class Run:
+    """One stage within a budget of minutes over all calls: goes on from its file, saves into it now and then and at the end."""
+
+    def __init__(self, path: Path, minutes: float, save_every: float, **parts: Any) -> None:
+        state = load(path, **parts)
+        self.step: int = state.get("step", 0)
+        self._first = self.step
+        self._used: float = state.get("used", 0.0)
+        self._path, self._parts = path, parts
+        self._budget, self._save_every = minutes * 60, save_every
+        self._start = self._saved = time.time()
+
+    @property
+    def seconds(self) -> float:
+        """Over all calls."""
+        return self._used + time.time() - self._start
+
+    @property
+    def share(self) -> float:
+        """Of the budget that is spent."""
+        return self.seconds / self._budget
+
+    @property
+    def steps_a_second(self) -> float:
+        """In this call."""
+        return float(self.step - self._first) / (time.time() - self._start)
+
+    def warmth(self, steps: int) -> float:
+        """Of the rate: rises to 1 over the first steps."""
+        return min(1.0, (self.step + 1) / steps)
+
+    def stepped(self) -> None:
+        self.step += 1
+        if time.time() - self._saved > self._save_every:
+            self._save(self.seconds)
+            self._saved = time.time()
+
+    def finish(self, **more: Any) -> None:
+        self._save(self._budget, **more)
+
+    def _save(self, used: float, **more: Any) -> None:
+        save(self._path, **self._parts, step=self.step, used=used, **more)
+
+
+def cosine(share: float) -> float:
+    """Of the rate: falls from 1 to a fiftieth over the whole budget."""
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
 
 
 def save(path: Path, **parts: Any) -> None:

@@ -7,8 +7,6 @@ captions themselves teach what must not be mixed up: which object, where, in whi
 from __future__ import annotations
 
 import json
-import math
-import time
 from pathlib import Path
 from random import Random
 
@@ -19,7 +17,7 @@ from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from training import networks, nouns
-from training.checkpoint import load, report, save
+from training.checkpoint import Run, cosine, report, set_rate
 from training.dataset import LAYOUTS, Scene, Sprites
 from training.networks import LENGTH, Network
 from training.pace import Pace
@@ -113,19 +111,13 @@ def train(
     optimiser = torch.optim.AdamW(
         [*net.parameters(), *questions.parameters()], lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01
     )
-    state = load(work / "text.pt", net=net, questions=questions, optimiser=optimiser)
-    step, used = state.get("step", 0), state.get("used", 0.0)
+    run = Run(work / "text.pt", minutes, 60, net=net, questions=questions, optimiser=optimiser)
     pace = Pace()
-    start = last = time.time()
-    while (elapsed := used + time.time() - start) < minutes * 60:
-        rate = (
-            1e-3 * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * elapsed / (minutes * 60))))
-        )
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+    while (share := run.share) < 1:
+        set_rate(optimiser, 1e-3 * run.warmth(100) * cosine(share))
         pace.step()
         some, others = (torch.randint(0, len(t), (size.text_batch,)) for t in (captions.tokens, sentences.tokens))
-        states = end_states(net, captions.tokens[some].to(device), later=step % 3)
+        states = end_states(net, captions.tokens[some].to(device), later=run.step % 3)
         asked = questions.loss(states, captions.answers[some].to(device))
         said = functional.normalize(questions.teacher(end_states(net, sentences.tokens[others].to(device))), dim=-1)
         truth = sentences.vectors[others].to(device)
@@ -135,17 +127,7 @@ def train(
         torch.autograd.backward(total)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-        step += 1
-        if step % 50 == 0:
-            report("text", step, elapsed, answers=asked.item(), teacher=alike.item())
-        if time.time() - last > 60:
-            save(
-                work / "text.pt",
-                net=net,
-                questions=questions,
-                optimiser=optimiser,
-                step=step,
-                used=used + time.time() - start,
-            )
-            last = time.time()
-    save(work / "text.pt", net=net, questions=questions, optimiser=optimiser, step=step, used=minutes * 60)
+        run.stepped()
+        if run.step % 50 == 0:
+            report("text", run.step, run.seconds, answers=asked.item(), teacher=alike.item())
+    run.finish()

@@ -7,7 +7,6 @@ weights.
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from training import latents, networks
-from training.checkpoint import Average, load, report, save
+from training.checkpoint import Average, Run, report, set_rate
 from training.networks import Network
 from training.pace import Pace
 from training.sizes import Size
@@ -54,16 +53,13 @@ def train(data: Path, size: Size, work: Path, minutes: float, device: torch.devi
         net.to(memory_format=torch.channels_last).set_attn_processor(AttnProcessor())
     optimiser = torch.optim.AdamW(net.parameters(), lr=size.unet_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = Average(net, size.average)
-    state = load(work / "unet.pt", net=net, average=average.net, optimiser=optimiser)
-    step, used = state.get("step", 0), state.get("used", 0.0)
-    average.steps = step
+    run = Run(work / "unet.pt", minutes, 120, net=net, average=average.net, optimiser=optimiser)
+    average.steps = run.step
     signal = networks.scheduler().alphas_cumprod.to(device)
     recent, pace = 0.0, Pace()
-    start = last = time.time()
-    while (elapsed := used + time.time() - start) < minutes * 60:
-        rate = size.unet_rate * schedule(step, elapsed / (minutes * 60))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+    while (share := run.share) < 1:
+        rate = size.unet_rate * run.warmth(200) * fall(share)
+        set_rate(optimiser, rate)
         pace.step()
         rows = torch.randint(0, len(stored.mean), (size.unet_batch,))
         said = states[which[rows]].to(device)
@@ -74,33 +70,15 @@ def train(data: Path, size: Size, work: Path, minutes: float, device: torch.devi
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         average.follow(net)
-        step += 1
-        recent += (total.item() - recent) * max(0.01, 1 / step)
-        if step % 50 == 0:
-            report(
-                "unet",
-                step,
-                elapsed,
-                loss=recent,
-                rate=rate,
-                threads=torch.get_num_threads(),
-                pictures_a_second=(step - state.get("step", 0)) * size.unet_batch / (time.time() - start),
-            )
-        if time.time() - last > 120:
-            save(
-                work / "unet.pt",
-                net=net,
-                average=average.net,
-                optimiser=optimiser,
-                step=step,
-                used=used + time.time() - start,
-            )
-            last = time.time()
-    save(work / "unet.pt", net=net, average=average.net, optimiser=optimiser, step=step, used=minutes * 60)
+        run.stepped()
+        recent += (total.item() - recent) * max(0.01, 1 / run.step)
+        if run.step % 50 == 0:
+            speed = run.steps_a_second * size.unet_batch
+            numbers = {"loss": recent, "rate": rate, "threads": torch.get_num_threads(), "pictures_a_second": speed}
+            report("unet", run.step, run.seconds, **numbers)
+    run.finish()
 
 
-def schedule(step: int, part: float) -> float:
-    """Warm up, hold, and fall over the last third."""
-    warm = min(1.0, (step + 1) / 200)
-    fall = 1.0 if part < 0.65 else 0.5 * (1 + math.cos(math.pi * (part - 0.65) / 0.35))
-    return warm * max(0.02, fall)
+def fall(share: float) -> float:
+    """Hold, and fall over the last third."""
+    return 1.0 if share < 0.65 else max(0.02, 0.5 * (1 + math.cos(math.pi * (share - 0.65) / 0.35)))

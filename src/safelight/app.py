@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import structlog
-import uvicorn
-from fastapi import Response
 from PIL import Image
-from starlette.routing import Route
 
 from safelight import supervisor
+from safelight.checkpoints import BUNDLED_NAME, named_checkpoints
 from safelight.engine.prompts import enhance
-from safelight.errors import SetupFailed, Unavailable
-from safelight.metrics import Metrics
+from safelight.errors import SetupFailed
 from safelight.records import Key
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
@@ -40,14 +37,13 @@ from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
 from safelight.service.webhooks import Webhooks, secret_of
+from safelight.serving import Ending, Serving, Watch
 from safelight.settings import Settings
 from safelight.storage import postgres
 from safelight.storage.blobs import Blobs, open_blobs
 from safelight.storage.database import Database
 from safelight.storage.migrate import migrate
 from safelight.storage.queue import WEBHOOKS, Queue
-from safelight.wire import server
-from safelight.wire.connection import connection_class
 from safelight.wire.modelslab import write as modelslab
 
 if TYPE_CHECKING:
@@ -57,14 +53,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-BUNDLED = Path(__file__).parent / "model"
-BUNDLED_NAME = "safelight-sprites-1"
 FIRST_ACCOUNT = "default"
-WEBHOOKS_AT_ONCE = 32
-STEADY_PAUSE = 5.0  # seconds before a part of the server that failed goes on
-READY_KEY = "ready/00/" + "0" * 32 + ".txt"  # is never written; a store that can say so answers
-
-Watch = Callable[[], Awaitable[None]]  # runs until cancelled
 Answer = TypeVar("Answer")
 Announce = Callable[[str, str | None], None]  # the server's address, and the first key where one was just made
 RENDERERS = {"modelslab": modelslab.webhook_body}
@@ -119,31 +108,6 @@ async def opened(ground: Ground) -> AsyncIterator[None]:
         await ground.database.close()
 
 
-def named_checkpoints(settings: Settings) -> Settings:
-    """Settings in which every checkpoint has a name and ``model`` is the name of the default one."""
-    models = {BUNDLED_NAME: BUNDLED, **settings.models}
-    chosen = settings.model or BUNDLED_NAME
-    if chosen not in models:
-        path = Path(chosen).expanduser().absolute()
-        if not path.exists():
-            raise SetupFailed(
-                f"Setting model has value {chosen!r}: neither a name from `models` nor a path that exists."
-            )
-        chosen = path.stem
-        models[chosen] = path
-    for name, path in (
-        *settings.models.items(),
-        (chosen, models[chosen]),
-        *settings.loras.items(),
-        *settings.embeddings.items(),
-    ):
-        if not path.exists():
-            raise SetupFailed(
-                f"{name} is to be at {path}, and nothing is there. Correct model, models, loras or embeddings."
-            )
-    return settings.model_copy(update={"models": models, "model": chosen})
-
-
 # safelight serve
 
 
@@ -162,23 +126,12 @@ async def serve(settings: Settings, announce: Announce) -> None:
         listener = held.enter_context(listen(settings))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         await asyncio.to_thread(migrate, address)
-        house = House(prepare(settings, address))
-        async with opened(house.ground):
-            key = await first_key(settings, house.services.accounts)
+        ground = prepare(settings, address)
+        serving = make_serving(ground)
+        async with opened(ground):
+            key = await first_key(settings, serving.services.accounts)
             environment = worker_environment(settings, address)
-            await house.run(listener, environment, ending, beside, lambda: announce(settings.base_url, key))
-
-
-class Ending:
-    """SIGTERM and Ctrl-C: asked once the server drains, asked again it does not wait for its callers."""
-
-    def __init__(self) -> None:
-        self.asked, self.urged = asyncio.Event(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._ask)
-
-    def _ask(self) -> None:
-        (self.urged if self.asked.is_set() else self.asked).set()
+            await serving.run(listener, environment, ending, beside, lambda: announce(settings.base_url, key))
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -232,102 +185,15 @@ def worker_environment(settings: Settings, address: str) -> dict[str, str]:
     }
 
 
-class House:
-    """Everything that the serving process runs beside each other."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
-        self._outbound = Outbound(ground.settings.outbound_ports, ground.settings.private_hosts)
-        self.services = make_services(ground, self._outbound)
-        self._metrics = Metrics(self.services.jobs.statistics)
-        outbox = Outbox(ground.database, ground.queue)
-        webhooks = Webhooks(
-            ground.settings, outbox, self.services.jobs, self.services.assets, self._outbound, RENDERERS
-        )
-        ground.queue.teach(WEBHOOKS, webhooks.deliver)
-        self._reconciler = Reconciler(ground.settings, ground.database, ground.queue, self.services.erasure)
-
-    async def run(
-        self,
-        listener: socket.socket,
-        environment: dict[str, str],
-        ending: Ending,
-        watches: Sequence[Watch],
-        announce: Callable[[], None],
-    ) -> None:
-        """HTTP and workers drain at the same time; what they may need meanwhile ends after them."""
-        stop = ending.asked
-        works = (lambda: self.ground.queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE), self._reconciler.run)
-        beside = [asyncio.create_task(_steadily(work)) for work in (*works, *watches)]
-        workers = asyncio.create_task(supervisor.Supervisor(self.ground.settings.workers, environment).run(stop))
-        try:
-            await self._serve_http(listener, ending, announce)
-        finally:
-            stop.set()
-            await workers
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-            self.services.inputs.close()
-
-    async def _serve_http(self, listener: socket.socket, ending: Ending, announce: Callable[[], None]) -> None:
-        settings = self.ground.settings
-        application = server.create(
-            self.services, ready=self._ready, extra_routes=[Route("/metrics", self._metrics_page)]
-        )
-        config = uvicorn.Config(
-            self._metrics.measured(application), http=connection_class(settings.connections_per_address), ws="none",
-            log_config=None, access_log=False, server_header=False, date_header=True, proxy_headers=False, lifespan="off",
-            timeout_graceful_shutdown=int(settings.hold_seconds) + 10,
-        )  # fmt: skip
-        http = _Http(config, announce)
-        serving = asyncio.create_task(http.serve(sockets=[listener]))
-        await _either(serving, ending.asked.wait())
-        http.should_exit = True
-        await _either(serving, ending.urged.wait())
-        http.force_exit = True
-        await serving
-
-    async def _ready(self) -> None:
-        now = await self.services.jobs.statistics()
-        if not now.workers:
-            raise Unavailable("No worker is alive yet. It may still be loading its model.")
-        await self.ground.blobs.exists(READY_KEY)
-
-    async def _metrics_page(self, _request: Any) -> Response:
-        return Response(await self._metrics.page(), media_type="text/plain; version=0.0.4")
-
-
-class _Http(uvicorn.Server):
-    """uvicorn, with its signals left to us: it would end the process before the workers and the database have drained."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._announce()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def _steadily(work: Watch) -> None:
-    """Whatever befalls one part of the house, that part goes on."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("a part of the server failed; it goes on")
-        await asyncio.sleep(STEADY_PAUSE)
-
-
-async def _either(task: asyncio.Task[None], event: Coroutine[Any, Any, Any]) -> None:
-    waiting = asyncio.create_task(event)
-    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+def make_serving(ground: Ground) -> Serving:
+    settings, database, queue = ground.settings, ground.database, ground.queue
+    outbound = Outbound(settings.outbound_ports, settings.private_hosts)
+    services = make_services(ground, outbound)
+    outbox = Outbox(database, queue)
+    webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, RENDERERS)
+    queue.teach(WEBHOOKS, webhooks.deliver)
+    reconciler = Reconciler(settings, database, queue, services.erasure)
+    return Serving(settings, services, queue, ground.blobs, reconciler)
 
 
 def make_services(ground: Ground, outbound: Outbound) -> Services:
@@ -487,21 +353,3 @@ def _read_picture(settings: Settings, path: Path) -> Pixels:
         return _pixels(asyncio.run(inputs.decoded(path.read_bytes(), field=str(path))).png)
     finally:
         inputs.close()
-
-
-def list_models(settings: Settings) -> list[dict[str, Any]]:
-    settings = named_checkpoints(settings)
-    return [
-        {
-            "name": name,
-            "default": name == settings.model,
-            "kind": "diffusers folder" if path.is_dir() else "single file",
-            "bytes": sum(file.stat().st_size for file in _weight_files(path)),
-            "path": str(path),
-        }
-        for name, path in settings.models.items()
-    ]
-
-
-def _weight_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.safetensors")) if path.is_dir() else [path] if path.exists() else []

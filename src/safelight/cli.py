@@ -18,6 +18,7 @@ from rich.table import Table
 
 from safelight import app, logs
 from safelight import doctor as examination
+from safelight.checkpoints import list_models
 from safelight.errors import SafelightError
 from safelight.records import Key
 from safelight.settings import read_settings
@@ -188,7 +189,7 @@ def _plain(key: Key) -> dict[str, Any]:
 @models.command("list")
 def models_list(model: Model = None, as_json: AsJson = False) -> None:
     """The checkpoints a request may name in `model_id`."""
-    found = app.list_models(read_settings(model=model))
+    found = list_models(read_settings(model=model))
     if as_json:
         print(json.dumps(found))
         return

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from safelight import __version__, app
+from safelight.checkpoints import named_checkpoints
 from safelight.errors import SafelightError, Unavailable
 from safelight.settings import Settings
 from safelight.storage import postgres
@@ -123,7 +124,7 @@ async def _round_trip(settings: Settings) -> None:
 
 
 def model(settings: Settings) -> str:
-    settings = app.named_checkpoints(settings)
+    settings = named_checkpoints(settings)
     with app.engine_of(settings) as (shelf, _):
         began = time.perf_counter()
         loaded = shelf.wait(None)

@@ -13,6 +13,7 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipe
 from PIL import Image
 from torch import Tensor
 
+from safelight.engine.decode import Decoder
 from safelight.engine.encode import Encoder
 from safelight.engine.generation import Generation, Pixels
 from safelight.engine.graphs import Graphs
@@ -90,7 +91,7 @@ def by_engine(
         Rows(Graphs(), rows, exact=False),
         pace,
         Graphs(),
-        exact=True,
+        Decoder(pace, exact=True, post=lambda act: act()),
         finish=lambda piece, _: finished.update({piece.ticket: piece.canvas.latents}),  # type: ignore[union-attr]
         report=lambda ticket, progress: None,
     )
@@ -98,7 +99,7 @@ def by_engine(
     whole = as_model(model) if isinstance(model, MicroModel) else model
     for ticket in tickets:
         studio.admit(ticket, make_plan(ticket.generation, whole, samplers), 0)
-    while len(studio):
+    while not studio.idle:
         studio.tick()
     return [finished[ticket] for ticket in tickets]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from safelight.engine.engine import Engine
 from safelight.engine.generation import Generation, LoraUse, Progress
@@ -25,9 +27,17 @@ def asks(**what: Any) -> Generation:
     return Generation(**(usual | what))
 
 
+OPTIONS: dict[str, Any] = {"max_rows": 4}
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["in-turn", "aside"])
+def every_way_to_decode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIONS, "aside", request.param)
+
+
 @contextmanager
 def running(model: MicroModel | None = None, busy: int = 0, **options: Any) -> Iterator[Engine]:
-    with Engine(as_shelf(MicroShelf(model or MicroModel(), busy)), **({"max_rows": 4} | options)) as engine:
+    with Engine(as_shelf(MicroShelf(model or MicroModel(), busy)), **(OPTIONS | options)) as engine:
         yield engine
 
 
@@ -71,6 +81,44 @@ def test_steps_are_those_really_run() -> None:
     with running() as engine:
         result = engine.submit(asks(steps=8, init_image=picture(), strength=0.5)).result(WAIT)
     assert result.steps == 4
+
+
+class SlowToDevelop(MicroModel):
+    """Decodes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = threading.Event()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        assert self.now.wait(WAIT)
+        return super().decode(latents)
+
+
+def test_others_go_on_while_a_picture_is_decoded_aside() -> None:
+    model = SlowToDevelop()
+    with running(model, aside=True) as engine:
+        short = engine.submit(asks(steps=1))
+        long = engine.submit(
+            asks(steps=900, sampler="EulerDiscrete"),
+            lambda progress: model.now.set() if progress.step == 20 else None,
+        )
+        assert short.result(WAIT).steps == 1
+        assert long.progress.step >= 20
+        long.cancel()
+
+
+def test_what_is_cancelled_in_the_decoder_stays_cancelled() -> None:
+    model = SlowToDevelop()
+    with running(model, aside=True) as engine:
+        cancelled, kept = engine.submit(asks(steps=1)), engine.submit(asks(steps=2))
+        while cancelled.progress.step < 1:
+            time.sleep(0.01)
+        cancelled.cancel()
+        assert isinstance(cancelled.future.exception(WAIT), Cancelled)
+        model.now.set()
+        assert kept.result(WAIT).steps == 2
+        assert engine.load().pictures == 0
 
 
 def test_a_listener_that_fails_hurts_nobody() -> None:
@@ -228,7 +276,8 @@ def test_load_and_predicted_cost_are_measured() -> None:
     timings = engine.load().timings
     assert timings.pictures == 2
     assert 2 * timings.ticks <= timings.rows <= timings.padded_rows <= 4 * timings.ticks
-    assert min(timings.unet, timings.vae, timings.text, timings.rest) > 0
+    decoding = timings.aside if OPTIONS["aside"] else timings.vae
+    assert min(timings.unet, decoding, timings.text, timings.rest) > 0
 
 
 def test_requests_with_other_loras_do_not_share_a_call() -> None:

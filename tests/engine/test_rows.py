@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from safelight.engine import rows
 from safelight.engine.generation import Generation, LoraUse
 from safelight.engine.graphs import Graphs
 from safelight.engine.plan import Plan, make_plan
@@ -23,7 +24,7 @@ def plan(model: MicroModel, **what: Any) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "rows"),
+    ("seconds", "knee"),
     [
         (lambda rows: 1.0 * rows, 2),  # a machine that gains nothing
         (lambda rows: 0.1, 32),  # one that is never full, until the ladder ends
@@ -32,8 +33,8 @@ def plan(model: MicroModel, **what: Any) -> Plan:
         (lambda rows: 30.0, 2),  # one that is too slow to go on asking
     ],
 )
-def test_the_knee_is_found(seconds: object, rows: int) -> None:
-    assert probe(seconds) == rows  # type: ignore[arg-type]  # lambdas in a list have no better type
+def test_the_knee_is_found(seconds: object, knee: int) -> None:
+    assert probe(seconds) == knee  # type: ignore[arg-type]  # lambdas in a list have no better type
 
 
 def test_noise_that_comes_and_goes_changes_no_answer() -> None:
@@ -45,6 +46,22 @@ def test_only_row_counts_of_the_same_bits_are_in_use() -> None:
     model = MicroModel(moody=True)
     assert not MOODS & set(Rows(Graphs(), 12, exact=True).widths(plan(model)))
     assert Rows(Graphs(), 12, exact=False).widths(plan(model)) == (1, 2, 3, 4, 6, 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("alike", "widths"),
+    [
+        ({32: [3, 32], 16: [2, 16], 8: [2, 8]}, (3, 32)),  # the fastest does
+        ({32: [1, 32], 16: [24, 16], 8: [3, 4, 8]}, (3, 4, 8)),  # the first in which a guided picture costs few rows
+        ({32: [32], 16: [16], 8: [6, 8]}, (32,)),  # none is better
+    ],
+)
+def test_a_cap_that_makes_a_lone_picture_dear_gives_way(
+    alike: dict[int, list[int]], widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "probe", lambda seconds: 32)
+    monkeypatch.setattr(rows, "equals", lambda call, cap: alike[cap])
+    assert Rows(Graphs(), exact=True).widths(plan(MicroModel())) == widths
 
 
 def test_a_device_on_which_neighbours_matter_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -64,10 +81,10 @@ def test_the_answer_outlives_the_program(tmp_path: Path) -> None:
 
 
 def test_another_lora_is_tried_out_anew() -> None:
-    model, rows = MicroModel(), Rows(Graphs(), 6, exact=True)
+    model, widths = MicroModel(), Rows(Graphs(), 6, exact=True)
     calls = [0]
     for loras in ((), (LoraUse("style"),), (LoraUse("style", 0.5),)):
-        rows.widths(plan(model, loras=loras))
+        widths.widths(plan(model, loras=loras))
         calls.append(len(model.calls))
     assert calls[0] < calls[1] < calls[2] == calls[3]
 

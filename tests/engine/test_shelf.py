@@ -88,15 +88,17 @@ def test_others_run_while_one_loads(sd1: Path, sdxl: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_switches_under_a_budget_for_two_leave_memory_flat(sd1: Path) -> None:
+@pytest.mark.parametrize("openvino", [False, True], ids=["torch", "openvino"])
+def test_a_hundred_switches_under_a_budget_for_two_leave_memory_flat(sd1: Path, tmp_path: Path, openvino: bool) -> None:
     """In a process of its own: the memory of a process that ran other tests is not flat to begin with."""
     code = f"""
 import psutil
 from pathlib import Path
 from safelight.engine.shelf import Shelf
 paths = dict.fromkeys("abc", Path({str(sd1)!r}))
-size = Shelf(paths, "a").wait("a").bytes
-shelf = Shelf(paths, "a", budget_bytes=int(2.2 * size))
+how = {{"openvino": {openvino}, "compiled_path": Path({str(tmp_path)!r})}}
+size = Shelf(paths, "a", **how).wait("a").bytes
+shelf = Shelf(paths, "a", budget_bytes=int(2.5 * size), **how)
 resident = []
 for i in range(102):
     shelf.wait("abc"[i % 3])

@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from safelight import doctor
-from safelight.app import BUNDLED_NAME
+from safelight.checkpoints import BUNDLED_NAME
 from safelight.cli import cli
 from safelight.settings import read_settings
 from tests.whole.conftest import PHOTO

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safelight.app import BUNDLED
 from tests.whole.running import Json, Running, eventually, serving
 from tests.whole.website import Website
 
@@ -172,7 +171,6 @@ def test_the_webhook_is_called_with_the_track_id(artist: Artist) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (BUNDLED / "unet").exists(), reason="the bundled checkpoint is not there")
 def test_strength_and_negative_prompt_of_the_bundled_model(data: Any, site: Website) -> None:
     with serving(data, SAFELIGHT_PRIVATE_HOSTS='["127.0.0.1"]') as server:
         server.wait_ready()

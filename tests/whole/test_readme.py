@@ -20,7 +20,6 @@ import httpx
 import pytest
 from PIL import Image
 
-from safelight.app import BUNDLED
 from tests.whole.running import eventually, leftovers
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +27,6 @@ KEY = re.compile(r"slk_\w+")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (BUNDLED / "unet").exists(), reason="the bundled checkpoint is not there"),
     pytest.mark.skipif(not (ROOT / ".venv/.stamp").exists(), reason="scripts/setup has not run here"),
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from safelight.app import named_checkpoints
+from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
 from safelight.settings import read_settings
 from tests.whole.running import Running, command, leftovers, serving

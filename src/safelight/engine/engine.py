@@ -19,6 +19,7 @@ from typing import Self
 from torch import Tensor
 
 from safelight.engine import images
+from safelight.engine.decode import Decoder
 from safelight.engine.encode import Encoder
 from safelight.engine.generation import Generation, Picture, Progress
 from safelight.engine.graphs import Graphs
@@ -48,8 +49,9 @@ class Engine:
     """``exact``: a picture's bytes never depend on its company; otherwise calls are only as wide as they need to be.
 
     ``max_rows`` fixes how many rows a call holds at most; without it that is timed. Which fewer rows give the same
-    bits is tried out. Both are done once per size and remembered in ``rows_path``. ``threads`` is the size of the pool
-    beside the engine's own thread.
+    bits is tried out. Both are done once per size and remembered in ``rows_path``. ``graphs``: CUDA graphs. ``aside``:
+    pictures are decoded beside the UNet's calls; None: on CUDA. ``threads`` is the size of the pool beside the engine's
+    own thread.
     """
 
     def __init__(
@@ -60,23 +62,25 @@ class Engine:
         max_rows: int | None = None,
         rows_path: Path | None = None,
         graphs: bool = True,
+        aside: bool | None = None,
         threads: int = 2,
     ) -> None:
         self._shelf = shelf
         self._pace = Pace()
         self._samplers = Samplers()
         self._encoder = Encoder(self._pace, exact=exact)
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._decoder = Decoder(self._pace, exact=exact, aside=aside, post=self._inbox.put)
         run = Graphs(enabled=graphs)
         self._studio = Studio(
             self._encoder,
             Rows(run, max_rows, rows_path, exact=exact),
             self._pace,
             run,
-            exact=exact,
+            self._decoder,
             finish=self._finish,
             report=self._report,
         )
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._requests: dict[Ticket, Request] = {}  # that are not done; the engine's thread alone writes here
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
         self._messenger = ThreadPoolExecutor(1, thread_name_prefix="progress")
@@ -97,6 +101,7 @@ class Engine:
             self._inbox.put(self._drop_all)
         if self._thread.is_alive():
             self._thread.join()
+        self._decoder.close()
         self._pool.shutdown()
         self._messenger.shutdown()
 
@@ -172,7 +177,7 @@ class Engine:
 
     def _read_inbox(self) -> None:
         """All that has come in since the last step; with nothing else to do, wait for it."""
-        if not len(self._studio):
+        if self._studio.idle:
             self._inbox.get()()
         while not self._inbox.empty():
             self._inbox.get()()

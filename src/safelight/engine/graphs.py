@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -57,6 +59,8 @@ class Graphs:
         self._keep = keep
         # A graph reads its model's weights where they lie, so it goes when the model goes. None: could not be captured.
         self._captured: WeakKeyDictionary[Model, OrderedDict[Shape, Captured | None]] = WeakKeyDictionary()
+        # One memory for all graphs: they run one after the other, and an answer is copied out before the next.
+        self._pool = cache(torch.cuda.graph_pool_handle)
 
     def denoise(
         self, plan: Plan, x: Tensor, timesteps: Tensor, conditioning: list[Conditioning], extra: Tensor | None
@@ -67,20 +71,20 @@ class Graphs:
             return model.denoise(x, timesteps, conditioning, extra, plan.generation.loras)
         captured = self._get(model, (plan.bucket, len(x)), inputs)
         answer = _call(model, inputs) if captured is None else captured.replay(inputs)
-        torch.cuda.synchronize(model.device)
+        torch.cuda.current_stream(model.device).synchronize()  # and no other: pictures are decoded on one of their own
         return answer
 
     def _get(self, model: Model, shape: Shape, inputs: Inputs) -> Captured | None:
         captured = self._captured.setdefault(model, OrderedDict())
         if shape not in captured:
-            captured[shape] = _capture(model, inputs)
+            captured[shape] = _capture(model, inputs, self._pool())
             if len(captured) > self._keep:
                 captured.popitem(last=False)
         captured.move_to_end(shape)
         return captured[shape]
 
 
-def _capture(model: Model, inputs: Inputs) -> Captured | None:
+def _capture(model: Model, inputs: Inputs, pool: Any) -> Captured | None:
     held = inputs.cloned()
     try:
         side = torch.cuda.Stream(model.device)  # type: ignore[no-untyped-call]  # torch's own
@@ -90,7 +94,8 @@ def _capture(model: Model, inputs: Inputs) -> Captured | None:
                 _call(model, held)
         torch.cuda.current_stream(model.device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Of this thread alone: the one that decodes may ask the driver for memory meanwhile.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             output = _call(model, held)
     except RuntimeError:
         log.warning("no CUDA graph for this shape; calling the model as it is", exc_info=True)

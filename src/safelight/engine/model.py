@@ -205,8 +205,9 @@ class Model:
         pooled = [c.pooled for c in conditioning if c.pooled is not None]
         if not pooled:
             return None
-        height, width = (side * self.vae_scale for side in rows.shape[-2:])
-        whole = torch.tensor([height, width, 0, 0, height, width])
+        height, width = (float(side * self.vae_scale) for side in rows.shape[-2:])
+        # filled, not copied from the host: a CUDA graph can hold that
+        whole = torch.cat([torch.full((1,), x, device=self.device) for x in (height, width, 0.0, 0.0, height, width)])
         time_ids = torch.stack([whole if c.time_ids is None else c.time_ids for c in conditioning])  # (B, 6)
         text_embeds = torch.stack(pooled)  # (B, P)
         return {

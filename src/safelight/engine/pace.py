@@ -8,18 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Part = Literal["text", "vae", "unet", "rest"]
+Part = Literal["text", "vae", "unet", "aside"]
 SMOOTHING = 0.2  # weight of the newest tick in an average
 
 
 @dataclass(slots=True)
 class Timings:
-    """Totals since the engine began. ``rest`` is what of a tick is in no model: choosing, noise, update, progress."""
+    """Totals since the engine began. ``rest`` is what of a tick is in no model: choosing, noise, update, progress.
+
+    ``aside`` is the decoding that goes on beside the ticks, and part of none.
+    """
 
     text: float = 0.0
     vae: float = 0.0
     unet: float = 0.0
     rest: float = 0.0
+    aside: float = 0.0
     ticks: int = 0
     rows: int = 0  # that pictures asked for
     padded_rows: int = 0  # that the model was called with
@@ -27,6 +31,7 @@ class Timings:
 
     @property
     def seconds(self) -> float:
+        """Of the engine's own thread."""
         return self.text + self.vae + self.unet + self.rest
 
 
@@ -45,7 +50,7 @@ class EngineLoad:
 
 @dataclass(slots=True)
 class Pace:
-    """Measures on the engine's thread; may be asked from any."""
+    """Measures on the engine's thread, and ``aside`` on the decoder's; may be asked from any."""
 
     timings: Timings = field(default_factory=Timings)
     rows_per_tick: float = 0.0

@@ -63,8 +63,8 @@ class Studio:
         rows: Rows,
         pace: Pace,
         graphs: Graphs,
+        decoder: Decoder,
         *,
-        exact: bool,
         finish: Callable[[Piece, Tensor], None],
         report: Callable[[Ticket, Progress], None],
     ) -> None:
@@ -72,7 +72,7 @@ class Studio:
         self._rows = rows
         self._encoder = encoder
         self._denoise = Denoiser(pace, graphs)
-        self._decode = Decoder(pace, exact=exact)
+        self._decode = decoder
         self._previews = Previews()
         self._finish = finish
         self._report = report
@@ -80,8 +80,10 @@ class Studio:
         self._pieces: dict[int, Piece] = {}
         self._ids = itertools.count()
 
-    def __len__(self) -> int:
-        return len(self._pieces)
+    @property
+    def idle(self) -> bool:
+        """Nothing is waiting for a call; pictures may still be in the decoder."""
+        return not len(self._batcher)
 
     def pieces(self) -> list[Piece]:
         return list(self._pieces.values())
@@ -172,13 +174,20 @@ class Studio:
 
     def _collect(self, pieces: Sequence[Piece]) -> None:
         by_canvas = {id(piece.canvas): piece for piece in pieces}
-        for canvas, pixels in self._decode([_canvas(piece) for piece in pieces]):
-            piece = by_canvas[id(canvas)]
-            if isinstance(pixels, SafelightError):
-                self._fail(piece, pixels)
-            elif piece.id in self._pieces:
-                self._retire(piece)
-                self._finish(piece, pixels)
+        for piece in pieces:
+            self._batcher.remove(piece.id)
+        self._decode(
+            [_canvas(piece) for piece in pieces], lambda canvas, answer: self._end(by_canvas[id(canvas)], answer)
+        )
+
+    def _end(self, piece: Piece, answer: Tensor | SafelightError) -> None:
+        if piece.id not in self._pieces:
+            return
+        if isinstance(answer, SafelightError):
+            self._fail(piece, answer)
+        else:
+            self._retire(piece)
+            self._finish(piece, answer)
 
     def _fail(self, piece: Piece, error: SafelightError) -> None:
         """A request is whole or not at all: with one picture goes the rest of it."""
