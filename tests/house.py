@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -61,7 +62,7 @@ class House:
             stop.set()
             await working
 
-    async def submit(self, request: ImageRequest | None = None, **parts: Bitmap | None) -> Job:
+    async def submit(self, request: ImageRequest | None = None, **parts: Any) -> Job:
         return await self.services.jobs.submit(self.account, request or a_request(), **parts)
 
     async def finished(self, job: Job, seconds: float = 20.0) -> Job:

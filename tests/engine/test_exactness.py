@@ -28,6 +28,7 @@ from safelight.errors import EngineFailed
 from .oracle import half_mask, picture
 from .stand_ins import MOODS, MicroModel, as_model
 
+BUNDLED = Path(__file__).parents[2] / "src" / "safelight" / "model"
 ROWS = 12
 COMPANIES = 200
 CULPRITS = ("break encode", "break denoise", "break decode", "not a number")
@@ -180,6 +181,28 @@ def test_a_real_architecture_is_exact_too(sd1: Path, openvino: bool) -> None:
     for ticket in tickets:
         for i, expected in enumerate(solo[ticket.generation]):
             assert np.array_equal(gallery.pictures[ticket, i], expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("openvino", [False, True], ids=["torch", "openvino"])
+def test_the_bundled_checkpoint_is_exact_in_any_company(openvino: bool) -> None:
+    torch.set_num_threads(2)
+    dice = random.Random(6)
+    model = Model.load(BUNDLED, openvino=openvino)
+    known = [any_generation(dice) for _ in range(8)]
+    rows = Rows(Graphs(), 8, exact=True)
+    solo = {generation: alone(generation, model, rows) for generation in known}
+    gallery = Gallery(model=model, rows=rows)
+    for _ in range(6):
+        tickets = []
+        for generation in dice.choices(known, k=5):
+            tickets.append(gallery.admit(generation))
+            for _ in range(dice.randint(0, 3)):
+                gallery.studio.tick()
+        gallery.drain()
+        for ticket in tickets:
+            for i, expected in enumerate(solo[ticket.generation]):
+                assert np.array_equal(gallery.pictures[ticket, i], expected)
 
 
 @pytest.mark.parametrize("culprit", CULPRITS)

@@ -11,6 +11,7 @@ import pytest
 
 from safelight.errors import Invalid, NotFound, Overloaded, OverQuota, Unavailable
 from safelight.records import Job, JobState, QueueLoad
+from safelight.service.jobs import once_for
 from safelight.service.requests import from_json, to_json
 from safelight.settings import Settings
 from safelight.storage.blobs import open_blobs
@@ -224,3 +225,17 @@ async def test_requests_of_every_shape(house: House) -> None:
     assert asked.init_image is not None
     assert asked.mask_image is not None
     assert (asked.init_image[0, 0, 0], asked.mask_image[0, 0, 0], asked.owner) == (2, 3, str(house.account.id))
+
+
+async def test_marks_of_requests_are_forgotten_after_a_day(house: House) -> None:
+    once = once_for("mark", "what was asked")
+    first = await house.submit(once=once)
+    assert await house.services.jobs.earlier(house.account, once) == first
+    assert await house.submit(once=once) == first
+    await house.reconciler.keep_up()
+    assert await count(house, "once") == 1
+    async with house.database.transaction() as tx:
+        await tx.connection.execute("UPDATE once SET created_at = now() - interval '25 hours'")
+    await house.reconciler.keep_up()
+    assert await house.services.jobs.earlier(house.account, once) is None
+    assert (await house.submit(once=once)).id != first.id

@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
-from safelight.errors import NotFound, Overloaded, OverQuota, SafelightError, Unavailable
+from safelight.errors import Invalid, NotFound, Overloaded, OverQuota, SafelightError, Unavailable
 from safelight.records import (
     Account,
     AssetKind,
@@ -48,6 +49,24 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Once:
+    """Marks a request that its caller may send again, for a day; ``once_for`` makes one."""
+
+    key: bytes
+    request: bytes
+
+
+def once_for(key: str, request: str) -> Once:
+    """Nobody who lacks the key can try out from the hashes what was asked."""
+    secret = key.encode()
+    return Once(sha256(secret).digest(), sha256(secret + b"\0" + request.encode()).digest())
+
+
+class _SentAgain(Exception):
+    """Another transaction has accepted this very request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Arriving:
     """Requests to be counted beside the rows: of one account, and of all."""
 
@@ -70,9 +89,18 @@ class Jobs:
         database.on("safelight_done", self._wake)
 
     async def submit(
-        self, account: Account, request: ImageRequest, init: Bitmap | None = None, mask: Bitmap | None = None
+        self,
+        account: Account,
+        request: ImageRequest,
+        init: Bitmap | None = None,
+        mask: Bitmap | None = None,
+        *,
+        once: Once | None = None,
     ) -> Job:
-        """Raises OverQuota or Overloaded before any byte is written. Once it returns, the job will end."""
+        """Raises OverQuota or Overloaded before any byte is written. Once it returns, the job will end.
+
+        With ``once``, of any number of calls at the same time one makes a job and all give it back.
+        """
         body = to_json(request)
         async with self._database.transaction() as tx:
             rank = await self._room(tx, account)
@@ -81,13 +109,31 @@ class Jobs:
         job_id, inputs = row["id"], _inputs(init, mask)
         try:
             await self._store(account, job_id, inputs)
-            await self._accept(account, job_id, rank, request, body, inputs)
+            await self._accept(account, job_id, rank, request, body, inputs, once)
+        except _SentAgain:
+            await self._withdraw(inputs)
+            return await self._first(account, once)
         except SafelightError as refused:
             if isinstance(refused, Unavailable) and await self._accepted(account, job_id):
                 return await self.get(account, job_id)
             await self._withdraw(inputs)
             raise
         return await self.get(account, job_id)
+
+    async def earlier(self, account: Account, once: Once) -> Job | None:
+        """The job of an earlier call. Raises Invalid where that one asked for something else, NotFound where it was erased."""
+        row = await self._database.one("once.find", account=account.id, key=once.key)
+        if row is None:
+            return None
+        if row["request"] != once.request:
+            raise Invalid("Idempotency-Key", "was sent before with another request")
+        return await self.get(account, row["job_id"])
+
+    async def _first(self, account: Account, once: Once | None) -> Job:
+        job = once and await self.earlier(account, once)
+        if not job:
+            raise Unavailable
+        return job
 
     @asynccontextmanager
     async def room(self, account: Account) -> AsyncIterator[None]:
@@ -174,7 +220,14 @@ class Jobs:
             await self._blobs.put(each.blob_key, each.bitmap.png)
 
     async def _accept(
-        self, account: Account, job_id: int, rank: int, request: ImageRequest, body: Row, inputs: Sequence[Input]
+        self,
+        account: Account,
+        job_id: int,
+        rank: int,
+        request: ImageRequest,
+        body: Row,
+        inputs: Sequence[Input],
+        once: Once | None,
     ) -> None:
         """The room is asked for last, by one at a time, so that nobody holds up the others for longer than that."""
         async with self._database.transaction() as tx:
@@ -182,6 +235,10 @@ class Jobs:
                 "jobs.accept", id=job_id, account=account.id, file_prefix=str(uuid.uuid4()), rank=rank,
                 cost=cost_of(request), steps=steps_of(request),
             )  # fmt: skip
+            if once and not await tx.run(
+                "once.claim", account=account.id, key=once.key, request=once.request, job=job_id
+            ):
+                raise _SentAgain
             await tx.run("jobs.keep_request", id=job_id, body=body)
             if inputs and await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs]) != len(inputs):
                 raise Unavailable  # it took so long that they were taken for abandoned

@@ -63,6 +63,7 @@ class Reconciler:
         await self._database.run("erasure.verify")
         await self._database.run("upkeep.forget_tasks")
         await self._database.run("jobs.forget_nodes")
+        await self._database.run("once.forget")
 
     async def _turn(self, name: str, seconds: float) -> bool:
         return await self._database.run("upkeep.take_turn", name=name, seconds=seconds) == 1

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Mapping
 
 import msgspec
-from fastapi import Response
+from fastapi import Request, Response
 
-from safelight.errors import Unauthorized
+from safelight.errors import Invalid, Unauthorized
 from safelight.records import Account
+from safelight.service.jobs import Once, once_for
 from safelight.service.services import Services
 from safelight.wire.forms import Form
 
 RECEIPT = "X-Safelight-Receipt"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+LONGEST_KEY = 255
 
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(body), status, dict(headers or {}), "application/json")
+
+
+async def read_once(request: Request, form: Form, what: str) -> Once | None:
+    """Of a request with an Idempotency-Key; ``what`` tells apart what is asked with the same fields."""
+    key = request.headers.get(IDEMPOTENCY_KEY, "").strip()
+    if len(key) > LONGEST_KEY:
+        raise Invalid(IDEMPOTENCY_KEY, f"must have at most {LONGEST_KEY} characters")
+    if not key:
+        return None
+    return await asyncio.to_thread(lambda: once_for(key, json.dumps([what, form.fields], sort_keys=True)))
 
 
 async def authenticate(services: Services, form: Form) -> Account:

@@ -54,6 +54,7 @@ class Operation:
     takes: Shape | None = None
     example: object = None
     forms: bool = True  # a form is taken as well as JSON
+    repeatable: bool = False  # with an Idempotency-Key
 
 
 def add(router: APIRouter, method: str, path: str, endpoint: Endpoint, operation: Operation) -> None:
@@ -90,12 +91,22 @@ def components(operations: Iterable[Operation]) -> dict[str, object]:
     }
 
 
+_IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Any text. The same request sent again with it within a day is answered with the first one's pictures.",
+    "schema": {"type": "string", "maxLength": 255},
+}
+
+
 def _parameters(method: str, path: str, operation: Operation) -> list[Schema]:
     """What stands in the path; for GET, the fields stand in the query."""
     parameters: list[Schema] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", path)
     ]
+    if operation.repeatable:
+        parameters.append(_IDEMPOTENCY_KEY)
     if operation.takes and method == "GET":
         fields = operation.takes.schema["properties"]
         assert isinstance(fields, Mapping)

@@ -174,7 +174,7 @@ KEY_ONLY = Shape("Key", _object(KEY))
 
 
 def _generation(summary: str, takes: Shape, example: object) -> Operation:
-    return Operation(summary, "Images", GIVEN, SUCCESS, REFUSALS, takes, example)
+    return Operation(summary, "Images", GIVEN, SUCCESS, REFUSALS, takes, example, repeatable=True)
 
 
 def _other(summary: str, gives: Shape, answer: object, takes: Shape = KEY_ONLY, **example: object) -> Operation:
@@ -191,8 +191,12 @@ OPERATIONS = {
         Shape("Inpaint", _object(MASKED, "prompt", "init_image", "mask_image")),
         INPAINT,
     ),
-    "fetch": _generation(
+    "fetch": Operation(
         "The pictures of an earlier request",
+        "Images",
+        GIVEN,
+        SUCCESS,
+        REFUSALS,
         Shape("Fetch", _object({**KEY, "request_id": REQUEST_ID})),
         {"key": "", "request_id": 302455},
     ),

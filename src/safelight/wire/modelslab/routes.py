@@ -17,7 +17,7 @@ from safelight.service.assets import output_name
 from safelight.service.crop import crop_square
 from safelight.service.services import Services
 from safelight.wire.forms import Form, read_form
-from safelight.wire.http import RECEIPT, answer, authenticate
+from safelight.wire.http import RECEIPT, answer, authenticate, read_once
 from safelight.wire.modelslab import describe, families, write
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import (
@@ -41,7 +41,11 @@ class Call:
     account: Account
     form: Form
     family: Family
-    path_id: str | None
+    request: Request
+
+    @property
+    def path_id(self) -> str | None:
+        return self.request.path_params.get("id")
 
     @property
     def base_url(self) -> str:
@@ -70,13 +74,16 @@ async def _generate(call: Call, operation: Operation) -> Response:
     sources = {name: read_source(form, name, services.settings) for name in needed}
     if request.webhook:
         services.inputs.check_address(request.webhook, field="webhook")
+    once = await read_once(call.request, form, operation.value)
+    if once and (earlier := await services.jobs.earlier(call.account, once)):
+        return await _answer_held(call, request, earlier)
     payer = call.account.id
     async with services.jobs.room(call.account):
         pictures = [
             await services.inputs.bitmap(sources[name], field=name, mode=mode, payer=payer)
             for name, mode in needed.items()
         ]
-    job = await services.jobs.submit(call.account, request, *pictures)
+    job = await services.jobs.submit(call.account, request, *pictures, once=once)
     return await _answer_held(call, request, job)
 
 
@@ -182,7 +189,7 @@ def _endpoint(services: Services, row: Row) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         form = await read_form(request, services.settings)
         account = await authenticate(services, form)
-        return await row.act(Call(services, account, form, row.family, request.path_params.get("id")))
+        return await row.act(Call(services, account, form, row.family, request))
 
     return endpoint
 
