@@ -56,7 +56,7 @@ def _request(dice: np.random.Generator, side: int, share: float, pictures: list[
         width=width,
         height=height,
         samples=_draw(dice, SAMPLES),
-        steps=max(2, round(_draw(dice, STEPS) * share)),
+        steps=max(4, round(_draw(dice, STEPS) * share)),  # of which the lowest strength leaves one
         guidance_scale=_draw(dice, GUIDANCE),
         strength=_draw(dice, STRENGTHS),
         seed=i,
