@@ -55,7 +55,7 @@ class Ours:
         **options: Any,
     ) -> None:
         self.name = name
-        compiled = compiled and device.type == "cpu" and openvino.available()
+        compiled = compiled and device.type == "cpu" and openvino.installed() is not None
         self._shelf = Shelf({"it": checkpoint}, "it", device=device, dtype=dtype, openvino=compiled)
         self._shelf.wait(None)
         self.engine = Engine(self._shelf, **options).start()

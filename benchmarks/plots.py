@@ -79,7 +79,9 @@ def breakdown(results: dict[str, Any], path: Path) -> None:
     for part, colour in PARTS.items():
         seconds = [row["breakdown"][part] / row["seconds"] for row in rows.values()]
         bars = axes.barh([row["name"] for row in rows.values()], seconds, left=left, color=colour, label=part)
-        axes.bar_label(bars, [f"{share:.0%}" if share > 0.03 else "" for share in seconds], label_type="center")
+        axes.bar_label(
+            bars, [f"{share:.0%}" if share > 0.03 else "" for share in seconds], label_type="center", color="white"
+        )
         left = [start + width for start, width in zip(left, seconds, strict=True)]
     axes.set(xlabel="share of the wall clock at saturation", xlim=(0, 1))
     axes.invert_yaxis()

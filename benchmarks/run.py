@@ -37,6 +37,8 @@ def main() -> None:
     device = torch.device(options.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     options.out.mkdir(parents=True, exist_ok=True)
+    if not torch.cuda.is_available():
+        print("This torch sees no GPU, so this measures the CPU. benchmarks/README.md has the commands for a GPU.")
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = options.checkpoint or bundled_or_random(options, Path(scratch) / "checkpoint", dtype)
         side = Model.load(checkpoint).native_size or architectures.SIDES[options.architecture]
@@ -85,7 +87,7 @@ def bundled_or_random(options: argparse.Namespace, folder: Path, dtype: torch.dt
 
 def choose(options: argparse.Namespace, every: dict[str, Make]) -> dict[str, Make]:
     chosen = {name: every[name] for name in options.peers.split(",")}
-    if not (options.device == "cpu" and openvino.available()):
+    if not (options.device == "cpu" and openvino.installed()):
         for name in ("torch", "d"):
             if chosen.pop(name, None):
                 print(

@@ -53,7 +53,7 @@ def versions(_settings: Settings) -> str:
 def device(settings: Settings) -> str:
     import torch
 
-    from safelight.engine import openvino
+    from safelight.engine.openvino import installed
 
     if settings.device not in ("auto", "cpu") and not torch.cuda.is_available():
         raise SafelightError(
@@ -61,9 +61,8 @@ def device(settings: Settings) -> str:
         )
     if torch.cuda.is_available() and settings.device != "cpu":
         return f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB"
-    faster = (
-        f"OpenVINO {version('openvino')}" if openvino.available() else "without OpenVINO (pip install 'safelight[cpu]')"
-    )
+    found = installed()
+    faster = f"OpenVINO {found}" if found else "without OpenVINO (pip install 'safelight[cpu]')"
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, {faster}"
 
 

@@ -104,14 +104,33 @@ def test_another_checkpoint_under_the_same_name_is_traced_anew(tmp_path: Path) -
         assert len(list((kept / "it").iterdir())) == 1
 
 
-def test_files_that_cannot_be_read_are_made_anew(sd1: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_files_that_cannot_be_read_are_made_anew(sd1: Path, tmp_path: Path, harm: str) -> None:
     Model.load(sd1, "it", openvino=True, kept=tmp_path)
     (weights,) = tmp_path.rglob("unet.bin")
-    weights.write_bytes(weights.read_bytes()[:1000])
+    if harm == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        weights.with_name("decode.xml").unlink()
     plain, compiled = Model.load(sd1), Model.load(sd1, "it", openvino=True, kept=tmp_path)
     rows = rows_of(plain, 1)
     assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
     assert weights.stat().st_size > 1000
+    assert weights.with_name("decode.xml").exists()
+
+
+def test_a_full_disk_only_costs_the_next_load_its_time(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(openvino._openvino(), "save_model", full)
+    plain, compiled = Model.load(sd1), Model.load(sd1, "a/b", openvino=True, kept=tmp_path)
+    rows = rows_of(plain, 1)
+    assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+    assert "cannot be kept" in caplog.text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 LISTENING = """

@@ -41,6 +41,16 @@ def test_what_this_machine_lacks_is_not_tried() -> None:
     assert {(tuning.dtype, tuning.openvino) for tuning in asked} == {("float32", False)}
 
 
+def test_a_way_that_does_not_run_here_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    def seconds(tuning: Tuning) -> float:
+        if tuning.openvino:
+            raise RuntimeError("no such instruction")
+        return 0.5 if tuning.channels_last else 1.0
+
+    assert choose(seconds, PLAIN, native_bf16=False, openvino=True) == Tuning("float32", True, 4)
+    assert "does not run like that here" in caplog.text
+
+
 def test_the_answer_is_remembered(sd1: Path, tmp_path: Path) -> None:
     memory, cpu = tmp_path / "tuning.json", torch.device("cpu")
     first = tuned("it", sd1, cpu, memory)

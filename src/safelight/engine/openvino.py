@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +29,12 @@ log = logging.getLogger(__name__)
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 ODD_SIDES = 13, 11  # of the latents that are traced; with sides that halve evenly a UNet takes a path for those alone
 TRACED_ROWS = 2
+NETWORKS = "unet", "encode", "decode"
 
 
-def available() -> bool:
-    return importlib.util.find_spec("openvino") is not None
+def installed() -> str | None:
+    """The version, where there is one."""
+    return version("openvino") if importlib.util.find_spec("openvino") else None
 
 
 class Network:
@@ -60,7 +63,7 @@ class Compiled:
         }
         models = _read(core, folder) or _trace(unet, vae, folder)
         self.unet, self.encode, self.decode = (
-            Network(core.compile_model(models[name], "CPU", options)) for name in ("unet", "encode", "decode")
+            Network(core.compile_model(models[name], "CPU", options)) for name in NETWORKS
         )
 
 
@@ -70,10 +73,11 @@ def place(kept: Path, name: str, checkpoint: Path) -> Path:
     marks = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     versions = [version(part) for part in ("openvino", "torch", "diffusers")]
     stamp = hashlib.sha256(repr((str(checkpoint), marks, versions)).encode()).hexdigest()[:16]
-    for old in (kept / name).glob("*"):
+    mine = kept / quote(name, safe="")
+    for old in mine.glob("*"):
         if old.name != stamp:
             shutil.rmtree(old, ignore_errors=True)
-    return kept / name / stamp
+    return mine / stamp
 
 
 def _openvino() -> Any:
@@ -88,7 +92,7 @@ def _read(core: Any, folder: Path | None) -> dict[str, Any] | None:
     if folder is None or not folder.exists():
         return None
     try:
-        return {file.stem: core.read_model(file) for file in folder.glob("*.xml")}
+        return {name: core.read_model(folder / f"{name}.xml") for name in NETWORKS}
     except RuntimeError:
         log.warning("compiled networks cannot be read; making them anew", extra={"path": str(folder)})
         shutil.rmtree(folder)
@@ -119,15 +123,17 @@ def _convert(openvino: Any, network: nn.Module, example: list[Tensor]) -> Any:
 
 
 def _keep(openvino: Any, models: Mapping[str, Any], folder: Path) -> None:
-    """All of them or none. A worker beside us may have been faster."""
+    """All of them or none. Without room on the disk they are traced again at the next load."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent))
-    for name, model in models.items():
-        openvino.save_model(model, draft / f"{name}.xml", compress_to_fp16=False)
     try:
+        for name, model in models.items():
+            openvino.save_model(model, draft / f"{name}.xml", compress_to_fp16=False)
         draft.rename(folder)
-    except OSError:
-        shutil.rmtree(draft)
+    except (OSError, RuntimeError):
+        if not folder.exists():  # else a worker beside us was faster
+            log.warning("compiled networks cannot be kept", exc_info=True, extra={"path": str(folder)})
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _unet_example(unet: Any) -> list[Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from typing import Any
 
 import torch
 
-from safelight.engine import openvino as openvino_runtime
 from safelight.engine.model import Model
+from safelight.engine.openvino import installed
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +61,14 @@ def tuned(
     if device.type == "cuda":
         return ON_CUDA
     known = json.loads(memory.read_text()) if memory and memory.exists() else {}
-    openvino = openvino_runtime.available()
+    openvino = installed()
     key = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
-    key += f" | {'openvino' if openvino else 'torch'} | {name}"
+    key += f" | {f'openvino {openvino}' if openvino else 'torch'} | {name}"
     if key not in known:
         log.info("timing how this checkpoint runs best here, once", extra={"model": name})
         plain = Tuning(threads=torch.get_num_threads())
         native_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # torch's only way to ask
-        chosen = choose(lambda tuning: time_call(name, checkpoint, tuning, kept), plain, native_bf16, openvino)
+        chosen = choose(lambda tuning: time_call(name, checkpoint, tuning, kept), plain, native_bf16, bool(openvino))
         known[key] = asdict(chosen)
         _save(memory, known)
     return Tuning(**known[key])
@@ -84,9 +85,18 @@ def choose(seconds: Callable[[Tuning], float], plain: Tuning, native_bf16: bool,
             continue  # OpenVINO has a layout of its own
         candidate = replace(best, **change)
         worth = WORTH_LOWER_PRECISION if "dtype" in change else WORTH
-        if candidate != best and (taken := seconds(candidate)) * worth < took:
+        if candidate != best and (taken := _attempt(seconds, candidate)) * worth < took:
             best, took = candidate, taken
     return best
+
+
+def _attempt(seconds: Callable[[Tuning], float], candidate: Tuning) -> float:
+    """A way that does not run here is not a fast one."""
+    try:
+        return seconds(candidate)
+    except Exception:  # whatever it was, the plain way is there
+        log.warning("this checkpoint does not run like that here", exc_info=True, extra=asdict(candidate))
+        return math.inf
 
 
 def time_call(name: str, checkpoint: Path, tuning: Tuning, kept: Path | None = None) -> float:
