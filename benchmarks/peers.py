@@ -188,6 +188,7 @@ class Pipelines:
             pipeline.set_progress_bar_config(disable=True)
 
     def compile(self) -> None:
+        torch._dynamo.config.recompile_limit = 64  # noqa: SLF001  # else it gives up half-way through the sizes
         self._text.unet.compile()
         self._text.vae.decoder.compile()
 

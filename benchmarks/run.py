@@ -162,7 +162,11 @@ def warm(peer: Peer, generations: Sequence[Generation]) -> None:
     """A short request of every size, so that probes and allocators are done; for a compiler, of every batch and kind."""
     compiled = isinstance(peer, Compiled)
     shapes = {
-        (g.width, g.height, compiled and (g.samples, g.init_image is None, g.mask_image is None)): g
+        (
+            g.width,
+            g.height,
+            compiled and (g.samples, g.guidance_scale > 1, g.init_image is None, g.mask_image is None),
+        ): g
         for g in generations
     }
     wait_all([peer.submit(replace(g, steps=4, samples=g.samples if compiled else 1)) for g in shapes.values()])
