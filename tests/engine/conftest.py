@@ -26,6 +26,12 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where OpenVINO's networks of these checkpoints are kept: tracing one takes seconds."""
+    return tmp_path_factory.mktemp("traced")
+
+
+@pytest.fixture(scope="session")
 def sd1(checkpoint_folder: Path) -> Path:
     return checkpoints.write_sd1(checkpoint_folder / "sd1")
 

@@ -164,11 +164,11 @@ def test_row_counts_that_were_not_tried_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize("openvino", [False, True], ids=["torch", "openvino"])
-def test_a_real_architecture_is_exact_too(sd1: Path, openvino: bool) -> None:
+def test_a_real_architecture_is_exact_too(sd1: Path, traced: Path, openvino: bool) -> None:
     """Attention, group norms and a real VAE, on as many threads as there are."""
     torch.set_num_threads(2)
     dice = random.Random(5)
-    model = Model.load(sd1, device=torch.device("cpu"), dtype=torch.float32, openvino=openvino)
+    model = Model.load(sd1, device=torch.device("cpu"), dtype=torch.float32, openvino=openvino, kept=traced)
     known = [replace(any_generation(dice), steps=2, samples=1) for _ in range(4)]
     rows = Rows(Graphs(), 4, exact=True)  # tried out once for all: with two threads that is the dear part
     gallery = Gallery(model=model, rows=rows)

@@ -26,9 +26,9 @@ CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture(params=["sd1", "sd1_inpaint", "sd2", "sdxl"])
-def pair(request: pytest.FixtureRequest) -> tuple[Model, Model]:
+def pair(request: pytest.FixtureRequest, traced: Path) -> tuple[Model, Model]:
     folder: Path = request.getfixturevalue(request.param)
-    return Model.load(folder), Model.load(folder, openvino=True)
+    return Model.load(folder), Model.load(folder, openvino=True, kept=traced)
 
 
 def rows_of(model: Model, count: int, height: int = 8, width: int = 8) -> tuple[Tensor, Tensor, list[Conditioning]]:
@@ -53,8 +53,8 @@ def test_pictures_in_and_out(pair: tuple[Model, Model]) -> None:
         assert_close(compiled.decode(wanted.mean), plain.decode(wanted.mean), rtol=1e-3, atol=1e-4)
 
 
-def test_half_precision(sd1: Path) -> None:
-    plain, half = Model.load(sd1), Model.load(sd1, openvino=True, dtype=torch.bfloat16)
+def test_half_precision(sd1: Path, traced: Path) -> None:
+    plain, half = Model.load(sd1), Model.load(sd1, openvino=True, kept=traced, dtype=torch.bfloat16)
     rows = rows_of(plain, 3)
     drawn = half.denoise(*rows)
     assert drawn.dtype == torch.float32
@@ -69,26 +69,26 @@ def test_a_checkpoint_in_half_precision(sd1: Path, tmp_path: Path) -> None:
     assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
 
 
-def test_a_lora_is_left_to_torch(sd1: Path, tmp_path: Path) -> None:
+def test_a_lora_is_left_to_torch(sd1: Path, tmp_path: Path, traced: Path) -> None:
     pairs = checkpoints.lora_pairs(Model.load(sd1)._unet.module, r"to_[qv]$", 4, 1)
     lora = {"style": checkpoints.write_kohya_lora(tmp_path / "style.safetensors", {"lora_unet": pairs})}
-    plain, compiled = Model.load(sd1, loras=lora), Model.load(sd1, loras=lora, openvino=True)
+    plain, compiled = Model.load(sd1, loras=lora), Model.load(sd1, loras=lora, openvino=True, kept=traced)
     rows, use = rows_of(plain, 2), [LoraUse("style", 0.8)]
     assert torch.equal(compiled.denoise(*rows, adapters=use), plain.denoise(*rows, adapters=use))
     assert not torch.allclose(compiled.denoise(*rows), compiled.denoise(*rows, adapters=use), atol=1e-3)
 
 
-def test_its_weights_count(sd1: Path) -> None:
-    plain, compiled = Model.load(sd1), Model.load(sd1, openvino=True)
+def test_its_weights_count(sd1: Path, traced: Path) -> None:
+    plain, compiled = Model.load(sd1), Model.load(sd1, openvino=True, kept=traced)
     assert plain.bytes < compiled.bytes < 2 * plain.bytes
     assert plain.runtime.startswith("torch ")
     assert compiled.runtime.startswith("openvino ")
 
 
-def test_what_was_traced_is_kept(sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Model.load(sd1, "it", openvino=True, kept=tmp_path)
+def test_what_was_traced_is_kept(sd1: Path, traced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Model.load(sd1, openvino=True, kept=traced)
     monkeypatch.setattr(openvino, "_trace", lambda *_: pytest.fail("traced again"))
-    second = Model.load(sd1, "it", openvino=True, kept=tmp_path)
+    second = Model.load(sd1, openvino=True, kept=traced)
     rows = rows_of(first, 3)
     assert torch.equal(first.denoise(*rows), second.denoise(*rows))
 
@@ -105,8 +105,9 @@ def test_another_checkpoint_under_the_same_name_is_traced_anew(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone"])
-def test_files_that_cannot_be_read_are_made_anew(sd1: Path, tmp_path: Path, harm: str) -> None:
-    Model.load(sd1, "it", openvino=True, kept=tmp_path)
+def test_files_that_cannot_be_read_are_made_anew(sd1: Path, tmp_path: Path, traced: Path, harm: str) -> None:
+    Model.load(sd1, openvino=True, kept=traced)
+    shutil.copytree(traced / "sd1", tmp_path / "it")
     (weights,) = tmp_path.rglob("unet.bin")
     if harm == "cut":
         weights.write_bytes(weights.read_bytes()[:1000])

@@ -34,11 +34,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 @pytest.mark.parametrize("openvino", [False, True], ids=["torch", "openvino"])
 @pytest.mark.parametrize(("checkpoint", "kind", "what"), CASES)
 def test_latents_equal_the_pipelines(
-    checkpoint: str, kind: str, what: dict[str, Any], openvino: bool, request: pytest.FixtureRequest
+    checkpoint: str, kind: str, what: dict[str, Any], openvino: bool, request: pytest.FixtureRequest, traced: Path
 ) -> None:
     folder: Path = request.getfixturevalue(checkpoint)
     asked = Generation("a red cat", "a dog", width=64, height=64, steps=6, seed=4, **what)
-    model = Model.load(folder, device=torch.device("cpu"), dtype=torch.float32, openvino=openvino)
+    model = Model.load(folder, device=torch.device("cpu"), dtype=torch.float32, openvino=openvino, kept=traced)
     ours = by_engine(model, [asked], rows=2)[0]
     assert distance(ours, by_folder(folder, kind, asked)) < 1e-4
 

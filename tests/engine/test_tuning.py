@@ -51,11 +51,11 @@ def test_a_way_that_does_not_run_here_is_passed_over(caplog: pytest.LogCaptureFi
     assert "does not run like that here" in caplog.text
 
 
-def test_the_answer_is_remembered(sd1: Path, tmp_path: Path) -> None:
+def test_the_answer_is_remembered(sd1: Path, tmp_path: Path, traced: Path) -> None:
     memory, cpu = tmp_path / "tuning.json", torch.device("cpu")
-    first = tuned("it", sd1, cpu, memory)
-    assert tuned("it", tmp_path / "gone", cpu, memory) == first
-    assert tuned("it", sd1, torch.device("cuda")) == ON_CUDA
+    first = tuned("sd1", sd1, cpu, memory, traced)
+    assert tuned("sd1", tmp_path / "gone", cpu, memory) == first
+    assert tuned("sd1", sd1, torch.device("cuda")) == ON_CUDA
 
 
 def test_timing_leaves_the_threads_as_they_were(sd1: Path) -> None:
@@ -64,11 +64,11 @@ def test_timing_leaves_the_threads_as_they_were(sd1: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-def test_a_shelf_without_a_type_asks_the_probe(sd1: Path, tmp_path: Path) -> None:
-    shelf = Shelf({"a": sd1}, "a", dtype=None, tuning_path=tmp_path / "tuning.json")
+def test_a_shelf_without_a_type_asks_the_probe(sd1: Path, tmp_path: Path, traced: Path) -> None:
+    shelf = Shelf({"sd1": sd1}, "sd1", dtype=None, tuning_path=tmp_path / "tuning.json", compiled_path=traced)
     threads = torch.get_num_threads()
     try:
-        assert shelf.wait("a").dtype in (torch.float32, torch.bfloat16)
+        assert shelf.wait("sd1").dtype in (torch.float32, torch.bfloat16)
     finally:
         torch.set_num_threads(threads)
     assert (tmp_path / "tuning.json").exists()
