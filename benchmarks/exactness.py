@@ -16,10 +16,9 @@ import torch
 
 from benchmarks import architectures, workload
 from benchmarks.peers import Ours
+from safelight.checkpoints import BUNDLED
 from safelight.engine.generation import Generation, Pixels
 from safelight.engine.model import Model
-
-BUNDLED = Path(__file__).parents[1] / "src" / "safelight" / "model"
 
 
 def main() -> None:

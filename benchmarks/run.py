@@ -25,11 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import architectures, plots, workload
 from benchmarks.peers import Compiled, Make, Ours, Peer, can_compile, peers
 from benchmarks.workload import Arrival
+from safelight.checkpoints import BUNDLED
 from safelight.engine import openvino
 from safelight.engine.generation import Generation
 from safelight.engine.model import Model
-
-BUNDLED = Path(__file__).parents[1] / "src" / "safelight" / "model"
 
 
 def main() -> None:

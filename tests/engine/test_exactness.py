@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from safelight.checkpoints import BUNDLED
 from safelight.engine.decode import Decoder
 from safelight.engine.encode import Encoder
 from safelight.engine.generation import Generation, Pixels, Spacing
@@ -28,7 +29,6 @@ from safelight.errors import EngineFailed
 from .oracle import half_mask, picture
 from .stand_ins import MOODS, MicroModel, as_model
 
-BUNDLED = Path(__file__).parents[2] / "src" / "safelight" / "model"
 ROWS = 12
 COMPANIES = 200
 CULPRITS = ("break encode", "break denoise", "break decode", "not a number")

@@ -56,6 +56,13 @@ def test_a_model_larger_than_the_budget_is_refused_by_name(sd1: Path) -> None:
         Shelf({"a": sd1}, "a", budget_bytes=1 << 20).wait("a")
 
 
+def test_without_room_for_compiled_networks_torch_runs_it(sd1: Path, traced: Path) -> None:
+    size = Shelf({"sd1": sd1}, "sd1").wait("sd1").bytes
+    for budget, runtime in ((int(1.5 * size), "torch"), (2 * size, "openvino")):
+        shelf = Shelf({"sd1": sd1}, "sd1", budget_bytes=budget, openvino=True, compiled_path=traced)
+        assert shelf.wait("sd1").runtime.startswith(runtime)
+
+
 def test_a_load_waits_for_work_that_still_holds_the_old_model(sd1: Path) -> None:
     size = Shelf({"a": sd1}, "a").wait("a").bytes
     shelf = Shelf({"a": sd1, "b": sd1}, "a", budget_bytes=int(1.5 * size))

@@ -134,8 +134,14 @@ class Shelf:
 
     def _load(self, name: str) -> Model:
         try:
+            size = self._size(name)
+            self._make_room(name, size)
             ways = self._ways(name) | {"kept": self._compiled_path}
-            self._make_room(name, self._size(name) * (2 if ways["openvino"] else 1))  # at most: see Model.bytes
+            if ways["openvino"] and self._budget is not None and 2 * size > self._budget:
+                log.warning("no room for compiled networks in the memory budget; torch runs it", extra={"model": name})
+                ways["openvino"] = False
+            if ways["openvino"]:
+                self._make_room(name, 2 * size)  # at most: see Model.bytes
             model = Model.load(self._paths[name], name, device=self._device, **ways, **self._files)
         except Exception as error:
             failure = error if isinstance(error, SafelightError) else EngineFailed(f"The model {name} cannot be loaded")
