@@ -59,9 +59,13 @@ class Decoder:
 
     def _beside(self, group: Sequence[Canvas], finished: torch.cuda.Event | None, done: Done) -> None:
         """The canvases are held until ``done``, so nobody else gets their memory while the stream reads it."""
-        with self._stream(group[0].plan.model.device, finished), self._pace.measure("aside"):
-            answers = isolate(group, self._decode)
+        with self._pace.measure("aside"):
+            answers = isolate(group, lambda canvases: self._decode_after(finished, canvases))
         self._post(lambda: _give(group, answers, done))
+
+    def _decode_after(self, finished: torch.cuda.Event | None, canvases: Sequence[Canvas]) -> Sequence[Tensor]:
+        with self._stream(canvases[0].plan.model.device, finished):
+            return self._decode(canvases)
 
     def _stream(self, device: torch.device, after: torch.cuda.Event | None) -> AbstractContextManager[object]:
         if after is None:
