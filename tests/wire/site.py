@@ -37,6 +37,7 @@ from safelight.settings import Settings
 from safelight.storage.blobs import open_blobs
 from safelight.storage.database import Database
 from safelight.storage.queue import WEBHOOKS, Queue
+from safelight.wire.connection import connection_class
 from safelight.wire.modelslab.write import webhook_body
 from safelight.wire.server import create
 from tests.engines import AnalyticEngine, decode, encode, redness
@@ -235,7 +236,10 @@ async def _serving(site: Site, listener: socket.socket) -> AsyncIterator[None]:
         if not site.ready:
             raise Unavailable
 
-    config = uvicorn.Config(create(site.services, ready=ready), log_config=None, lifespan="off", access_log=False)
+    config = uvicorn.Config(
+        create(site.services, ready=ready), http=connection_class(512), ws="none", log_config=None, lifespan="off",
+        access_log=False,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator
 
@@ -18,11 +19,15 @@ BIG = b"x" * 2**20
 
 
 async def much(scope: Scope, receive: Receive, send: Send) -> None:
-    """Sixty-four MiB for whoever asks, without reading what they say."""
+    """Sixty-four MiB for whoever asks, without reading what they say; to others, on another path, what they said."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
+    heard, more = b"", scope["path"] == "/echo"
+    while more:
+        part = await receive()
+        heard, more = heard + part["body"], part["more_body"]
     for _ in range(64 if scope["path"] == "/much" else 0):
         await send({"type": "http.response.body", "body": BIG, "more_body": True})
-    await send({"type": "http.response.body"})
+    await send({"type": "http.response.body", "body": heard})
 
 
 @pytest.fixture
@@ -113,3 +118,41 @@ async def test_one_address_has_so_many_connections_and_no_more(port: int) -> Non
         await writer.wait_closed()
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+
+
+OFFERS = {
+    "h2c, as curl and Java send it": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n",
+    "websocket": b"Connection: upgrade\r\nUPGRADE: websocket\r\nSec-WebSocket-Version: 13\r\n",
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("kind", OFFERS)
+async def test_an_offer_of_another_protocol_costs_no_body(port: int, kind: str, pieces: int) -> None:
+    """In one segment, in two that part between head and body, and in three; what follows on the connection is read too."""
+    head = b"POST /echo?a=1 HTTP/1.1\r\nHost: a\r\n" + OFFERS[kind] + b"Content-Length: 7\r\n\r\n"
+    parts = {1: [head + b"a b\r\nc "], 2: [head, b"a b\r\nc "], 3: [head[:40], head[40:] + b"a b", b"\r\nc "]}[pieces]
+    reply = await said(port, *parts, b"POST /echo HTTP/1.0\r\nContent-Length: 3\r\n\r\nend")
+    assert reply.count(b"HTTP/1.1 200 ") == 2
+    assert b"a b\r\nc " in reply
+    assert b"end" in reply
+
+
+async def test_a_chunked_body_beside_an_offer_and_many_offers_at_once(port: int) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\n" + OFFERS["websocket"] + b"Transfer-Encoding: chunked\r\n\r\n"
+    last = b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    reply = await said(port, (head + b"3\r\nabc\r\n0\r\n\r\n") * 50 + last)
+    assert reply.count(b"abc") == 50
+
+
+async def test_a_tunnel_is_refused(port: int) -> None:
+    assert (await said(port, b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nabc")).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+async def test_curl_that_offers_http_2(port: int) -> None:
+    curl = await asyncio.create_subprocess_exec(
+        "curl", "-s", "--http2", "--max-time", "5", "--data", "key=a", f"http://127.0.0.1:{port}/echo",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert (await curl.communicate())[0] == b"key=a"

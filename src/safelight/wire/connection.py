@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0
@@ -70,7 +71,8 @@ class Connection(HttpToolsProtocol):
             return
         if not self._in_message:
             self._await_head()
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._read(data)
         if self._head:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD:
@@ -104,6 +106,25 @@ class Connection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._sending.start(SEND_SECONDS, self.transport.abort)
+
+    def _read(self, data: bytes) -> None:
+        """The parser stops where a client offers another protocol; we take the request as it is and read on."""
+        while data:
+            try:
+                return self.parser.feed_data(data)
+            except httptools.HttpParserError:
+                return self.send_400_response("Invalid HTTP request received.")
+            except httptools.HttpParserUpgrade as offer:
+                data = self._head_without_offer() + data[offer.args[0] :]
+
+    def _should_upgrade(self) -> bool:
+        """uvicorn passes over such a request, which begins once more. CONNECT offers nothing else and is refused."""
+        return bool(self.parser.get_method() != b"CONNECT")
+
+    def _head_without_offer(self) -> bytes:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *lines, b"", b""])
 
     def _await_head(self) -> None:
         self._head.start(HEAD_SECONDS, lambda: self._refuse(LATE))
