@@ -7,6 +7,7 @@ A value that is not valid stops the start and is named.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from safelight.errors import SetupFailed
+
+_ORIGIN = re.compile(r"https?://[^/\s]+")
 
 
 class Settings(BaseSettings):
@@ -104,6 +107,10 @@ class Settings(BaseSettings):
         description="NSFW score from which a picture is replaced by a blank one, where the caller asked for the check.",
     )
 
+    cors_origins: frozenset[str] = Field(
+        frozenset({"*"}),
+        description='Origins whose pages may call the API from a browser, as JSON: ["https://app.example"]; ["*"] is any, [] none.',
+    )
     connections_per_address: int = Field(
         512, ge=1, description="Most connections at a time from one address; raise it behind a proxy."
     )
@@ -134,6 +141,13 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/") if value else None
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: frozenset[str]) -> frozenset[str]:
+        if wrong := sorted(origin for origin in value if origin != "*" and not _ORIGIN.fullmatch(origin)):
+            raise ValueError(f"{wrong[0]!r} must be http(s)://host or http(s)://host:port, without a path")
+        return value
 
     @property
     def base_url(self) -> str:

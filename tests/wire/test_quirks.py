@@ -175,6 +175,34 @@ def test_a_trailing_slash_and_a_body_with_a_byte_order_mark(site: Site, key: str
     assert site.http.post("/api/v3/system_load/", content=content).json()["status"] == "ok"
 
 
+@pytest.mark.parametrize("path", ["//api/v3/system_load", "/api//v3///system_load", "/api/v3/system_load//"])
+def test_slashes_that_a_base_address_doubled(site: Site, key: str, path: str) -> None:
+    status, body = raw(site, f"POST {path} HTTP/1.1\nHost: HOST\nKEY: {key}\nContent-Length: 0\n")
+    assert (status, body["status"]) == (200, "ok")
+
+
+def test_an_absolute_target_in_capitals_and_a_double_slash(site: Site, key: str) -> None:
+    head = (
+        f"POST HTTP://HOST//api/v3/system_load HTTP/1.1\nHOST: HOST\nAUTHORIZATION: BEARER {key}\nCONTENT-LENGTH: 0\n"
+    )
+    status, body = raw(site, head)
+    assert (status, body["status"]) == (200, "ok")
+
+
+def test_a_wrong_path_of_the_dialect_is_refused_in_its_shape_however_many_slashes(site: Site) -> None:
+    said = "No such endpoint"
+    for path in ("//api/v3/nothing", "/api//nothing"):
+        status, body = raw(site, f"POST {path} HTTP/1.1\nHost: HOST\nContent-Length: 0\n")
+        assert (status, body) == (404, {"status": "error", "message": said, "messege": said})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/docs/docs.js"])
+def test_head_tells_what_get_would(site: Site, path: str) -> None:
+    got, head = site.http.get(path), site.http.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(got.content))
+
+
 def test_a_failed_request_is_not_told_by_the_families_alone(site: Site, key: str) -> None:
     for path in ("v3/text2img", "v6/realtime/text2img", "v7/images/text-to-image"):
         reply = site.post(path, key)

@@ -110,12 +110,13 @@ class Connection(HttpToolsProtocol):
     def _read(self, data: bytes) -> None:
         """The parser stops where a client offers another protocol; we take the request as it is and read on."""
         while data:
+            piece, data = data, b""
             try:
-                return self.parser.feed_data(data)
+                self.parser.feed_data(piece)
             except httptools.HttpParserError:
-                return self.send_400_response("Invalid HTTP request received.")
+                self.send_400_response("Invalid HTTP request received.")
             except httptools.HttpParserUpgrade as offer:
-                data = self._head_without_offer() + data[offer.args[0] :]
+                data = self._head_without_offer() + piece[offer.args[0] :]
 
     def _should_upgrade(self) -> bool:
         """uvicorn passes over such a request, which begins once more. CONNECT offers nothing else and is refused."""

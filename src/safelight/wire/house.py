@@ -29,6 +29,7 @@ PAGE_POLICY = (
     "connect-src 'self'; font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+SAFE = ("GET", "HEAD")
 WriteError = Callable[[Exception, str, Settings], Response]  # of any dialect: the error, the path, the settings
 Ready = Callable[[], Awaitable[None]]  # raises Unavailable while it is not
 
@@ -48,9 +49,10 @@ def routes(services: Services, ready: Ready) -> APIRouter:
         return answer(write_receipt(await services.erasure.receipt(account, request.path_params["id"])))
 
     for endpoint, (path, operation) in zip((healthz, readyz, erasure), OPERATIONS.items(), strict=True):
-        add(router, "GET", path, endpoint, operation)
-    router.add_api_route("/docs", _page, methods=["GET"], include_in_schema=False)
-    router.add_api_route("/docs/{name}", _page_file, methods=["GET"], include_in_schema=False)
+        for method in SAFE:
+            add(router, method, path, endpoint, operation)
+    router.add_api_route("/docs", _page, methods=[*SAFE], include_in_schema=False)
+    router.add_api_route("/docs/{name}", _page_file, methods=[*SAFE], include_in_schema=False)
     return router
 
 

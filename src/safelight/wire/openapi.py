@@ -107,7 +107,7 @@ def _parameters(method: str, path: str, operation: Operation) -> list[Schema]:
     ]
     if operation.repeatable:
         parameters.append(_IDEMPOTENCY_KEY)
-    if operation.takes and method == "GET":
+    if operation.takes and method in ("GET", "HEAD"):
         fields = operation.takes.schema["properties"]
         assert isinstance(fields, Mapping)
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]

@@ -25,10 +25,12 @@ from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
 from safelight.settings import Settings
 from safelight.wire import assets, house, tensorslab
+from safelight.wire.browsers import Browsers
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
 from safelight.wire.modelslab.describe import OPERATIONS
 from safelight.wire.openapi import Operation, components
+from safelight.wire.paths import tidy
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -73,6 +75,7 @@ def create(
     app.router.routes.extend(extra_routes)
     app.openapi()["components"] = components(_operations())
     app.add_middleware(Border, settings=services.settings)
+    app.add_middleware(Browsers, settings=services.settings)
     for refused in (SafelightError, HTTPException):
         app.add_exception_handler(refused, _refusal(services.settings))
     return app
@@ -88,7 +91,7 @@ class Border:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        scope["path"] = scope["path"].rstrip("/") or "/"
+        scope["path"] = tidy(scope["path"])
         request_id, status, began = _request_id(scope), 0, time.perf_counter()
 
         async def named(message: Message) -> None:
@@ -139,6 +142,7 @@ def _refusal(settings: Settings) -> Callable[[Request, Exception], Any]:
         response = _writer(path)(known, path, settings)
         response.status_code = error.status_code
         if error.status_code == 405:
+            response = Response(status_code=204) if request.method == "OPTIONS" else response
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
