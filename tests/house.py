@@ -12,24 +12,24 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from safelight.engine.generation import Generation, Picture, Pixels, Progress, Result
 from safelight.errors import Cancelled
-from safelight.records import Account, Bitmap, ImageRequest, Job, Operation
+from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
 from safelight.service.inputs import Inputs
-from safelight.service.jobs import Jobs
+from safelight.service.jobs import Jobs, Once
+from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
-from safelight.service.worker import Lightbox, Worker
+from safelight.service.worker import Worker
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, open_blobs
 from safelight.storage.database import Database
@@ -62,8 +62,16 @@ class House:
             stop.set()
             await working
 
-    async def submit(self, request: ImageRequest | None = None, **parts: Any) -> Job:
-        return await self.services.jobs.submit(self.account, request or a_request(), **parts)
+    async def submit(
+        self,
+        request: ImageRequest | None = None,
+        init: Bitmap | None = None,
+        mask: Bitmap | None = None,
+        once: Once | None = None,
+    ) -> Job:
+        given = {AssetKind.init_image: init, AssetKind.mask_image: mask}
+        pictures = {kind: bitmap for kind, bitmap in given.items() if bitmap is not None}
+        return await self.services.jobs.submit(self.account, request or a_request(), pictures, once=once)
 
     async def finished(self, job: Job, seconds: float = 20.0) -> Job:
         done = await self.services.jobs.wait(self.account, job.id, seconds)
@@ -167,9 +175,8 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
         Inputs(settings, Outbound(settings.outbound_ports, settings.private_hosts)),
     )
     lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw)
-    worker = Worker(
-        settings, database, queue, blobs, engine=painter, lightbox=lightbox, name=name, default_model="plain"
-    )
+    generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
+    worker = Worker(settings, database, queue, blobs, makers=[generate], name=name)
     await database.open()
     try:
         await queue.open()

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
 from safelight.service.inputs import Inputs
-from safelight.service.jobs import Jobs
+from safelight.service.jobs import QUEUES, Jobs
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
@@ -217,8 +217,9 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
 # safelight worker
 
 
-async def work(settings: Settings, *, tethered: bool = False) -> None:
-    """Claims and makes pictures until SIGTERM, Ctrl-C or, when tethered, the end of the process that started it."""
+async def work(settings: Settings, *, tethered: bool = False, queues: Sequence[str] | None = None) -> None:
+    """Does what its queues hold until SIGTERM, Ctrl-C or, when tethered, the end of the process that started it."""
+    wanted = wanted_queues(queues)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -231,31 +232,43 @@ async def work(settings: Settings, *, tethered: bool = False) -> None:
         ground = prepare(settings, address)
         shelf, engine = held.enter_context(engine_of(settings))
         await asyncio.to_thread(shelf.wait, None)
-        worker = make_worker(ground, engine)
+        worker = make_worker(ground, engine, wanted)
         async with opened(ground):
-            log.info("worker ready", model=settings.model)
+            log.info("worker ready", model=settings.model, queues=sorted(wanted))
             await worker.run(stop)
 
 
-def make_worker(ground: Ground, engine: Engine) -> Any:
+def wanted_queues(queues: Sequence[str] | None) -> frozenset[str]:
+    """All of them where none is named. Raises SetupFailed for one that does not exist."""
+    known = frozenset(QUEUES.values())
+    for name in queues or ():
+        if name not in known:
+            raise SetupFailed(f"There is no queue {name}. The queues are: {', '.join(sorted(known))}.")
+    return frozenset(queues or known)
+
+
+def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
     from safelight.engine import images, safety
     from safelight.service import worker
+    from safelight.service.makers.generate import Generate, Lightbox
 
-    checker = safety.SafetyChecker()
+    settings, checker = ground.settings, safety.SafetyChecker()
+    lightbox = Lightbox(decode=_pixels, encode=images.encode, nsfw=lambda pixels: checker.scores([pixels])[0])
+    generate = Generate(
+        engine, lightbox, default_model=settings.model or BUNDLED_NAME, safety_threshold=settings.safety_threshold
+    )
 
     def pulse() -> worker.Pulse:
         load = engine.load()
         return worker.Pulse(load.seconds_per_step, load.rows_per_tick, load.rows_waiting)
 
     return worker.Worker(
-        ground.settings,
+        settings,
         ground.database,
         ground.queue,
         ground.blobs,
-        engine=engine,
-        lightbox=worker.Lightbox(decode=_pixels, encode=images.encode, nsfw=lambda pixels: checker.scores([pixels])[0]),
+        makers=[maker for maker in (generate,) if QUEUES[maker.task] in queues],
         name=f"{socket.gethostname()}-{os.getpid()}",
-        default_model=ground.settings.model or BUNDLED_NAME,
         pulse=pulse,
     )
 

@@ -82,12 +82,16 @@ def worker(
     database_url: DatabaseUrl = None,
     blob_url: BlobUrl = None,
     model: Model = None,
+    queues: Annotated[
+        str | None, typer.Option(help="What to work on, separated by commas. Default: everything.")
+    ] = None,
     tethered: Annotated[bool, typer.Option("--tethered", hidden=True)] = False,
 ) -> None:
     """Run a further worker against the database and the blob store of a server."""
     settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url, model=model)
     logs.set_up(settings.log_level)
-    asyncio.run(app.work(settings, tethered=tethered))
+    wanted = None if queues is None else [name.strip() for name in queues.split(",")]
+    asyncio.run(app.work(settings, tethered=tethered, queues=wanted))
 
 
 @cli.command()

@@ -7,10 +7,18 @@ State machines (every arrow is one guarded UPDATE in ``storage``):
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
+from typing import ClassVar
+
+
+class Task(StrEnum):
+    """What a job is for. Each is asked for by a record of its own (a ``JobRequest``) and made by a maker of its own."""
+
+    generate = "generate"
 
 
 class Operation(StrEnum):
@@ -85,9 +93,42 @@ class Key:
     last_used_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest(ABC):
+    """What every request says, whatever its task. ``extras`` holds what only the dialect echoes back."""
+
+    task: ClassVar[Task]
+
+    base64: bool = False
+    temp: bool = False  # outputs live 24 hours
+    instant_response: bool = False
+    webhook: str | None = None
+    track_id: str | float | None = None  # any scalar, as the caller wrote it
+    dialect: str = "modelslab"
+    route: str = "v3"  # the dialect's own word for the family of endpoints that the request came by
+    extras: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    @abstractmethod
+    def cost(self) -> float:
+        """What its maker's time is proportional to: for pictures, pixels x rows x steps."""
+
+    @property
+    @abstractmethod
+    def steps_to_run(self) -> int:
+        """How many steps its progress is counted in, at least 1."""
+
+    @property
+    @abstractmethod
+    def makes(self) -> tuple[AssetKind, ...]:
+        """The files that its success leaves behind, in order."""
+
+
 @dataclass(frozen=True, slots=True)
-class ImageRequest:
-    """What a caller asked for, after defaults, in our words. ``extras`` holds what only the dialect echoes back."""
+class ImageRequest(JobRequest):
+    """What a caller asked a checkpoint for, after defaults, in our words."""
+
+    task: ClassVar[Task] = Task.generate
 
     operation: Operation
     prompt: str
@@ -107,14 +148,22 @@ class ImageRequest:
     clip_skip: int = 1
     safety_checker: bool = False
     enhance_prompt: bool = False  # already applied to ``prompt`` when True
-    base64: bool = False
-    temp: bool = False  # outputs live 24 hours
-    instant_response: bool = False
-    webhook: str | None = None
-    track_id: str | float | None = None  # any scalar, as the caller wrote it
-    dialect: str = "modelslab"
-    route: str = "v3"  # the dialect's own word for the family of endpoints that the request came by
-    extras: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def cost(self) -> float:
+        rows = self.samples * (2 if self.guidance_scale > 1 else 1)
+        return float(self.width * self.height * rows * self.steps_to_run)
+
+    @property
+    def steps_to_run(self) -> int:
+        """Denoising steps: with an init image, the part that its strength leaves."""
+        if self.operation is Operation.text2img:
+            return self.steps
+        return max(1, min(self.steps, int(self.steps * self.strength)))
+
+    @property
+    def makes(self) -> tuple[AssetKind, ...]:
+        return (AssetKind.output,) * self.samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +183,7 @@ class Job:
     id: int
     account_id: int
     state: JobState
-    request: ImageRequest | None
+    request: JobRequest | None
     file_prefix: str  # 128 random bits in the shape of a UUID; outputs are named {file_prefix}-{n}.png
     created_at: datetime
     started_at: datetime | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from safelight.errors import Invalid, NotFound, Overloaded, OverQuota, Unavailable
-from safelight.records import Job, JobState, QueueLoad
+from safelight.records import AssetKind, Job, JobState, QueueLoad
 from safelight.service.jobs import once_for
 from safelight.service.requests import from_json, to_json
 from safelight.settings import Settings
@@ -163,7 +163,7 @@ async def test_a_crash_between_intent_and_accept_leaves_nothing(house: House, mo
 
     jobs._blobs = Dying()  # type: ignore[assignment]  # as much of a store as is asked
     with pytest.raises(KeyboardInterrupt):
-        await jobs.submit(house.account, a_request(), init=a_bitmap())
+        await jobs.submit(house.account, a_request(), {AssetKind.init_image: a_bitmap()})
     assert await count(house, "jobs") == 0
     assert await count(house, "assets WHERE state = 'pending'") == 1
     await house.reconciler.keep_up()

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from safelight.app import wanted_queues
 from safelight.engine.generation import Spacing
-from safelight.errors import EngineFailed, Invalid, NotFound, Unavailable
+from safelight.errors import EngineFailed, Invalid, NotFound, SetupFailed, Unavailable
 from safelight.records import JobState
 from safelight.service.worker import FAILED, INPUT_LOST
 from tests.house import House, a_bitmap, a_request, colour, encode, reconciling
@@ -190,7 +191,7 @@ async def test_a_job_that_takes_its_workers_along_is_given_up(house: House) -> N
     job = await house.submit(a_request(webhook="http://x/"))
     for attempt in range(1, house.settings.max_attempts + 1):
         (row,) = await rows(house, "SELECT id, task_id FROM jobs")
-        claimed = await house.database.one("jobs.claim", id=row["id"], task=row["task_id"], lease=-1)
+        claimed = await house.database.one("jobs.claim", id=row["id"], entry=row["task_id"], lease=-1)
         assert claimed is not None
         assert claimed["attempt"] == attempt
         await house.reconciler.rescue()
@@ -248,3 +249,9 @@ async def test_requests_erased_while_waiting_are_never_made(house: House) -> Non
         await house.finished(await house.submit(a_request("kept")))
     assert [asked.prompt for asked in house.painter.generations] == ["kept"]
     await check_invariants(house.database, house.blobs)
+
+
+async def test_a_queue_that_does_not_exist_is_named() -> None:
+    assert wanted_queues(None) == wanted_queues(["pictures"]) == {"pictures"}
+    with pytest.raises(SetupFailed, match="no queue painting"):
+        wanted_queues(["pictures", "painting"])

@@ -32,7 +32,7 @@ def rows(url: str, question: str) -> list[tuple[object, ...]]:
 def test_two_servers_at_once(empty_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(migrate, [empty_url] * 4))
-    assert rows(empty_url, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert rows(empty_url, "SELECT version_num FROM alembic_version") == [("0003",)]
     assert rows(empty_url, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
 
 

@@ -28,11 +28,12 @@ from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
+from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.services import Services
 from safelight.service.webhooks import Webhooks
-from safelight.service.worker import Lightbox, Worker
+from safelight.service.worker import Worker
 from safelight.settings import Settings
 from safelight.storage.blobs import open_blobs
 from safelight.storage.database import Database
@@ -165,9 +166,8 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         outbound = Outbound(settings.outbound_ports, settings.private_hosts)
         services = _services(settings, database, queue, outbound)
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness)
-        worker = Worker(
-            settings, database, queue, blobs, engine=engine, lightbox=lightbox, name="test", default_model=DEFAULT_MODEL
-        )
+        generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
+        worker = Worker(settings, database, queue, blobs, makers=[generate], name="test")
         outbox = Outbox(database, queue)
         webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, {"modelslab": webhook_body})
         queue.teach(WEBHOOKS, webhooks.deliver)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from safelight.wire import house, tensorslab
-from safelight.wire.modelslab.describe import MASKED
+from safelight.wire.modelslab.images import MASKED
 from safelight.wire.modelslab.routes import TABLE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/http.md").read_text()

@@ -12,7 +12,7 @@ from safelight import errors
 from safelight.records import ImageRequest, Job, JobState, Operation
 from safelight.settings import read_settings
 from safelight.wire import house, tensorslab
-from safelight.wire.modelslab.describe import SUCCESS
+from safelight.wire.modelslab.images import SUCCESS
 from safelight.wire.modelslab.write import webhook_body, write_error, write_success
 
 PREFIX = "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,14 +21,15 @@ from safelight.records import (
     Account,
     AssetKind,
     Bitmap,
-    ImageRequest,
     Job,
+    JobRequest,
     JobState,
     QueueLoad,
     Statistics,
+    Task,
     WorkerPulse,
 )
-from safelight.service.requests import cost_of, from_json, steps_of, to_json
+from safelight.service.requests import from_json, to_json
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row, Transaction
@@ -37,6 +38,7 @@ from safelight.storage.queue import PICTURES, Queue
 LARGEST_ID = 2**63 - 1
 UNMEASURED = 2e6  # cost per second assumed until a worker has measured its own
 RETRY_AFTER = 300  # seconds; the longest wait that a refusal names
+QUEUES = {Task.generate: PICTURES}  # a queue for each kind of machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,8 @@ class Jobs:
     async def submit(
         self,
         account: Account,
-        request: ImageRequest,
-        init: Bitmap | None = None,
-        mask: Bitmap | None = None,
+        request: JobRequest,
+        pictures: Mapping[AssetKind, Bitmap] | None = None,
         *,
         once: Once | None = None,
     ) -> Job:
@@ -106,7 +107,7 @@ class Jobs:
             rank = await self._room(tx, account)
             row = await tx.one("jobs.next_id")
         assert row is not None
-        job_id, inputs = row["id"], _inputs(init, mask)
+        job_id, inputs = row["id"], _inputs(pictures or {})
         try:
             await self._store(account, job_id, inputs)
             await self._accept(account, job_id, rank, request, body, inputs, once)
@@ -224,7 +225,7 @@ class Jobs:
         account: Account,
         job_id: int,
         rank: int,
-        request: ImageRequest,
+        request: JobRequest,
         body: Row,
         inputs: Sequence[Input],
         once: Once | None,
@@ -233,7 +234,7 @@ class Jobs:
         async with self._database.transaction() as tx:
             await tx.run(
                 "jobs.accept", id=job_id, account=account.id, file_prefix=str(uuid.uuid4()), rank=rank,
-                cost=cost_of(request), steps=steps_of(request),
+                task=request.task.value, cost=request.cost, steps=request.steps_to_run,
             )  # fmt: skip
             if once and not await tx.run(
                 "once.claim", account=account.id, key=once.key, request=once.request, job=job_id
@@ -242,7 +243,7 @@ class Jobs:
             await tx.run("jobs.keep_request", id=job_id, body=body)
             if inputs and await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs]) != len(inputs):
                 raise Unavailable  # it took so long that they were taken for abandoned
-            await enqueue(tx, self._queue, job_id, rank)
+            await enqueue(tx, self._queue, job_id, request.task, rank)
             await tx.run("jobs.lock_room")
             await self._room(tx, account, Arriving(-1, -1))  # the job itself is counted by now
 
@@ -290,10 +291,10 @@ class Jobs:
                 event.set()
 
 
-async def enqueue(tx: Transaction, queue: Queue, job_id: int, rank: int) -> None:
-    """A fresh entry in the queue, which alone may claim the job. Who has fewer waiting goes first."""
-    task = await queue.defer(tx, PICTURES, job_id, priority=-rank)
-    await tx.run("jobs.enqueue", id=job_id, task=task)
+async def enqueue(tx: Transaction, queue: Queue, job_id: int, task: str, rank: int) -> None:
+    """A fresh entry in its task's queue, which alone may claim the job. Who has fewer waiting goes first."""
+    entry = await queue.defer(tx, QUEUES[Task(task)], job_id, priority=-rank)
+    await tx.run("jobs.enqueue", id=job_id, entry=entry)
 
 
 async def discard(database: Database, blobs: Blobs, keys: Sequence[str]) -> None:
@@ -327,6 +328,5 @@ def job_of(row: Row) -> Job:
     )  # fmt: skip
 
 
-def _inputs(init: Bitmap | None, mask: Bitmap | None) -> list[Input]:
-    given = ((AssetKind.init_image, init), (AssetKind.mask_image, mask))
-    return [Input(kind, bitmap, new_key(kind.label, kind.suffix)) for kind, bitmap in given if bitmap is not None]
+def _inputs(pictures: Mapping[AssetKind, Bitmap]) -> list[Input]:
+    return [Input(kind, bitmap, new_key(kind.label, kind.suffix)) for kind, bitmap in pictures.items()]

@@ -77,7 +77,7 @@ class Reconciler:
             await tx.run("assets.abandon_job", id=job_id, settle=self._settings.stalled_seconds)
             if row["attempt"] < self._settings.max_attempts:
                 log.warning("job %s is taken from a worker that fell silent", job_id)
-                await enqueue(tx, self._queue, job_id, row["rank"])
+                await enqueue(tx, self._queue, job_id, row["task"], row["rank"])
                 return
             log.error("job %s is given up: its worker stopped %s times", job_id, row["attempt"])
             failed = await tx.one("jobs.fail", id=job_id, fence=row["fence"], error=POISON)

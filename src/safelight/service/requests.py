@@ -1,17 +1,17 @@
-"""How an image request rests in the database: to JSON and back, text that cannot be kept refused, and what it will cost."""
+"""How a request rests in the database: to JSON and back by its task, and text that cannot be kept refused."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from safelight.errors import Invalid
-from safelight.records import ImageRequest, Operation
+from safelight.records import ImageRequest, JobRequest, Operation, Task
 
 
-def to_json(request: ImageRequest) -> dict[str, Any]:
+def to_json(request: JobRequest) -> dict[str, Any]:
     """Raises Invalid for what no database and no JSON can hold: NUL characters, lone surrogates, numbers that are none."""
     body = {field.name: getattr(request, field.name) for field in fields(request)}
     body["extras"] = dict(request.extras)
@@ -23,26 +23,23 @@ def to_json(request: ImageRequest) -> dict[str, Any]:
         json.dumps(body, allow_nan=False)
     except ValueError as error:
         raise Invalid("", "every number must be finite") from error
-    return body
+    return {"task": request.task.value, **body}
 
 
-def from_json(body: Mapping[str, Any]) -> ImageRequest:
-    known = {name: value for name, value in body.items() if name in ImageRequest.__dataclass_fields__}
+def from_json(body: Mapping[str, Any]) -> JobRequest:
+    """What is not known any more, or not yet, is passed over."""
+    return _READERS[Task(body.get("task", Task.generate))](body)
+
+
+def _image_request(body: Mapping[str, Any]) -> ImageRequest:
+    known = _known(ImageRequest, body)
     loras = tuple((str(name), float(strength)) for name, strength in known.pop("loras", ()))
     return ImageRequest(**{**known, "operation": Operation(known["operation"]), "loras": loras})
 
 
-def steps_of(request: ImageRequest) -> int:
-    """Denoising steps that will really be run: with an init image, the part that its strength leaves."""
-    if request.operation is Operation.text2img:
-        return request.steps
-    return max(1, min(request.steps, int(request.steps * request.strength)))
-
-
-def cost_of(request: ImageRequest) -> float:
-    """Pixels x rows x steps, which the time on the engine is proportional to."""
-    rows = request.samples * (2 if request.guidance_scale > 1 else 1)
-    return float(request.width * request.height * rows * steps_of(request))
+def _known(record: type[JobRequest], body: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(record)}
+    return {name: value for name, value in body.items() if name in names}
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -63,3 +60,6 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+_READERS: dict[Task, Callable[[Mapping[str, Any]], JobRequest]] = {Task.generate: _image_request}

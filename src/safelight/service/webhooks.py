@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from safelight.errors import NotFound, Unfetchable
-from safelight.records import Account, ImageRequest, Job
+from safelight.records import Account, Job, JobRequest
 from safelight.service.assets import Assets
 from safelight.service.jobs import Jobs
 from safelight.service.outbound import Answer, Outbound
@@ -106,7 +106,7 @@ class Webhooks:
             asked = (answer and answer.retry_after) or 0.0
             await self._outbox.postpone(delivery, status, max(WAITS[delivery.attempt], min(asked, _LONGEST_WAIT)))
 
-    def _urls(self, job: Job, request: ImageRequest) -> list[str]:
+    def _urls(self, job: Job, request: JobRequest) -> list[str]:
         folder = "temp" if request.temp else "generations"
         return [f"{self._settings.base_url}/{folder}/{name}" for name in self._assets.output_names(job)]
 

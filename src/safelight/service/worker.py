@@ -1,7 +1,7 @@
-"""The worker: claims jobs, hands them to the engine, keeps its pictures, and finishes each in one fenced transaction.
+"""The worker: claims jobs, hands them to the maker of their task, keeps what it made, and finishes each in one fenced transaction.
 
-Many jobs share one engine. Whatever happens to a job while it runs (erased, lease lost, shutdown) is decided by its row alone.
-Knows nothing of how pictures are made: the engine, the decoding and encoding of PNG, and the safety check are handed in.
+Many jobs are under way at a time. Whatever happens to a job while it runs (erased, lease lost, shutdown) is decided by its row
+alone. Knows no task: what is asked and how it is made is the makers' to know.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
 from safelight.errors import Cancelled, EngineFailed, Invalid, Unavailable
-from safelight.records import AssetKind, ImageRequest
+from safelight.records import AssetKind
 from safelight.service.assets import TEMP_SECONDS, output_name
-from safelight.service.jobs import discard, enqueue
+from safelight.service.jobs import QUEUES, discard, enqueue
+from safelight.service.makers.maker import Made, Maker, Order
 from safelight.service.outbox import announce_end
 from safelight.service.requests import from_json
 from safelight.service.speed import Meter
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row
-from safelight.storage.queue import PICTURES, Queue
+from safelight.storage.queue import Queue
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +40,6 @@ PATIENCE = 60.0  # seconds that a finished job waits for a database or blob stor
 Answer = TypeVar("Answer")
 
 
-class Ticket(Protocol):
-    """The engine's word that it works on something."""
-
-    @property
-    def future(self) -> Future[Result]: ...
-    def cancel(self) -> None: ...
-
-
-class Engine(Protocol):
-    """What this worker needs of an engine."""
-
-    def submit(self, generation: Generation, on_progress: Callable[[Progress], None] | None = None) -> Ticket: ...
-    def purge(self, owner: str) -> None: ...
-
-
 @dataclass(frozen=True)
 class Pulse:
     """What an engine can say of itself at any moment."""
@@ -62,15 +47,6 @@ class Pulse:
     step_seconds: float = 0.0
     rows_per_tick: float = 0.0
     rows_waiting: int = 0
-
-
-@dataclass(frozen=True)
-class Lightbox:
-    """The ways between stored files and pixels, each run in a thread, and the judge of what they show (0 harmless .. 1)."""
-
-    decode: Callable[[bytes], Pixels]
-    encode: Callable[[Pixels], bytes]
-    nsfw: Callable[[Pixels], float]
 
 
 class Fate(Enum):
@@ -86,10 +62,9 @@ class Run:
     """A claimed job while it is here. A job that was lost and claimed again is here twice for a while."""
 
     row: Row
-    request: ImageRequest
     step: int = 0
     fate: Fate = Fate.none
-    ticket: Ticket | None = None
+    order: Order | None = None
     keys: list[str] = field(default_factory=list)
 
     @property
@@ -107,8 +82,8 @@ class Run:
     def break_off(self, fate: Fate) -> None:
         if self.fate is Fate.none:
             self.fate = fate
-        if self.ticket is not None:
-            self.ticket.cancel()
+        if self.order is not None:
+            self.order.take_back()
 
 
 class _BrokenOffError(Exception):
@@ -116,7 +91,10 @@ class _BrokenOffError(Exception):
 
 
 class Worker:
-    """Works for as long as ``run`` runs. Make it before the database is opened, so that it hears of erasures."""
+    """Works for as long as ``run`` runs, on the tasks that it has makers for.
+
+    Make it before the database is opened, so that it hears of erasures.
+    """
 
     def __init__(
         self,
@@ -125,25 +103,26 @@ class Worker:
         queue: Queue,
         blobs: Blobs,
         *,
-        engine: Engine,
-        lightbox: Lightbox,
+        makers: Sequence[Maker],
         name: str,
-        default_model: str,
         pulse: Callable[[], Pulse] = Pulse,
     ) -> None:
         self._settings, self._database, self._queue, self._blobs = settings, database, queue, blobs
-        self._engine, self._lightbox, self._name, self._default_model = engine, lightbox, name, default_model
+        self._makers = {maker.task: maker for maker in makers}
+        self._queues = sorted({QUEUES[task] for task in self._makers})
+        self._name = name
         self._pulse = pulse
         self._meter = Meter()
         self._runs: set[Run] = set()
         self._owners: set[str] = set()
-        queue.teach(PICTURES, self._paint)
+        for each in self._queues:
+            queue.teach(each, self._work)
         database.on("safelight_erased", self._hear_of_erasure)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set: then nothing new is claimed, and what runs is finished or, after a while, handed back."""
         pulse = asyncio.create_task(self._keep_pulse(), name="pulse")
-        work = asyncio.create_task(self._queue.work([PICTURES], concurrency=self._settings.worker_concurrency))
+        work = asyncio.create_task(self._queue.work(self._queues, concurrency=self._settings.worker_concurrency))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({work, pulse, stopped}, return_when=asyncio.FIRST_COMPLETED)
         work.cancel()
@@ -156,96 +135,85 @@ class Worker:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _paint(self, task: int, about: str) -> None:
+    async def _work(self, entry: int, about: str) -> None:
         """One entry of the queue, whole. Never raises: what went wrong is told by the job's row."""
         row = await self._patiently(
-            lambda: self._database.one("jobs.claim", id=int(about), task=task, lease=self._settings.stalled_seconds)
+            lambda: self._database.one("jobs.claim", id=int(about), entry=entry, lease=self._settings.stalled_seconds)
         )
         if row is None:
             return  # erased, or claimed by a newer entry
-        run = Run(row, from_json(row["body"]))
+        run = Run(row)
         self._runs.add(run)
         try:
-            await self._finish(run, await self._generate(run))
+            order = await self._order(run)
+            await self._finish(run, order, await self._makers[order.request.task].make(order))
         except Exception as error:  # noqa: BLE001  # the border of the worker: every job gets its answer
             await self._give_up(run, error)
         finally:
             self._runs.discard(run)
 
-    async def _generate(self, run: Run) -> Result:
-        generation = await self._generation(run)
+    async def _order(self, run: Run) -> Order:
+        order = Order(
+            request=from_json(run.row["body"]), owner=run.owner, inputs=await self._inputs(run),
+            note=partial(self._note, run), at_work=self._at_work,
+        )  # fmt: skip
         self._owners.add(run.owner)
+        run.order = order
+        if run.fate is not Fate.none:
+            order.take_back()
+        return order
+
+    async def _inputs(self, run: Run) -> Mapping[AssetKind, bytes]:
+        rows = await self._database.all("assets.inputs", id=run.id)
+        return {
+            AssetKind.labelled(row["kind"]): await self._patiently(partial(self._blobs.get, row["blob_key"]))
+            for row in rows
+        }
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
         began = self._meter.begin()
         try:
-            run.ticket = self._engine.submit(generation, lambda progress: self._note(run, progress))
-            if run.fate is not Fate.none:
-                run.ticket.cancel()
-            return await asyncio.wrap_future(run.ticket.future)
+            yield
         finally:
             self._meter.end(began)
 
-    async def _generation(self, run: Run) -> Generation:
-        request, pictures = run.request, await self._inputs(run)
-        return Generation(
-            prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
-            samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale, strength=request.strength,
-            seed=request.seed, sampler=request.sampler, spacing=Spacing(request.spacing),
-            algorithm_type=request.algorithm_type, init_image=pictures.get(AssetKind.init_image),
-            mask_image=pictures.get(AssetKind.mask_image), model=request.model,
-            loras=tuple(LoraUse(name, strength) for name, strength in request.loras), clip_skip=request.clip_skip,
-            owner=run.owner,
-        )  # fmt: skip
+    def _note(self, run: Run, step: int, steps: int) -> None:
+        """Called from the makers' threads."""
+        done = max(step - run.step, 0)
+        run.step = step
+        self._meter.note(run.row["cost"] * done / max(steps, 1))
 
-    async def _inputs(self, run: Run) -> dict[AssetKind, Pixels]:
-        rows = await self._database.all("assets.inputs", id=run.id)
-        pictures = {}
-        for row in rows:
-            data = await self._patiently(partial(self._blobs.get, row["blob_key"]))
-            pictures[AssetKind.labelled(row["kind"])] = await asyncio.to_thread(self._lightbox.decode, data)
-        return pictures
+    async def _finish(self, run: Run, order: Order, made: Made) -> None:
+        """Rows for the files, then their bytes, then the transaction that makes them real. Each may be asked again."""
+        kinds = order.request.makes
+        run.keys = [new_key(kind.label, kind.suffix) for kind in kinds]
+        await self._patiently(lambda: self._intend(run, order, made))
+        await asyncio.gather(*(self._put(key, data) for key, data in zip(run.keys, made.files, strict=True)))
+        await self._patiently(lambda: self._commit(run, made))
 
-    def _note(self, run: Run, progress: Progress) -> None:
-        """Called from the engine's threads."""
-        done = max(progress.step - run.step, 0)
-        run.step = progress.step
-        self._meter.note(run.row["cost"] * done / max(progress.steps, 1))
-
-    async def _finish(self, run: Run, result: Result) -> None:
-        """Rows for the pictures, then their bytes, then the transaction that makes them real. Each may be asked again."""
-        pictures, nsfw = await asyncio.to_thread(self._develop, run.request, result)
-        kind = AssetKind.output
-        run.keys = [new_key(kind.label, kind.suffix) for _ in pictures]
-        await self._patiently(lambda: self._intend(run, pictures))
-        await asyncio.gather(*(self._put(key, data) for key, data in zip(run.keys, pictures, strict=True)))
-        await self._patiently(lambda: self._commit(run, result, nsfw))
-
-    def _develop(self, request: ImageRequest, result: Result) -> tuple[list[bytes], list[bool]]:
-        pictures = [picture.pixels for picture in result.pictures]
-        limit = self._settings.safety_threshold
-        nsfw = [request.safety_checker and self._lightbox.nsfw(pixels) >= limit for pixels in pictures]
-        shown = [pixels * 0 if flagged else pixels for pixels, flagged in zip(pictures, nsfw, strict=True)]
-        return [self._lightbox.encode(pixels) for pixels in shown], nsfw
-
-    async def _intend(self, run: Run, pictures: Sequence[bytes]) -> None:
+    async def _intend(self, run: Run, order: Order, made: Made) -> None:
+        lives = TEMP_SECONDS if order.request.temp else None
         async with self._database.transaction() as tx:
             if await tx.one("jobs.hold", id=run.id, fence=run.fence) is None:
                 raise _BrokenOffError
-            for number, (key, data) in enumerate(zip(run.keys, pictures, strict=True)):
+            files = zip(order.request.makes, run.keys, made.files, strict=True)
+            for number, (kind, key, data) in enumerate(files):
                 await tx.run(
-                    "assets.intend", account=run.row["account_id"], request=run.id, kind=AssetKind.output.label,
+                    "assets.intend", account=run.row["account_id"], request=run.id, kind=kind.label,
                     name=output_name(run.row["file_prefix"], number), blob_key=key, fence=run.fence, size=len(data),
-                    sha256=None, lives=TEMP_SECONDS if run.request.temp else None,
+                    sha256=None, lives=lives,
                 )  # fmt: skip
 
     async def _put(self, key: str, data: bytes) -> None:
         await self._patiently(lambda: self._blobs.put(key, data))
 
-    async def _commit(self, run: Run, result: Result, nsfw: Sequence[bool]) -> None:
-        width, height = result.native_size
+    async def _commit(self, run: Run, made: Made) -> None:
+        width, height = made.native_size
         async with self._database.transaction() as tx:
             row = await tx.one(
-                "jobs.succeed", id=run.id, fence=run.fence, steps=result.steps, seconds=result.seconds, nsfw=list(nsfw),
-                model=run.request.model or self._default_model, width=width or None, height=height or None,
+                "jobs.succeed", id=run.id, fence=run.fence, steps=made.steps, seconds=made.seconds, nsfw=list(made.nsfw),
+                model=made.model, width=width or None, height=height or None,
             )  # fmt: skip
             if row is None:
                 done = await tx.one("jobs.succeeded_by", id=run.id, fence=run.fence)
@@ -258,7 +226,7 @@ class Worker:
                 await tx.run("assets.drop_inputs", id=run.id)
             await tx.run(
                 "jobs.record_usage", id=run.id, account=row["account_id"], pictures=len(run.keys), cost=row["cost"],
-                seconds=result.seconds,
+                seconds=made.seconds,
             )  # fmt: skip
             await announce_end(tx, self._queue, run.id, row["account_id"])
 
@@ -291,7 +259,7 @@ class Worker:
         async with self._database.transaction() as tx:
             row = await tx.one("jobs.hand_back", id=run.id, fence=run.fence)
             if row is not None:
-                await enqueue(tx, self._queue, run.id, row["rank"])
+                await enqueue(tx, self._queue, run.id, row["task"], row["rank"])
 
     def _hand_back_all(self) -> None:
         for run in self._runs:
@@ -337,7 +305,8 @@ class Worker:
         for run in [run for run in self._runs if str(run.id) == job]:
             run.break_off(Fate.lost)
         for owner in owners:
-            self._engine.purge(owner)
+            for maker in self._makers.values():
+                maker.purge(owner)
 
     async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """What may be asked twice is, for a while, before a database or blob store is given up."""

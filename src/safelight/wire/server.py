@@ -28,7 +28,6 @@ from safelight.wire import assets, house, tensorslab
 from safelight.wire.browsers import Browsers
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
-from safelight.wire.modelslab.describe import OPERATIONS
 from safelight.wire.openapi import Operation, components
 from safelight.wire.paths import tidy
 
@@ -125,7 +124,7 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
 
 def _operations() -> list[Operation]:
     tensorslab_operations = [operation for _, operation in tensorslab.TABLE.values()]
-    return [*OPERATIONS.values(), *tensorslab_operations, *house.OPERATIONS.values()]
+    return [*modelslab.OPERATIONS, *tensorslab_operations, *house.OPERATIONS.values()]
 
 
 def _request_id(scope: Scope) -> str:

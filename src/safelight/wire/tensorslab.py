@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request, Response
 
 from safelight.errors import Invalid, NotFound, Refused, SafelightError, Unauthorized, Unavailable
-from safelight.records import Account, Job, JobState
+from safelight.records import Account, ImageRequest, Job, JobState
 from safelight.service.services import Services
 from safelight.settings import Settings
 from safelight.wire.forms import Form, TooLarge, TooSlow, read_form
@@ -63,7 +63,7 @@ def _task(field: str, given: object) -> str:
 
 def write_task(job: Job, names: list[str], base_url: str) -> Json:
     request = job.request
-    if request is None:
+    if not isinstance(request, ImageRequest):
         return {"taskid": job.file_prefix, "url": [], "image_status": _STATUS[JobState.cancelled]}
     folder = "temp" if request.temp else "generations"
     done = job.state is JobState.succeeded

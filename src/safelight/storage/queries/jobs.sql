@@ -9,14 +9,14 @@ FROM jobs WHERE state IN ('queued', 'running')
 SELECT pg_advisory_xact_lock(7013202)
 
 -- name: accept
-INSERT INTO jobs (id, account_id, file_prefix, rank, cost, steps)
-VALUES (%(id)s, %(account)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s)
+INSERT INTO jobs (id, account_id, task, file_prefix, rank, cost, steps)
+VALUES (%(id)s, %(account)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s)
 
 -- name: keep_request
 INSERT INTO requests (job_id, body) VALUES (%(id)s, %(body)s)
 
 -- name: enqueue
-UPDATE jobs SET task_id = %(task)s, state = 'queued', lease_until = NULL, step = 0 WHERE id = %(id)s
+UPDATE jobs SET task_id = %(entry)s, state = 'queued', lease_until = NULL, step = 0 WHERE id = %(id)s
 
 -- name: get
 SELECT j.*, r.body,
@@ -47,7 +47,7 @@ SELECT coalesce(
 -- name: claim
 UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = nextval('fences'), step = 0,
     started_at = coalesce(started_at, now()), lease_until = now() + %(lease)s * interval '1 second'
-WHERE id = %(id)s AND task_id = %(task)s AND state = 'queued' AND erased_at IS NULL
+WHERE id = %(id)s AND task_id = %(entry)s AND state = 'queued' AND erased_at IS NULL
 RETURNING *, (SELECT body FROM requests WHERE job_id = %(id)s) AS body
 
 -- name: pulse
@@ -76,7 +76,7 @@ RETURNING account_id, drop_inputs
 -- name: hand_back
 UPDATE jobs SET attempt = attempt - 1
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL
-RETURNING rank
+RETURNING task, rank
 
 -- name: record_usage
 INSERT INTO usage (job_id, account_id, pictures, cost, seconds)
@@ -102,7 +102,7 @@ WHERE j.erased_at IS NULL
         AND (w.id IS NULL OR w.last_heartbeat < now() - %(stalled)s * interval '1 second')))))
 
 -- name: take_stranded
-SELECT id, fence, attempt, rank, task_id FROM jobs
+SELECT id, fence, attempt, task, rank, task_id FROM jobs
 WHERE id = %(id)s AND task_id IS NOT DISTINCT FROM %(task)s AND erased_at IS NULL
   AND ((state = 'running' AND lease_until < now()) OR state = 'queued')
 FOR UPDATE

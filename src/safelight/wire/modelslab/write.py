@@ -15,7 +15,7 @@ from safelight.errors import (
     Unauthorized,
     Unavailable,
 )
-from safelight.records import Asset, Job, JobState, QueueLoad
+from safelight.records import Asset, ImageRequest, Job, JobState, QueueLoad
 from safelight.settings import Settings
 from safelight.wire.forms import TooLarge, TooSlow
 from safelight.wire.http import answer
@@ -88,7 +88,7 @@ def write_failed(job: Job) -> Json:
 def write_meta(job: Job, urls: Sequence[str]) -> Json:
     """What was really run: every field of the documented example, then what else is true of it."""
     request = job.request
-    if request is None:
+    if not isinstance(request, ImageRequest):
         return {}
     meta: Json = {
         "H": request.height,
@@ -113,13 +113,11 @@ def write_meta(job: Job, urls: Sequence[str]) -> Json:
         meta |= {name: request.extras.get(name, "") for name in ("init_image", "mask_image")}
     if job.native_size is not None:
         meta["native_size"] = list(job.native_size)
-    return meta | _community_meta(job, urls) if family_of(job).community else meta
+    return meta | _community_meta(job, request, urls) if family_of(job).community else meta
 
 
-def _community_meta(job: Job, urls: Sequence[str]) -> Json:
+def _community_meta(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
     """The longer echo of the v4, v5 and v6 pages."""
-    request = job.request
-    assert request is not None
     return {
         "id": str(job.id),
         "width": request.width,
@@ -161,8 +159,14 @@ def webhook_body(job: Job, urls: Sequence[str]) -> Json:
         "output": shown,
         "generationTime": _seconds(job),
         "track_id": track_id,
-        "meta": _community_meta(job, shown) | write_meta(job, shown) if job.request else {},
+        "meta": _whole_meta(job, shown),
     }
+
+
+def _whole_meta(job: Job, urls: Sequence[str]) -> Json:
+    """A callback tells all that any page shows, whatever the family."""
+    longer = _community_meta(job, job.request, urls) if isinstance(job.request, ImageRequest) else {}
+    return longer | write_meta(job, urls)
 
 
 def write_load(load: QueueLoad) -> Json:
@@ -222,7 +226,8 @@ def _seconds(job: Job) -> float:
 
 
 def _model(job: Job) -> str:
-    return job.model or (job.request.model if job.request else None) or "default"
+    asked = job.request.model if isinstance(job.request, ImageRequest) else None
+    return job.model or asked or "default"
 
 
 def _yes(value: bool) -> str:

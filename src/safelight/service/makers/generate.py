@@ -1,0 +1,89 @@
+"""Pictures from a checkpoint: the order in the engine's words, its pixels checked for what they show, then as files.
+
+Knows nothing of how pictures are made: the engine, the decoding and encoding of PNG, and the safety check are handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
+from safelight.records import AssetKind, ImageRequest, Task
+from safelight.service.makers.maker import Made, Order
+
+
+class Ticket(Protocol):
+    """The engine's word that it works on something."""
+
+    @property
+    def future(self) -> Future[Result]: ...
+    def cancel(self) -> None: ...
+
+
+class Engine(Protocol):
+    """What is needed of an engine."""
+
+    def submit(self, generation: Generation, on_progress: Callable[[Progress], None] | None = None) -> Ticket: ...
+    def purge(self, owner: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Lightbox:
+    """The ways between stored files and pixels, each run in a thread, and the judge of what they show (0 harmless .. 1)."""
+
+    decode: Callable[[bytes], Pixels]
+    encode: Callable[[Pixels], bytes]
+    nsfw: Callable[[Pixels], float]
+
+
+class Generate:
+    """``safety_threshold`` is the score from which a picture is replaced by a blank one, where the caller asked for the check."""
+
+    task = Task.generate
+
+    def __init__(self, engine: Engine, lightbox: Lightbox, *, default_model: str, safety_threshold: float) -> None:
+        self._engine, self._lightbox = engine, lightbox
+        self._default_model, self._threshold = default_model, safety_threshold
+
+    async def make(self, order: Order) -> Made:
+        request = order.request
+        assert isinstance(request, ImageRequest)
+        generation = await self._generation(request, order)
+        with order.at_work():
+            result = await self._run(generation, order)
+        files, nsfw = await asyncio.to_thread(self._develop, request, result)
+        model = request.model or self._default_model
+        return Made(files, result.steps, result.seconds, model, nsfw, result.native_size)
+
+    def purge(self, owner: str) -> None:
+        self._engine.purge(owner)
+
+    async def _run(self, generation: Generation, order: Order) -> Result:
+        ticket = self._engine.submit(generation, lambda progress: order.note(progress.step, progress.steps))
+        order.when_taken_back(ticket.cancel)
+        return await asyncio.wrap_future(ticket.future)
+
+    async def _generation(self, request: ImageRequest, order: Order) -> Generation:
+        return Generation(
+            prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
+            samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale, strength=request.strength,
+            seed=request.seed, sampler=request.sampler, spacing=Spacing(request.spacing),
+            algorithm_type=request.algorithm_type, init_image=await self._pixels(order, AssetKind.init_image),
+            mask_image=await self._pixels(order, AssetKind.mask_image), model=request.model,
+            loras=tuple(LoraUse(name, strength) for name, strength in request.loras), clip_skip=request.clip_skip,
+            owner=order.owner,
+        )  # fmt: skip
+
+    async def _pixels(self, order: Order, kind: AssetKind) -> Pixels | None:
+        data = order.inputs.get(kind)
+        return None if data is None else await asyncio.to_thread(self._lightbox.decode, data)
+
+    def _develop(self, request: ImageRequest, result: Result) -> tuple[list[bytes], list[bool]]:
+        pictures = [picture.pixels for picture in result.pictures]
+        nsfw = [request.safety_checker and self._lightbox.nsfw(pixels) >= self._threshold for pixels in pictures]
+        shown = [pixels * 0 if flagged else pixels for pixels, flagged in zip(pictures, nsfw, strict=True)]
+        return [self._lightbox.encode(pixels) for pixels in shown], nsfw

@@ -1,0 +1,135 @@
+"""What callers keep here: uploads, their deletion and that of pictures, and the cache.
+
+Knows no body by heart: ``read`` and ``write`` do.
+"""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from safelight.errors import Invalid, NotFound
+from safelight.records import Asset
+from safelight.service.crop import crop_square
+from safelight.wire.http import RECEIPT, answer
+from safelight.wire.modelslab import describe as words
+from safelight.wire.modelslab import families, write
+from safelight.wire.modelslab.call import BOTH, Call, Row
+from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.read import read_picture_name, read_request_id, read_source
+from safelight.wire.openapi import Shape
+
+CROPPED = 512  # pixels; the side that the vendor's training pages ask of a cropped picture
+
+
+async def base64_crop(call: Call) -> Response:
+    source = read_source(call.form, "image", call.services.settings)
+    crop = call.form.yes("crop", True)
+    asset = await _upload(call, source, "image", square=crop, temp=False)
+    return answer(write.write_uploaded(asset, call.base_url))
+
+
+async def base64_to_url(call: Call) -> Response:
+    field = call.form.either("base64_string", "init_image")
+    source = read_source(call.form, field, call.services.settings)
+    asset = await _upload(call, source, field, square=False, temp=True)
+    return answer({"status": "success", "id": asset.request_id, "output": [write.upload_url(asset, call.base_url)]})
+
+
+async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bool) -> Asset:
+    bitmap = await call.services.inputs.bitmap(source, field=field, payer=call.account.id)
+    kept = await crop_square(bitmap, CROPPED) if square else bitmap
+    return await call.services.assets.upload(call.account, kept, temp=temp)
+
+
+async def delete_image(call: Call) -> Response:
+    """By request id, or by a picture's name or address; what is unknown and what is another's are answered alike."""
+    erasure, form = call.services.erasure, call.form
+    field = form.either("request_id", "image")
+    try:
+        if field == "image" and form.has("image"):
+            receipt = await erasure.delete_named(call.account, read_picture_name(form, "image"))
+        else:
+            receipt = await erasure.delete(call.account, [read_request_id(form)])
+    except NotFound:
+        raise Invalid(field, "names no picture of yours") from None
+    return answer(write.write_deleted(), headers={RECEIPT: receipt.id})
+
+
+async def clear_cache(call: Call) -> Response:
+    receipt = await call.services.erasure.clear_cache(call.account)
+    return answer(write.write_cleared(call.family), headers={RECEIPT: receipt.id})
+
+
+BASE64_CROP_OPERATION = words.other(
+    "Upload a picture, cut to a square of 512 pixels unless crop is false",
+    Shape(
+        "Uploaded",
+        words.fields(
+            words.DONE | {"messege": {"type": "string"}, "link": {"type": "string"}, "request_id": {"type": "integer"}},
+            "status",
+            "messege",
+            "link",
+            "request_id",
+        ),
+    ),
+    {
+        "status": "success",
+        "messege": "image uploaded",
+        "link": "http://127.0.0.1:8000/uploads/8d2f0c1e9f534f0f8c1a6f1f5a0c7e11.png",
+        "request_id": 2398,
+    },
+    Shape(
+        "Upload",
+        words.fields(
+            words.KEY | {"image": {"type": "string", "minLength": 1}, "crop": words.yes("Cut to a square.", "true")},
+            "image",
+        ),
+    ),
+    image="data:image/png;base64,iVBORw0KGgo=",
+    crop="true",
+)
+BASE64_TO_URL_OPERATION = words.other(
+    "Upload a picture for 24 hours",
+    Shape(
+        "UploadedForADay",
+        words.fields(words.DONE | {"id": {"type": "integer"}, "output": {"type": "array"}}, "status", "id", "output"),
+    ),
+    {"status": "success", "id": 1047, "output": [words.EXAMPLE_URL.replace("generations", "temp")]},
+    Shape("UploadForADay", words.fields(words.KEY | {"base64_string": {"type": "string", "minLength": 1}})),
+    base64_string="iVBORw0KGgo=",
+)
+DELETE_IMAGE_OPERATION = words.other(
+    "Erase a generation or upload, by id or by file name",
+    Shape("Deleted", words.fields(words.DONE | {"messege": {"const": "image deleted"}}, "status", "messege")),
+    {"status": "success", "messege": "image deleted"},
+    Shape(
+        "Delete",
+        words.fields(
+            words.KEY
+            | {
+                "request_id": words.REQUEST_ID,
+                "image": words.string("Instead of request_id: the file name or address of a picture."),
+            }
+        ),
+    ),
+    request_id=2398,
+)
+CLEAR_CACHE_OPERATION = words.other(
+    "Erase everything that is kept for re-use",
+    Shape("Cleared", words.fields(words.DONE | {"message": {"type": "string"}}, "status", "message")),
+    {"status": "success", "message": "Cache cleared"},
+)
+
+
+def clears(family: Family) -> Row:
+    return Row(f"{family.name}/clear_cache", family, clear_cache, CLEAR_CACHE_OPERATION, BOTH)
+
+
+ROWS = (
+    Row("v3/base64_crop", families.V3, base64_crop, BASE64_CROP_OPERATION),
+    Row("v3/delete_image", families.V3, delete_image, DELETE_IMAGE_OPERATION),
+    clears(families.V3),
+    clears(families.V5),
+    Row("v6/base64_to_url", families.V6, base64_to_url, BASE64_TO_URL_OPERATION),
+    Row("v6/image_editing/base64_to_url", families.V6_EDITING, base64_to_url, BASE64_TO_URL_OPERATION),
+)

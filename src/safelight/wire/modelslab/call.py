@@ -1,0 +1,59 @@
+"""One line of the vendor's tables, and one authenticated request to it. Knows no endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+
+from safelight.records import Account
+from safelight.service.services import Services
+from safelight.wire.forms import Form, read_form
+from safelight.wire.http import authenticate
+from safelight.wire.modelslab.families import Family
+from safelight.wire.openapi import Endpoint, Operation
+
+BOTH = ("POST", "GET")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request."""
+
+    services: Services
+    account: Account
+    form: Form
+    family: Family
+    request: Request
+
+    @property
+    def path_id(self) -> str | None:
+        return self.request.path_params.get("id")
+
+    @property
+    def base_url(self) -> str:
+        return self.services.settings.base_url
+
+
+Act = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A path under /api/, the family that it speaks as, what it does, and how it is described."""
+
+    path: str
+    family: Family
+    act: Act
+    operation: Operation
+    methods: tuple[str, ...] = ("POST",)
+
+
+def endpoint(services: Services, row: Row) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        form = await read_form(request, services.settings)
+        account = await authenticate(services, form)
+        return await row.act(Call(services, account, form, row.family, request))
+
+    return answer

@@ -1,0 +1,270 @@
+"""Making pictures and fetching them: text2img, img2img and inpaint under every family that has them, and fetch.
+
+Knows no body by heart: ``read`` and ``write`` do.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import Response
+
+from safelight.records import AssetKind, ImageRequest, Job, JobState, Operation
+from safelight.service.assets import output_name
+from safelight.wire import openapi
+from safelight.wire.http import answer, read_once
+from safelight.wire.modelslab import describe as words
+from safelight.wire.modelslab import families, write
+from safelight.wire.modelslab.call import BOTH, Call, Row
+from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.read import read_path_id, read_request, read_request_id, read_source
+from safelight.wire.modelslab.schedulers import ALGORITHMS, SCHEDULERS
+from safelight.wire.openapi import Schema, Shape
+
+
+async def text2img(call: Call) -> Response:
+    return await _generate(call, Operation.text2img)
+
+
+async def img2img(call: Call) -> Response:
+    return await _generate(call, Operation.img2img)
+
+
+async def inpaint(call: Call) -> Response:
+    return await _generate(call, Operation.inpaint)
+
+
+async def _generate(call: Call, operation: Operation) -> Response:
+    services, form = call.services, call.form
+    request = read_request(form, operation, call.family, services.settings, services.enhance)
+    needed = _PICTURES[operation]
+    sources = {name: read_source(form, name, services.settings) for name in needed}
+    if request.webhook:
+        services.inputs.check_address(request.webhook, field="webhook")
+    once = await read_once(call.request, form, operation.value)
+    if once and (earlier := await services.jobs.earlier(call.account, once)):
+        return await _answer_held(call, request, earlier)
+    payer = call.account.id
+    async with services.jobs.room(call.account):
+        pictures = {
+            AssetKind.labelled(name): await services.inputs.bitmap(sources[name], field=name, mode=mode, payer=payer)
+            for name, mode in needed.items()
+        }
+    job = await services.jobs.submit(call.account, request, pictures, once=once)
+    return await _answer_held(call, request, job)
+
+
+async def _answer_held(call: Call, request: ImageRequest, job: Job) -> Response:
+    """Held open until the job is final or patience ends, whichever is first."""
+    if not request.instant_response:
+        job = await call.services.jobs.wait(call.account, job.id, call.services.settings.hold_seconds)
+    if job.state.final:
+        return answer(_write_final(call, job))
+    eta = await call.services.jobs.eta(job)
+    names = [output_name(job.file_prefix, number) for number in range(len(request.makes))]
+    links = write.picture_urls(job, names, call.base_url)
+    return answer(write.write_processing(job, links, eta, call.base_url))
+
+
+async def fetch(call: Call) -> Response:
+    wanted = read_request_id(call.form) if call.path_id is None else read_path_id(call.path_id)
+    job = await call.services.jobs.get(call.account, wanted)
+    return answer(_write_final(call, job) if job.state.final else write.write_pending(call.family))
+
+
+def _write_final(call: Call, job: Job) -> write.Json:
+    return write.write_success(job, _urls(call, job)) if job.state is JobState.succeeded else write.write_failed(job)
+
+
+def _urls(call: Call, job: Job) -> list[str]:
+    return write.picture_urls(job, call.services.assets.output_names(job), call.base_url)
+
+
+_PICTURES: dict[Operation, dict[str, Literal["RGB", "L"]]] = {
+    Operation.text2img: {},
+    Operation.img2img: {"init_image": "RGB"},
+    Operation.inpaint: {"init_image": "RGB", "mask_image": "L"},
+}
+
+TEXT: Schema = {
+    **words.KEY,
+    "prompt": {"type": "string", "minLength": 1, "maxLength": 10_000, "description": "What the picture should show."},
+    "negative_prompt": words.string("What it should not show."),
+    "width": words.whole("Width in pixels, divisible by 8:", 512, 64, None),
+    "height": words.whole("Height in pixels, divisible by 8:", 512, 64, None),
+    "samples": words.whole("How many pictures:", 1, 1, 4),
+    "num_inference_steps": words.whole("Denoising steps:", 20, 1, None),
+    "guidance_scale": words.real("How closely the prompt is followed, 1 to 20.", 7.5, 1, 20),
+    "seed": {
+        "type": ["integer", "string", "null"],
+        "description": "0 to 4294967295: same seed, same picture. null or -1 draws one, which meta echoes.",
+    },
+    "scheduler": words.string(f"The sampler: {', '.join(SCHEDULERS)}; A1111 names too."),
+    "use_karras_sigmas": words.yes("Karras spacing, where the scheduler has it.", "no"),
+    "algorithm_type": words.string(f"For the DPM-Solver schedulers: {', '.join(ALGORITHMS)}."),
+    "clip_skip": words.whole("Which of the text encoder's last layers is used:", 1, 1, 8),
+    "model_id": words.string("A checkpoint by the name that the operator gave it."),
+    "lora_model": words.string("LoRA names, separated by commas."),
+    "lora_strength": {"type": ["string", "number", "null"], "description": "Their strengths, separated by commas."},
+    "safety_checker": words.yes("Replace an NSFW picture by a blank one.", "yes"),
+    "enhance_prompt": words.yes("Add quality words to the prompt; meta.prompt says what was used.", "yes"),
+    "base64": words.yes("Let output hold addresses ending in .base64, which serve base64 text.", "no"),
+    "temp": words.yes("Keep the pictures for 24 hours only.", "no"),
+    "instant_response": words.yes("Answer at once with processing.", "no"),
+    "webhook": words.string("Called with POST when the pictures are ready, or cannot be made."),
+    "track_id": {"type": ["string", "number", "boolean", "null"], "description": "Comes back in the webhook's body."},
+}
+PICTURE: Schema = {
+    **TEXT,
+    "init_image": {"type": "string", "minLength": 1, "description": "An http(s) address, a data URI or base64."},
+    "strength": words.real("How much of the init image may be destroyed: above 0, at most 1.", 0.7, 0, 1),
+}
+MASKED: Schema = {
+    **PICTURE,
+    "mask_image": {"type": "string", "minLength": 1, "description": "Like init_image; white is painted anew."},
+}
+
+
+FINAL: Schema = words.fields(
+    {
+        "status": {"enum": ["success", "processing", "failed"]},
+        "id": {"type": "integer"},
+        "output": {"type": ["array", "string"], "items": {"type": "string"}},
+        "generationTime": {"type": "number"},
+        "eta": {"type": "number"},
+        "fetch_result": {"type": "string"},
+        "future_links": {"type": "array", "items": {"type": "string"}},
+        "nsfw_content_detected": {"type": "boolean"},
+        "has_nsfw_concept": {"type": "array", "items": {"type": "boolean"}},
+        "meta": {"type": "object"},
+    },
+    "status",
+    "output",
+)
+
+SUCCESS = {
+    "status": "success",
+    "generationTime": 2.920767068862915,
+    "id": 302455,
+    "output": [words.EXAMPLE_URL],
+    "nsfw_content_detected": False,
+    "has_nsfw_concept": [False],
+    "meta": {
+        "H": 512,
+        "W": 512,
+        "enable_attention_slicing": "true",
+        "file_prefix": "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10",
+        "guidance_scale": 7.5,
+        "model": "safelight-tiny",
+        "n_samples": 1,
+        "negative_prompt": "",
+        "outdir": "out",
+        "prompt": "a cat sitting on a bench",
+        "revision": "main",
+        "safety_checker": "none",
+        "seed": 1793745243,
+        "steps": 21,
+        "vae": "safelight-tiny",
+        "strength": 0.7,
+    },
+}
+IMG2IMG = {
+    "key": "",
+    "prompt": "a cat sitting on a bench",
+    "negative_prompt": None,
+    "init_image": words.EXAMPLE_URL,
+    "width": "512",
+    "height": "512",
+    "samples": "1",
+    "num_inference_steps": "30",
+    "safety_checker": "no",
+    "enhance_prompt": "yes",
+    "guidance_scale": 7.5,
+    "strength": 0.7,
+    "seed": None,
+    "base64": "no",
+    "webhook": None,
+    "track_id": None,
+}
+TEXT2IMG = {name: value for name, value in IMG2IMG.items() if name not in ("init_image", "strength")}
+INPAINT = IMG2IMG | {"mask_image": words.EXAMPLE_URL}
+
+GIVEN = Shape("Generation", FINAL)
+
+
+def _generation(summary: str, takes: Shape, example: object) -> openapi.Operation:
+    return openapi.Operation(summary, "Images", GIVEN, SUCCESS, words.REFUSALS, takes, example, repeatable=True)
+
+
+TEXT2IMG_OPERATION = _generation("A picture from a prompt", Shape("Text2img", words.fields(TEXT, "prompt")), TEXT2IMG)
+IMG2IMG_OPERATION = _generation(
+    "A picture from a picture and a prompt", Shape("Img2img", words.fields(PICTURE, "prompt", "init_image")), IMG2IMG
+)
+INPAINT_OPERATION = _generation(
+    "A part of a picture painted anew",
+    Shape("Inpaint", words.fields(MASKED, "prompt", "init_image", "mask_image")),
+    INPAINT,
+)
+FETCH_OPERATION = openapi.Operation(
+    "The pictures of an earlier request",
+    "Images",
+    GIVEN,
+    SUCCESS,
+    words.REFUSALS,
+    Shape("Fetch", words.fields({**words.KEY, "request_id": words.REQUEST_ID})),
+    {"key": "", "request_id": 302455},
+)
+
+
+def makes_text2img(path: str, family: Family) -> Row:
+    return Row(path, family, text2img, TEXT2IMG_OPERATION)
+
+
+def makes_img2img(path: str, family: Family) -> Row:
+    return Row(path, family, img2img, IMG2IMG_OPERATION)
+
+
+def makes_inpaint(path: str, family: Family) -> Row:
+    return Row(path, family, inpaint, INPAINT_OPERATION)
+
+
+def fetches(family: Family) -> tuple[Row, Row]:
+    """Published clients use both shapes, and some of them GET."""
+    path = f"{family.name}/fetch"
+    return Row(path, family, fetch, FETCH_OPERATION, BOTH), Row(f"{path}/{{id}}", family, fetch, FETCH_OPERATION, BOTH)
+
+
+def makes(family: Family) -> tuple[Row, ...]:
+    """All three under their plain names, and their fetch."""
+    return (
+        makes_text2img(f"{family.name}/text2img", family),
+        makes_img2img(f"{family.name}/img2img", family),
+        makes_inpaint(f"{family.name}/inpaint", family),
+        *fetches(family),
+    )
+
+
+def _dreambooth(family: Family) -> tuple[Row, ...]:
+    """Where text to image has no name of its own."""
+    return (
+        makes_text2img(family.name, family),
+        makes_img2img(f"{family.name}/img2img", family),
+        makes_inpaint(f"{family.name}/inpaint", family),
+        *fetches(family),
+    )
+
+
+ROWS = (
+    *makes(families.V3),
+    *_dreambooth(families.V3_DREAMBOOTH),
+    *_dreambooth(families.V4_DREAMBOOTH),
+    Row("v5/images/fetch/{id}", families.V5, fetch, FETCH_OPERATION, BOTH),
+    *makes(families.V6_IMAGES),
+    *makes(families.V6_REALTIME),
+    makes_inpaint("v6/image_editing/inpaint", families.V6_EDITING),
+    *fetches(families.V6_EDITING),
+    makes_text2img("v7/images/text-to-image", families.V7_IMAGES),
+    makes_img2img("v7/images/image-to-image", families.V7_IMAGES),
+    makes_inpaint("v7/images/inpaint", families.V7_IMAGES),
+    *fetches(families.V7_IMAGES),
+)
