@@ -207,12 +207,16 @@ def models_list(model: Model = None, as_json: AsJson = False) -> None:
 
 @cli.command()
 def doctor(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, blob_url: BlobUrl = None, model: Model = None
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    blob_url: BlobUrl = None,
+    model: Model = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read all that is kept, too: rows, files and counts.")] = False,
 ) -> None:
     """Look at everything the server stands on; each line says ok or what to do."""
     settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url, model=model)
     well = True
-    for finding in examination.examine(settings):
+    for finding in examination.examine(settings, deep=deep):
         well &= finding.ok
         mark = "[green]ok[/]  " if finding.ok else "[red]look[/]"
         out.print(f"{mark}  {finding.part:<12} {finding.text}", soft_wrap=True)

@@ -200,13 +200,13 @@ class Jobs:
     async def statistics(self) -> Statistics:
         async with self._database.transaction() as tx:
             now = await tx.one("jobs.statistics")
-            outcomes = {row["state"]: row["jobs"] for row in await tx.all("jobs.outcomes")}
+            counts = {row["what"]: row["amount"] for row in await tx.all("tallies.of_all")}
             workers = tuple(
                 WorkerPulse(**row) for row in await tx.all("jobs.nodes", stalled=self._settings.stalled_seconds)
             )
         assert now is not None
-        ended = {state.value: outcomes.get(state.value, 0) for state in JobState if state.final}
-        return Statistics(outcomes=ended, workers=workers, **now)
+        ended = {state.value: counts.get(state.value, 0) for state in JobState if state.final}
+        return Statistics(outcomes=ended, workers=workers, blob_bytes=counts.get("bytes", 0), **now)
 
     async def _store(self, account: Account, job_id: int, inputs: Sequence[Input]) -> None:
         if not inputs:

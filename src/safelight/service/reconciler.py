@@ -61,6 +61,7 @@ class Reconciler:
         await self._erasure.remove_bytes()
         await wipe(self._database)
         await self._database.run("erasure.verify")
+        await self._database.run("tallies.fold")
         await self._database.run("upkeep.forget_tasks")
         await self._database.run("jobs.forget_nodes")
         await self._database.run("once.forget")
@@ -92,9 +93,7 @@ class Reconciler:
                 await entrust(tx, self._queue, row["id"])
 
     async def _expire(self) -> None:
-        if self._settings.output_days is not None:
-            await self._database.run("assets.set_expiry", days=self._settings.output_days)
-        for row in await self._database.all("assets.expired"):
+        for row in await self._database.all("assets.expired", days=self._settings.output_days):
             account = Account(row["account_id"], "")
             try:
                 await self._erasure.delete(account, row["request_ids"], scope="expiry")

@@ -40,6 +40,7 @@ class Blobs(Protocol):
     async def get(self, key: str) -> bytes: ...
     async def delete(self, key: str) -> None: ...
     async def exists(self, key: str) -> bool: ...
+    async def sizes(self) -> dict[str, int]: ...
     async def keys(self) -> set[str]: ...
 
 
@@ -74,10 +75,11 @@ class LocalBlobs:
     async def exists(self, key: str) -> bool:
         return await self._do(_there, self._path(key))
 
+    async def sizes(self) -> dict[str, int]:
+        return await self._do(lambda: dict(_files(self._folder)))
+
     async def keys(self) -> set[str]:
-        return await self._do(
-            lambda: {str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file()}
-        )
+        return set(await self.sizes())
 
     def _path(self, key: str) -> Path:
         return self._folder / _checked(key)
@@ -111,9 +113,12 @@ class RemoteBlobs:
             return True
         return False
 
-    async def keys(self) -> set[str]:
+    async def sizes(self) -> dict[str, int]:
         with _answered():
-            return {found["path"] async for page in obstore.list(self._store) for found in page}
+            return {found["path"]: found["size"] async for page in obstore.list(self._store) for found in page}
+
+    async def keys(self) -> set[str]:
+        return set(await self.sizes())
 
 
 def _checked(key: str) -> str:
@@ -161,6 +166,14 @@ def _remove(path: Path) -> None:
         each.unlink(missing_ok=True)
     if path.parent.is_dir():
         _sync(path.parent)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, int]]:
+    """Each with its size; one that goes away meanwhile is left out."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                yield str(path.relative_to(folder)), path.stat().st_size
 
 
 def _there(path: Path) -> bool:

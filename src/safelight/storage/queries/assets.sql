@@ -51,11 +51,12 @@ SELECT id, blob_key FROM assets WHERE state = 'deleting' AND blob_key = ANY (%(b
 UPDATE assets SET state = 'gone', gone_at = now()
 WHERE id = ANY (%(ids)s) AND state = 'deleting' AND (%(settled)s OR settles_at IS NULL OR settles_at < now())
 
--- name: set_expiry
-UPDATE assets SET expires_at = created_at + %(days)s * interval '1 day'
-WHERE kind = 'output' AND state = 'live' AND expires_at IS NULL
-
 -- name: expired
+-- By their own time, or by the house's for all that have none; each is read in the order of what is due.
 SELECT account_id, array_agg(DISTINCT request_id) AS request_ids FROM (
-    SELECT account_id, request_id FROM assets WHERE state = 'live' AND expires_at < now() ORDER BY expires_at LIMIT 500
+    (SELECT account_id, request_id FROM assets WHERE state = 'live' AND expires_at < now() ORDER BY expires_at LIMIT 500)
+    UNION ALL
+    (SELECT account_id, request_id FROM assets
+     WHERE kind = 'output' AND state = 'live' AND expires_at IS NULL AND created_at < now() - %(days)s * interval '1 day'
+     ORDER BY created_at LIMIT 500)
 ) due GROUP BY account_id

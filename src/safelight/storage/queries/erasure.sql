@@ -44,10 +44,10 @@ FROM unnest(array_append(%(ids)s::bigint[], NULL)) AS buried (id)
 
 -- name: cached
 -- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended.
-SELECT a.id, a.request_id FROM assets a LEFT JOIN jobs j ON j.id = a.request_id
+SELECT a.id, a.request_id FROM assets a
 WHERE a.account_id = %(account)s AND a.state = 'live'
-  AND ((a.kind = 'upload' AND a.expires_at IS NOT NULL)
-    OR (a.kind IN ('init_image', 'mask_image') AND j.state IN ('succeeded', 'failed', 'cancelled')))
+  AND (a.kind IN ('init_image', 'mask_image') OR (a.kind = 'upload' AND a.expires_at IS NOT NULL))
+  AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.account_id = %(account)s AND j.state IN ('queued', 'running'))
 
 -- name: drop_inputs_later
 UPDATE jobs SET drop_inputs = true WHERE account_id = %(account)s AND state IN ('queued', 'running')

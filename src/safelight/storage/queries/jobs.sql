@@ -107,15 +107,11 @@ WHERE id = %(id)s AND task_id IS NOT DISTINCT FROM %(task)s AND erased_at IS NUL
   AND ((state = 'running' AND lease_until < now()) OR state = 'queued')
 FOR UPDATE
 
--- name: outcomes
-SELECT state, count(*) AS jobs FROM jobs WHERE state IN ('succeeded', 'failed', 'cancelled') GROUP BY state
-
 -- name: statistics
 SELECT
     (SELECT count(*) FROM jobs WHERE state = 'queued') AS waiting,
     (SELECT count(*) FROM jobs WHERE state = 'running') AS running,
     (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float FROM jobs WHERE state = 'queued') AS oldest_wait,
-    (SELECT coalesce(sum(size), 0)::bigint FROM assets WHERE state = 'live') AS blob_bytes,
     (SELECT count(*) FROM outbox WHERE state = 'waiting') AS webhooks_waiting,
     (SELECT count(*) FROM receipts WHERE verified_at IS NULL) AS erasures_unverified
 

@@ -1,0 +1,38 @@
+"""What must hold once things are quiet: asked of the rows and of the store itself, not of the code that keeps them so.
+
+The tests ask after every fault, and ``safelight doctor --deep`` of a real house. It reads everything that is kept.
+"""
+
+from __future__ import annotations
+
+from safelight.storage.blobs import Blobs
+from safelight.storage.database import Database
+
+# The names are those of the queries; each finds offenders.
+RULES = {
+    "invariants.ends": "I1 an accepted job is final, queued with an entry, or running with a lease",
+    "invariants.requests": "I1 an accepted job has its request until it is erased",
+    "invariants.pictures": "I2 a job that succeeded has its pictures, unless erased",
+    "invariants.erased": "I3 nothing of an erased job is left to read",
+    "invariants.receipts": "I4 every erasure has its receipt",
+    "invariants.charges": "I5 a job is charged once, when it succeeds",
+    "invariants.webhooks": "I6 every end that is to be told has one entry in the outbox",
+    "invariants.fences": "I7 only what was claimed has a fence, and no two claims the same",
+    "invariants.counts": "I9 what was counted is what a recount finds",
+}
+
+
+async def broken(database: Database, blobs: Blobs) -> dict[str, list[object]]:
+    """Every rule that does not hold, with its offenders."""
+    found: dict[str, list[object]] = {
+        rule: list(rows) for query, rule in RULES.items() if (rows := await database.all(query))
+    }
+    rows = await database.all("invariants.assets")
+    there = await blobs.sizes()
+    live = {row["blob_key"]: row["size"] for row in rows if row["state"] == "live"}
+    kept = {
+        "I2 bytes without a row": there.keys() - {row["blob_key"] for row in rows},
+        "I2 a live row without bytes": live.keys() - there.keys(),
+        "I2 bytes of another size": {key for key in live.keys() & there.keys() if live[key] != there[key]},
+    }
+    return found | {rule: sorted(keys) for rule, keys in kept.items() if keys}
