@@ -7,6 +7,7 @@ loss on 8x8 averages puts colour first, a loss on differences of neighbours puts
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,11 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from training import networks
-from training.checkpoint import Average, Run, cosine, report, set_rate
+from training.checkpoint import Average, Run, cosine, load, report, set_rate
 from training.dataset import Sprites, clutter
 from training.networks import Network
-from training.pace import Pace
+from training.pace import Pace, mixed
+from training.photographs import cut
 from training.sizes import Size
+
+PHOTOGRAPHED = 0.15  # share of what it sees, where there are photographs
 
 
 def loss(made: Tensor, real: Tensor) -> Tensor:
@@ -38,8 +42,8 @@ def loss(made: Tensor, real: Tensor) -> Tensor:
 class Pool:
     """Composites made once and re-cropped at every step; a few are renewed each time."""
 
-    def __init__(self, sprites: Sprites, count: int, seed: int) -> None:
-        self.random, self.sprites = Random(seed), sprites
+    def __init__(self, sprites: Sprites, count: int, seed: int, photographs: Sequence[Tensor] = ()) -> None:
+        self.random, self.sprites, self.photographs = Random(seed), sprites, photographs
         self.pictures = torch.cat([self.fresh(min(64, count)) for _ in range(max(1, count // 64))])
 
     def fresh(self, count: int) -> Tensor:
@@ -58,7 +62,10 @@ class Pool:
         return torch.stack(picks).float() / 127.5 - 1
 
     def one(self, crop: int) -> Tensor:
-        picture = self.pictures[self.random.randrange(len(self.pictures))]
+        if self.photographs and self.random.random() < PHOTOGRAPHED:
+            picture = cut(self.random.choice(self.photographs), self.sprites.size, self.random)
+        else:
+            picture = self.pictures[self.random.randrange(len(self.pictures))]
         room = picture.shape[-1] - crop
         if not room:
             return picture
@@ -69,13 +76,30 @@ class Pool:
         return max(crops, key=lambda c: float(c[:, ::4, ::4].float().std()))
 
 
-def train(sprites: Sprites, size: Size, work: Path, minutes: float, device: torch.device, seed: int = 0) -> None:
-    """Train until the budget over all calls is spent; goes on from `autoencoder.pt`."""
+def train(
+    sprites: Sprites,
+    size: Size,
+    work: Path,
+    minutes: float,
+    device: torch.device,
+    seed: int = 0,
+    photographs: Sequence[Tensor] = (),
+    decoder_alone: bool = False,
+) -> None:
+    """Train until the budget over all calls is spent; goes on from `autoencoder.pt`.
+
+    The decoder alone leaves the codes as they are, and an image model that draws in them need not be trained anew.
+    """
     net = networks.autoencoder(size).to(device).train()
+    for part in (net.encoder, net.quant_conv):
+        part.requires_grad_(not decoder_alone)
     average = Average(net, 0.995)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=size.autoencoder_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    run = Run(work / "autoencoder.pt", minutes, 60, net=net, average=average.net, optimiser=optimiser)
-    pool = Pool(sprites, size.pool, seed + run.step)
+    learning = [weights for weights in net.parameters() if weights.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=size.autoencoder_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    path = work / "autoencoder.pt"
+    scale = load(path).get("scale", 1.0)
+    run = Run(path, minutes, 60, net=net, average=average.net, optimiser=optimiser, scale=scale)
+    pool = Pool(sprites, size.pool, seed + run.step, photographs)
     pace = Pace()
     while (share := run.share) < 1:
         whole = share > 0.65
@@ -91,11 +115,13 @@ def train(sprites: Sprites, size: Size, work: Path, minutes: float, device: torc
             pool.renew(8)
         if run.step % 25 == 0:
             report("autoencoder", run.step, run.seconds, threads=torch.get_num_threads(), rate=rate, **numbers)
-    run.finish(scale=latent_scale(average.net, pool.batch(min(64, size.pool), size.pixels).to(device)))
+    if not decoder_alone:
+        scale = latent_scale(average.net, pool.batch(min(64, size.pool), size.pixels).to(device))
+    run.finish(scale=scale)
 
 
 def learn(net: Network, optimiser: torch.optim.Optimizer, real: Tensor, device: torch.device) -> dict[str, float]:
-    with torch.autocast(device.type, torch.bfloat16):
+    with mixed(device):
         posterior = net.encode(real).latent_dist
         made = net.decode(posterior.sample()).sample.float()
     divergence = posterior.kl().float().mean() / posterior.mean[0].numel()

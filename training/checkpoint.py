@@ -67,7 +67,7 @@ class Run:
         self._save(self._budget, **more)
 
     def _save(self, used: float, **more: Any) -> None:
-        save(self._path, **self._parts, step=self.step, used=used, **more)
+        save(self._path, **(self._parts | more), step=self.step, used=used)
 
 
 def cosine(share: float) -> float:
@@ -96,8 +96,16 @@ def load(path: Path, **parts: Any) -> dict[str, Any]:
         return {}
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     for name, part in parts.items():
-        part.load_state_dict(state[name])
+        if name in state and hasattr(
+            part, "load_state_dict"
+        ):  # weights that came without an optimiser start with a fresh one
+            part.load_state_dict(state[name])
     return state
+
+
+def spent(path: Path) -> float:
+    """The minutes that a stage has run for."""
+    return float(load(path).get("used", 0.0)) / 60
 
 
 def report(stage: str, step: int, seconds: float, **numbers: float) -> None:

@@ -24,7 +24,9 @@ from torch.nn import functional
 from training import nouns
 
 LAYOUTS = ("centre", "left", "right", "small", "pair")
-LAYOUT_WEIGHTS = (0.62, 0.08, 0.08, 0.07, 0.15)
+LONE = (0.73, 0.09, 0.09, 0.09)  # how often each of the others, where there is one thing
+PAIRS = 0.15  # how often there are two
+UNNAMED_PLAIN, UNNAMED_NOISE = 0.9, 0.06  # a caption without a background: white nearly always, noise now and then
 PLACE = {"left": (-0.45, 0.55), "right": (0.45, 0.55), "small": (0.0, 0.5)}
 
 
@@ -51,11 +53,13 @@ class Scene:
 class Sprites:
     """The set in memory, and pictures composed from it."""
 
-    def __init__(self, folder: Path, size: int = 128, only: Collection[str] = tuple(nouns.NOUNS)) -> None:
+    def __init__(
+        self, folder: Path, size: int = 128, only: Collection[str] = tuple(nouns.NOUNS), pairs: float = PAIRS
+    ) -> None:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         blob = (folder / "pack.bin").read_bytes()
         wanted = {drawing: noun for noun, (drawing, _) in nouns.NOUNS.items() if noun in only}
-        self.size = size
+        self.size, self.pairs = size, pairs
         self.sprites: list[Sprite] = []
         for item in meta["items"]:
             if item["s"] in nouns.STYLES and item["n"] in wanted:
@@ -69,7 +73,7 @@ class Sprites:
 
     def scene(self, random: Random) -> Scene:
         sprite = random.choice(self.by_noun[random.choice(self.names)])
-        layout = random.choices(LAYOUTS, LAYOUT_WEIGHTS)[0]
+        layout = "pair" if random.random() < self.pairs else random.choices(LAYOUTS[:-1], LONE)[0]
         other = None
         if layout == "pair":
             other = random.choice(
@@ -98,7 +102,7 @@ class Sprites:
         """(n, 3, size, size) in [-1, 1]."""
         count, size = len(scenes), self.size
         image = paint_backgrounds([s.colours for s in scenes], size)
-        rough = torch.tensor([s.background == "" and random.random() < 0.5 for s in scenes])
+        rough = torch.tensor([s.background == "" and random.random() < UNNAMED_NOISE for s in scenes])
         if rough.any():
             image[rough] = clutter(int(rough.sum()), size, random)
         first = [place(s.layout if s.layout != "pair" else "left", random) for s in scenes]
@@ -128,9 +132,9 @@ def pick_background(random: Random) -> tuple[str, Any]:
         return tuple(min(1.0, max(0.0, (c + random.gauss(0, spread)) / 255)) for c in rgb)
 
     roll = random.random()
-    if roll < 0.30:  # unnamed: white half of the time, else anything at all
+    if roll < 0.30:  # unnamed: white nearly always, so that a bare prompt gets a clean picture
         top = bottom = (1.0, 1.0, 1.0)
-        if random.random() < 0.4:
+        if random.random() > UNNAMED_PLAIN:
             top, bottom = (tuple(random.random() for _ in range(3)) for _ in range(2))  # type: ignore[assignment]  # three floats each
         return "", (top, bottom, 0.0, 1.0)
     if roll < 0.80:

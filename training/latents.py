@@ -19,6 +19,7 @@ from training import networks, text
 from training.checkpoint import load, report, save
 from training.dataset import Sprites
 from training.networks import Network
+from training.pace import mixed
 from training.sizes import Size
 
 
@@ -64,7 +65,7 @@ def make(sprites: Sprites, data: Path, size: Size, work: Path, count: int, devic
     start = time.time()
     for done in range(0, count, 32):
         pictures, scenes = sprites.batch(32, random)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), mixed(device):
             posterior = net.encode(pictures.to(device)).latent_dist
         parts.append(
             torch.stack([posterior.mean.float(), posterior.std.float()]).mul(net.config.scaling_factor).half().cpu()

@@ -62,7 +62,7 @@ CPU = Size(
     unet=(64, 128, 160),
     unet_rate=1e-3,
     unet_batch=32,
-    average=0.999,
+    average=0.998,
 )
 BASE = Size(
     pixels=128,

@@ -17,11 +17,12 @@ from transformers import CLIPTokenizer
 from training import latents, networks
 from training.checkpoint import Average, Run, report, set_rate
 from training.networks import Network
-from training.pace import Pace
+from training.pace import Pace, mixed
 from training.sizes import Size
 from training.text import tokenize
 
 DROPPED = 0.1  # share of captions replaced by the empty one
+HELD = 0.4  # of the time at the full rate; then it falls
 
 
 def velocity_loss(net: Network, x0: Tensor, states: Tensor, signal: Tensor) -> Tensor:
@@ -33,7 +34,7 @@ def velocity_loss(net: Network, x0: Tensor, states: Tensor, signal: Tensor) -> T
     noise = torch.randn_like(x0)
     x = (alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise).contiguous(memory_format=torch.channels_last)
     target = alpha.sqrt() * noise - (1 - alpha).sqrt() * x0
-    with torch.autocast(x0.device.type, torch.bfloat16):
+    with mixed(x0.device):
         predicted = net(x, t, encoder_hidden_states=states).sample
     ratio = 1 + (alpha / (1 - alpha)).flatten()
     weight = ratio.clamp(max=6) / ratio
@@ -80,5 +81,4 @@ def train(data: Path, size: Size, work: Path, minutes: float, device: torch.devi
 
 
 def fall(share: float) -> float:
-    """Hold, and fall over the last third."""
-    return 1.0 if share < 0.65 else max(0.02, 0.5 * (1 + math.cos(math.pi * (share - 0.65) / 0.35)))
+    return 1.0 if share < HELD else max(0.02, 0.5 * (1 + math.cos(math.pi * (share - HELD) / (1 - HELD))))

@@ -4,6 +4,7 @@ unchanged."""
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
+from safetensors.torch import load_file
 
-from training import train
+from training import checkpoint, train
 
 DATA = Path(train.__file__).parent / "data"
 
@@ -65,6 +67,34 @@ def test_export_has_the_layout_of_stable_diffusion_1(exported: Path) -> None:
         keys = list(weights.keys())
     assert all(key.startswith("text_model.") for key in keys)
     assert json.loads((exported / "safelight.json").read_text())["native_size"] == 64
+
+
+def test_a_run_goes_on_from_a_checkpoint_and_may_leave_its_codes_alone(exported: Path, tmp_path: Path) -> None:
+    photographs, work, out = tmp_path / "photographs", tmp_path / "work", tmp_path / "export"
+    photographs.mkdir()
+    Image.effect_noise((96, 80), 60).convert("RGB").save(photographs / "noise.png")
+    common = ["--size", "tiny", "--start", str(exported), "--work", str(work), "--out", str(out), "--data", str(DATA)]
+    threads = torch.get_num_threads()
+    for words in (
+        ["--stage", "autoencoder", "--minutes", "0.03", "--photographs", str(photographs), "--decoder-alone"],
+        ["--stage", "text"],
+        ["--stage", "export"],
+    ):
+        train.main([*common, *words])
+    torch.set_num_threads(threads)
+    before, after = (load_file(folder / "vae/diffusion_pytorch_model.safetensors") for folder in (exported, out))
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    for kept in ("vae/config.json", "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
+        assert (exported / kept).read_bytes() == (out / kept).read_bytes()
+
+
+def test_a_stage_ends_at_the_asked_time_of_day(tmp_path: Path) -> None:
+    soon = (datetime.now().astimezone() + timedelta(minutes=30)).strftime("%H:%M")
+    options = train.arguments(["--until", soon, "--work", str(tmp_path)])
+    assert 29 <= train.until(options, "unet") <= 30
+    checkpoint.save(tmp_path / "unet.pt", used=600.0)
+    assert 39 <= train.until(options, "unet") <= 40
 
 
 def test_a_stage_whose_time_is_spent_is_not_trained_again(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,34 @@
+"""Starting from a checkpoint instead of from random weights: its parts become the first save of every stage.
+
+The text encoder is kept as it is, for the image model has learned to read its states; it counts as trained.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from training.checkpoint import save
+
+
+def begin(folder: Path, work: Path) -> None:
+    """Once: a run that has already begun goes on from where it is."""
+    if (work / "text.pt").exists():
+        return
+    coder, model, words = (
+        part(AutoencoderKL, folder / "vae"),
+        part(UNet2DConditionModel, folder / "unet"),
+        part(CLIPTextModel, folder / "text_encoder"),
+    )
+    save(work / "autoencoder.pt", net=coder, average=coder, scale=float(coder.config.scaling_factor))
+    save(work / "unet.pt", net=model, average=model)
+    save(work / "text.pt", net=words, used=math.inf)
+
+
+def part(kind: Any, folder: Path) -> Any:
+    return kind.from_pretrained(folder, torch_dtype=torch.float32)
