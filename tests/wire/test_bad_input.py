@@ -192,7 +192,6 @@ BODIES: dict[str, tuple[Callable[[str], bytes], str]] = {
     ),
     "lone surrogate in a name": (lambda key: body(key, '"\\ud800": "\\ud800"'), "body must be valid Unicode, without lone surrogates"),
     "NUL": (lambda key: body(key, '"negative_prompt": "\\u0000"'), "negative_prompt must not contain NUL characters"),
-    "twice": (lambda key: body(key, '"prompt": "a dog"'), "prompt is given twice"),
     "malformed": (lambda key: body(key, "oops"), "body is not valid JSON at line 1, column "),
     "truncated": (lambda key: body(key, '"width": 64')[:-2], "body is not valid JSON at line 1, column "),
     "nested lists": (lambda key: body(key, f'"a": {"[" * 100_000}'), "body is nested too deeply"),
@@ -261,6 +260,27 @@ def test_broken_multipart_is_refused(site: Site, content: bytes) -> None:
 def test_a_form_of_nothing_but_escapes_is_refused_unparsed() -> None:
     with pytest.raises(Invalid, match="body must have at most 1,000,000 escaped characters"):
         _urlencoded(b"%41" * 1_000_001, "body")
+
+
+def test_of_a_name_given_twice_the_last_wins(site: Site, key: str) -> None:
+    """As with the hosted services, whose own load_model example repeats names."""
+    twice = b'{"key": "wrong", "key": "KEY"}'.replace(b"KEY", key.encode())
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for reply in (
+        site.http.post("/api/v3/system_load", content=twice),
+        site.http.post("/api/v3/system_load", content=f"key=wrong&key={key}", headers=form),
+        site.http.post(f"/api/v3/system_load?key=wrong&key={key}"),
+    ):
+        assert reply.json()["status"] == "ok"
+    reply = site.http.post("/v1/images/infobytaskid", content=twice[:-1] + b', "taskid": "a", "taskid": ""}')
+    assert reply.json() == {"code": 9999, "msg": "taskid is required"}
+
+
+def test_parts_that_a_browser_leaves_empty_mean_nothing(site: Site, key: str) -> None:
+    fields = good(key, num_inference_steps="2", seed="", webhook="")
+    parts = {name: (None, str(value)) for name, value in fields.items()}
+    reply = site.http.post("/api/v3/img2img", files={**parts, "mask_image": ("", b""), "scheduler": (None, "")})
+    assert (reply.status_code, reply.json()["status"]) == (200, "success"), reply.text
 
 
 def test_files_are_not_taken(site: Site, key: str) -> None:

@@ -6,28 +6,31 @@ Whatever is wrong is an ``Invalid`` that names the field and the rule. Knows no 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from safelight.errors import Invalid
 from safelight.settings import Settings
+from safelight.wire.fields import gather
+from safelight.wire.json_body import read_json
 
 BIG = 2**18  # bytes from which a body is parsed in a thread
 MOST_FIELDS = 1_000
-MOST_PARTS = 200_000  # commas in a JSON body; bounds what parsing can cost in memory
-MOST_ESCAPES = 1_000_000  # percent signs in a form, likewise; base64 of the largest picture needs fewer
-MOST_DIGITS = 64
+MOST_ESCAPES = (
+    1_000_000  # percent signs in a form; bounds what parsing can cost. Base64 of the largest picture needs fewer
+)
 
+_MULTIPART = "must be whole multipart/form-data without files; give pictures by address, data URI or base64"
 _YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _NUMBER = re.compile(r"[+-]?(\d{1,64}(\.\d{0,64})?|\.\d{1,64})(e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
+UNSET = frozenset({"", "null", "none", "undefined"})  # words that programs send for a value that they do not have
 
 
 class TooLarge(Invalid):
@@ -46,7 +49,7 @@ class Form:
     key: str = ""
 
     def has(self, name: str) -> bool:
-        return self.fields.get(name) not in (None, "")
+        return not _unset(self.fields.get(name))
 
     def either(self, *names: str) -> str:
         """The first of several names for one thing that has a value, or the first."""
@@ -54,24 +57,24 @@ class Form:
 
     def text(self, name: str, *, limit: int, default: str = "") -> str:
         value = self.fields.get(name)
-        if value in (None, ""):
-            return default
-        if not isinstance(value, str):
-            raise Invalid(name, "must be a string")
-        if len(value) > limit:
-            raise Invalid(name, f"must have at most {limit:,} characters")
-        return value
+        return default if value is False or _unset(value) else _text(name, value, limit)
+
+    def choice(self, name: str, *, limit: int) -> str:
+        """A name out of many; ``auto`` leaves the choice to us."""
+        word = self.text(name, limit=limit).strip()
+        return "" if word.lower() == "auto" else word
 
     def required(self, name: str, *, limit: int) -> str:
-        value = self.text(name, limit=limit)
-        if not value.strip():
+        """Any words, those that elsewhere mean nothing too."""
+        value = self.fields.get(name)
+        if value in (None, "") or not _text(name, value, limit).strip():
             raise Invalid(name, "is required")
-        return value
+        return _text(name, value, limit)
 
     def yes(self, name: str, default: bool) -> bool:
         value = self.fields.get(name)
         word = value.strip().lower() if isinstance(value, str) else value
-        if word in (None, "", "null"):
+        if word == "auto" or _unset(word):
             return default
         if isinstance(word, int | float | str) and (truth := _YES.get(str(word).lower())) is not None:
             return truth
@@ -154,26 +157,10 @@ def _parse(kind: str, body: bytes) -> dict[str, object]:
     if not body.strip():
         return {}
     if body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") or kind.endswith("json"):
-        return _json(body)
+        return read_json(body)
     if kind in ("", "application/x-www-form-urlencoded", "text/plain"):
         return _urlencoded(body, "body")
     raise Invalid("Content-Type", "must be application/json, application/x-www-form-urlencoded or multipart/form-data")
-
-
-def _json(body: bytes) -> dict[str, object]:
-    if body.count(b",") > MOST_PARTS:
-        raise Invalid("body", f"must have at most {MOST_PARTS:,} parts")
-    try:
-        found = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_fields, parse_int=_whole, parse_constant=float)
-    except UnicodeDecodeError:
-        raise Invalid("body", "must be UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise Invalid("body", f"is not valid JSON at line {error.lineno}, column {error.colno}") from None
-    except RecursionError:
-        raise Invalid("body", "is nested too deeply") from None
-    if not isinstance(found, dict):
-        raise Invalid("body", "must be a JSON object")
-    return found
 
 
 def _urlencoded(raw: bytes, place: str) -> dict[str, object]:
@@ -185,7 +172,7 @@ def _urlencoded(raw: bytes, place: str) -> dict[str, object]:
         raise Invalid(place, "must be UTF-8") from None
     except ValueError:
         raise Invalid(place, f"must have at most {MOST_FIELDS:,} fields") from None
-    return _fields(pairs)
+    return gather(pairs)
 
 
 async def _multipart(request: Request, body: bytes) -> dict[str, object]:
@@ -193,56 +180,43 @@ async def _multipart(request: Request, body: bytes) -> dict[str, object]:
         yield body
 
     parser = MultiPartParser(
-        request.headers, stream(), max_files=0, max_fields=MOST_FIELDS, max_part_size=max(len(body), 1)
+        request.headers, stream(), max_files=MOST_FIELDS, max_fields=MOST_FIELDS, max_part_size=max(len(body), 1)
     )
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError):
-        rule = "must be whole multipart/form-data without files; give pictures by address, data URI or base64"
-        raise Invalid("body", rule) from None
-    return _fields(form.multi_items())
-
-
-def _fields(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in pairs:
-        shown = name if _NAME.fullmatch(name) else "body"
-        if name in found:
-            raise Invalid(shown, "is given twice")
-        _check(shown, value)
-        found[name] = value
-    return found
-
-
-def _check(name: str, value: object) -> None:
-    """Refuse what JSON parsers let through and what neither a database nor a model can take."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Invalid(name, f"must be a finite number of at most {MOST_DIGITS} digits")
-    if isinstance(value, str) and "\0" in value:
-        raise Invalid(name, "must not contain NUL characters")
-    if isinstance(value, str) and not value.isascii() and not _encodes(value):
-        raise Invalid(name, "must be valid Unicode, without lone surrogates")
-    if isinstance(value, list):
-        for part in value:
-            _check(name, part)
-
-
-def _encodes(value: str) -> bool:
+        raise Invalid("body", _MULTIPART) from None
     try:
-        return bool(value.encode())
-    except UnicodeEncodeError:
-        return False
+        return gather((name, _part(value)) for name, value in form.multi_items())
+    finally:
+        await form.close()
 
 
-def _whole(digits: str) -> float:
-    """An integer; one of absurd length becomes infinite, so that ``_check`` refuses it by its field's name."""
-    return int(digits) if len(digits) <= MOST_DIGITS else math.inf
+def _part(value: str | UploadFile) -> str:
+    """A file that was not chosen comes as a part without name and bytes."""
+    if isinstance(value, str):
+        return value
+    if value.filename or value.size:
+        raise Invalid("body", _MULTIPART)
+    return ""
+
+
+def _unset(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in UNSET)
+
+
+def _text(name: str, value: object, limit: int) -> str:
+    if not isinstance(value, str):
+        raise Invalid(name, "must be a string")
+    if len(value) > limit:
+        raise Invalid(name, f"must have at most {limit:,} characters")
+    return value
 
 
 def _number(name: str, value: object) -> float | None:
     if isinstance(value, str):
         word = value.strip()
-        if word in ("", "null"):
+        if word.lower() == "auto" or _unset(word):
             return None
         if not _NUMBER.fullmatch(word):
             raise Invalid(name, "must be a number")
