@@ -48,6 +48,11 @@ def test_the_contracts_hold_and_break(copy: Path) -> None:
     assert told.count(" BROKEN") == len(INTRUDERS)
 
 
+def test_every_migration_has_a_number_of_its_own() -> None:
+    numbers = [path.stem[:4] for path in (ROOT / "src/safelight/storage/migrations/versions").glob("0*.py")]
+    assert sorted(numbers) == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
 def lint(folder: Path) -> tuple[int, str]:
     program = Path(sys.executable).parent / "lint-imports"
     told = {**os.environ, "PYTHONPATH": str(folder / "src"), "COLUMNS": "300"}
