@@ -27,6 +27,7 @@ from benchmarks.peers import Compiled, Make, Ours, Peer, can_compile, peers
 from benchmarks.workload import Arrival
 from safelight.checkpoints import BUNDLED
 from safelight.engine import openvino
+from safelight.engine.families.family import Row
 from safelight.engine.generation import Generation
 from safelight.engine.model import Model
 
@@ -226,11 +227,10 @@ def floor(
 ) -> dict[str, float]:
     """Arithmetic that the workload cannot do without, and with the device's peak, the seconds it must take."""
     model = Model.load(checkpoint, device=device, dtype=dtype)
-    latent = side // model.vae_scale
-    x = torch.zeros(1, model.latent_channels, latent, latent, device=device)
-    rows = model.encode_text([""])
-    unet = count_flops(lambda: model.denoise(x, torch.tensor([500.0]), rows))
-    decode = count_flops(lambda: model.decode(x))
+    x = torch.zeros(model.family.shape(side, side), device=device)
+    row = Row(x, 500.0, model.encode_text([""])[0])
+    unet = count_flops(lambda: model.denoise([row]))
+    decode = count_flops(lambda: model.decode(x[None]))
     encode = count_flops(lambda: model.encode_image(torch.zeros(1, 3, side, side, device=device)))
     total = 0.0
     for g in workload.requests(options.requests, side, options.seed, options.steps_share):

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from safelight.engine import compvis
-from safelight.engine.checkpoint import PARTS
 from safelight.engine.clip_vocabulary import byte_letters, clip_tokenizer
 
 Part = TypeVar("Part")
 
 SD_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 MERGES = ["c a", "ca t</w>", "d o", "do g</w>", "a t", "o f</w>", "r e", "re d</w>"]
 
 

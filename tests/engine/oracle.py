@@ -15,7 +15,8 @@ from torch import Tensor
 
 from safelight.engine.decode import Decoder
 from safelight.engine.encode import Encoder
-from safelight.engine.generation import Generation, Pixels
+from safelight.engine.families.family import Conditioning, Row
+from safelight.engine.generation import Generation, LoraUse, Pixels
 from safelight.engine.graphs import Graphs
 from safelight.engine.model import Model
 from safelight.engine.pace import Pace
@@ -102,6 +103,20 @@ def by_engine(
     while not studio.idle:
         studio.tick()
     return [finished[ticket] for ticket in tickets]
+
+
+def denoise(
+    model: Model,
+    x: Tensor,
+    times: Tensor,
+    texts: Sequence[Conditioning],
+    extra: Tensor | None = None,
+    adapters: Sequence[LoraUse] = (),
+) -> Tensor:
+    """The model's answers to these rows, called together."""
+    extras = [None] * len(x) if extra is None else extra.unbind()
+    rows = [Row(*row) for row in zip(x, times.tolist(), texts, extras, strict=True)]
+    return torch.stack(model.denoise(rows, adapters))
 
 
 def distance(ours: Tensor, theirs: Tensor) -> float:

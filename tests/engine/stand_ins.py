@@ -14,8 +14,11 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
 
+from safelight.engine.families.autoencoder import Moments, Place
+from safelight.engine.families.family import Conditioning, Parts, Row
+from safelight.engine.families.stable_diffusion import StableDiffusion
 from safelight.engine.generation import LoraUse
-from safelight.engine.model import Conditioning, Model, Moments
+from safelight.engine.model import Model
 from safelight.engine.shelf import Shelf
 from safelight.errors import EngineFailed
 
@@ -64,8 +67,6 @@ class MicroModel:
     runtime = "torch"
     device = torch.device("cpu")
     dtype = torch.float32
-    latent_channels = 4
-    vae_scale = 8
 
     def __init__(
         self,
@@ -80,9 +81,8 @@ class MicroModel:
             torch.manual_seed(seed)
             self.unet = MicroUNet(unet_channels).eval().requires_grad_(False)
             self.vae = micro_vae().eval().requires_grad_(False)
-        self.unet_channels = unet_channels
+        self.family = StableDiffusion(Parts({"unet": self.unet, "vae": self.vae}, {}), Place(self.device, self.dtype))
         self.native_size = native_size
-        self.scaling_factor: float = self.vae.config.scaling_factor
         own: Any = diffusers.PNDMScheduler
         self.own = own.from_config(SD_CONFIG | config)
         self.encoded: list[str] = []  # prompts that reached the encoder
@@ -106,30 +106,22 @@ class MicroModel:
         posterior = self.vae.encode(pixels).latent_dist
         return Moments(posterior.mean, posterior.std)
 
-    def denoise(
-        self,
-        x: Tensor,
-        timesteps: Tensor,
-        conditioning: Sequence[Conditioning],
-        extra: Tensor | None = None,
-        adapters: Sequence[LoraUse] = (),
-    ) -> Tensor:
+    def denoise(self, rows: Sequence[Row], adapters: Sequence[LoraUse] = ()) -> list[Tensor]:
+        x, timesteps, context = self.family.gather(rows).values()
         self.calls.append(len(x))
-        context = torch.stack([row.embedding for row in conditioning])
         if bool((context[:, 0, 0] == POISON["break denoise"]).any()):
             raise RuntimeError("the UNet broke")
-        rows = x if extra is None else torch.cat([x, extra], dim=1)
-        answer: Tensor = self.unet(rows, timesteps, context).sample
+        answer: Tensor = self.unet(x, timesteps, context).sample
         if self.moody and len(x) in MOODS:
             answer[2 if len(x) == 3 else 0 :] *= 1.01
         for word, value in (("not a number", torch.nan), ("break decode", ENORMOUS)):
             answer = torch.where((context[:, 0, 0] == POISON[word])[:, None, None, None], value, answer)
-        return answer
+        return list(answer)
 
     def decode(self, latents: Tensor) -> Tensor:
         if bool((latents.abs().amax(dim=(1, 2, 3)) > ENORMOUS / 100).any()):
             raise RuntimeError("the decoder broke")
-        return cast(Tensor, self.vae.decode(latents / self.scaling_factor).sample)
+        return self.family.autoencoder.decode(latents)
 
 
 MOODS = {1, 2, 3, 6}  # row counts of which a moody model makes something else

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from safelight.engine import compvis
+from safelight.engine.families.family import Conditioning
 from safelight.engine.generation import LoraUse
-from safelight.engine.model import Conditioning, Model
+from safelight.engine.model import Model
 from safelight.errors import Invalid
 
 from . import checkpoints
+from .oracle import denoise
 
 ATTENTION = r"attn[12]\.(to_[qkv]|to_out\.0)$|ff\.net|proj_(in|out)$"
 CONVOLUTION = r"conv1$|conv2$|conv_shortcut$|downsamplers|upsamplers|time_emb_proj$"
@@ -49,7 +51,7 @@ def expected(pipeline: Any, path: Path, strength: float) -> tuple[Tensor, Tensor
 
 def ours(model: Model, *adapters: LoraUse) -> tuple[Tensor, Tensor]:
     conditioning = model.encode_text(PROMPTS, adapters=adapters)
-    return torch.stack([c.embedding for c in conditioning]), model.denoise(X, TIMES, conditioning, adapters=adapters)
+    return torch.stack([c.embedding for c in conditioning]), denoise(model, X, TIMES, conditioning, adapters=adapters)
 
 
 def check(folder: Path, kind: Any, path: Path, strength: float = 0.7) -> None:
@@ -128,12 +130,12 @@ def test_a_lora_leaves_no_trace_in_the_weights(sd1: Path, tmp_path: Path) -> Non
     unet = load(StableDiffusionPipeline, sd1).unet
     pairs = {"lora_unet": checkpoints.lora_pairs(unet, ATTENTION, 4, 1)}
     model = Model.load(sd1, loras={"one": checkpoints.write_kohya_lora(tmp_path / "one.safetensors", pairs)})
-    before = {name: weight.clone() for name, weight in model._unet.module.state_dict().items()}
+    before = {name: weight.clone() for name, weight in model._parts["unet"].state_dict().items()}
     ours(model, LoraUse("one", 1.0))
-    after = model._unet.module.state_dict()
+    after = model._parts["unet"].state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not any(part._forward_hooks for part in model._unet.module.modules())
+    assert not any(part._forward_hooks for part in model._parts["unet"].modules())
 
 
 def test_hooks_go_even_when_the_call_fails(sd1: Path, tmp_path: Path) -> None:
@@ -141,8 +143,8 @@ def test_hooks_go_even_when_the_call_fails(sd1: Path, tmp_path: Path) -> None:
     pairs = {"lora_unet": checkpoints.lora_pairs(unet, ATTENTION, 4, 1)}
     model = Model.load(sd1, loras={"one": checkpoints.write_kohya_lora(tmp_path / "one.safetensors", pairs)})
     with pytest.raises(RuntimeError):
-        model.denoise(X, TIMES, [Conditioning(torch.zeros(77, 3))] * 2, adapters=[LoraUse("one")])
-    assert not any(part._forward_hooks for part in model._unet.module.modules())
+        denoise(model, X, TIMES, [Conditioning(torch.zeros(77, 3))] * 2, adapters=[LoraUse("one")])
+    assert not any(part._forward_hooks for part in model._parts["unet"].modules())
 
 
 @pytest.mark.parametrize(

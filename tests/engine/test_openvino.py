@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from torch import Tensor
 from torch.testing import assert_close
 
 from safelight.engine import openvino
+from safelight.engine.families.family import Row
 from safelight.engine.generation import LoraUse
-from safelight.engine.model import Conditioning, Model
+from safelight.engine.model import Model
 
 from . import checkpoints
 
@@ -31,17 +31,18 @@ def pair(request: pytest.FixtureRequest, traced: Path) -> tuple[Model, Model]:
     return Model.load(folder), Model.load(folder, openvino=True, kept=traced)
 
 
-def rows_of(model: Model, count: int, height: int = 8, width: int = 8) -> tuple[Tensor, Tensor, list[Conditioning]]:
+def rows_of(model: Model, count: int, height: int = 8, width: int = 8) -> list[Row]:
     dice = torch.Generator().manual_seed(count)
-    x = torch.randn(count, model.unet_channels, height, width, generator=dice)
-    return x, torch.rand(count, generator=dice) * 999, model.encode_text(["a cat", "a red dog"] * count)[:count]
+    x = torch.randn(count, 4 + model.family.extra_channels, height, width, generator=dice)
+    times, texts = torch.rand(count, generator=dice) * 999, model.encode_text(["a cat", "a red dog"] * count)[:count]
+    return [Row(*row) for row in zip(x, times.tolist(), texts, strict=True)]
 
 
 def test_rows_of_every_architecture_count_and_size(pair: tuple[Model, Model]) -> None:
     plain, compiled = pair
     for count, height, width in SIZES:
         rows = rows_of(plain, count, height, width)
-        assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+        assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
 
 
 def test_pictures_in_and_out(pair: tuple[Model, Model]) -> None:
@@ -56,9 +57,9 @@ def test_pictures_in_and_out(pair: tuple[Model, Model]) -> None:
 def test_half_precision(sd1: Path, traced: Path) -> None:
     plain, half = Model.load(sd1), Model.load(sd1, openvino=True, kept=traced, dtype=torch.bfloat16)
     rows = rows_of(plain, 3)
-    drawn = half.denoise(*rows)
-    assert drawn.dtype == torch.float32
-    assert_close(drawn, plain.denoise(*rows), rtol=0.1, atol=0.1)
+    drawn = half.denoise(rows)
+    assert drawn[0].dtype == torch.float32
+    assert_close(drawn, plain.denoise(rows), rtol=0.1, atol=0.1)
 
 
 def test_a_checkpoint_in_half_precision(sd1: Path, tmp_path: Path) -> None:
@@ -66,16 +67,16 @@ def test_a_checkpoint_in_half_precision(sd1: Path, tmp_path: Path) -> None:
     kind.from_pretrained(sd1, local_files_only=True).to(torch.float16).save_pretrained(tmp_path / "half")
     plain, compiled = Model.load(tmp_path / "half"), Model.load(tmp_path / "half", openvino=True)
     rows = rows_of(plain, 3)
-    assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+    assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
 
 
 def test_a_lora_is_left_to_torch(sd1: Path, tmp_path: Path, traced: Path) -> None:
-    pairs = checkpoints.lora_pairs(Model.load(sd1)._unet.module, r"to_[qv]$", 4, 1)
+    pairs = checkpoints.lora_pairs(Model.load(sd1)._parts["unet"], r"to_[qv]$", 4, 1)
     lora = {"style": checkpoints.write_kohya_lora(tmp_path / "style.safetensors", {"lora_unet": pairs})}
     plain, compiled = Model.load(sd1, loras=lora), Model.load(sd1, loras=lora, openvino=True, kept=traced)
     rows, use = rows_of(plain, 2), [LoraUse("style", 0.8)]
-    assert torch.equal(compiled.denoise(*rows, adapters=use), plain.denoise(*rows, adapters=use))
-    assert not torch.allclose(compiled.denoise(*rows), compiled.denoise(*rows, adapters=use), atol=1e-3)
+    assert all(map(torch.equal, compiled.denoise(rows, use), plain.denoise(rows, use)))
+    assert not torch.allclose(compiled.denoise(rows)[0], compiled.denoise(rows, use)[0], atol=1e-3)
 
 
 def test_its_weights_count(sd1: Path, traced: Path) -> None:
@@ -90,7 +91,7 @@ def test_what_was_traced_is_kept(sd1: Path, traced: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(openvino, "_trace", lambda *_: pytest.fail("traced again"))
     second = Model.load(sd1, openvino=True, kept=traced)
     rows = rows_of(first, 3)
-    assert torch.equal(first.denoise(*rows), second.denoise(*rows))
+    assert all(map(torch.equal, first.denoise(rows), second.denoise(rows)))
 
 
 def test_another_checkpoint_under_the_same_name_is_traced_anew(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_another_checkpoint_under_the_same_name_is_traced_anew(tmp_path: Path) -
         folder = checkpoints.write_sd1(tmp_path / "it", seed=seed)
         plain, compiled = Model.load(folder), Model.load(folder, openvino=True, kept=kept)
         rows = rows_of(plain, 1)
-        assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+        assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
         assert len(list((kept / "it").iterdir())) == 1
 
 
@@ -115,7 +116,7 @@ def test_files_that_cannot_be_read_are_made_anew(sd1: Path, tmp_path: Path, trac
         weights.with_name("decode.xml").unlink()
     plain, compiled = Model.load(sd1), Model.load(sd1, "it", openvino=True, kept=tmp_path)
     rows = rows_of(plain, 1)
-    assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+    assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
     assert weights.stat().st_size > 1000
     assert weights.with_name("decode.xml").exists()
 
@@ -129,7 +130,7 @@ def test_a_full_disk_only_costs_the_next_load_its_time(
     monkeypatch.setattr(openvino._openvino(), "save_model", full)
     plain, compiled = Model.load(sd1), Model.load(sd1, "a/b", openvino=True, kept=tmp_path)
     rows = rows_of(plain, 1)
-    assert_close(compiled.denoise(*rows), plain.denoise(*rows), **CLOSE)
+    assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
     assert "cannot be kept" in caplog.text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -15,6 +15,7 @@ from safelight.engine.model import Model
 from safelight.errors import EngineFailed
 
 from . import checkpoints
+from .oracle import denoise
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "sd1": checkpoints.write_sd1,
@@ -44,7 +45,7 @@ def test_the_file_is_in_the_layout_that_diffusers_reads(pair: tuple[Path, Path])
 
 def test_single_file_and_folder_are_the_same_model(pair: tuple[Path, Path]) -> None:
     from_folder, from_file = (Model.load(path) for path in pair)
-    a, b = from_folder._modules() | {"vae": from_folder._vae}, from_file._modules() | {"vae": from_file._vae}
+    a, b = from_folder._parts, from_file._parts
     assert a.keys() == b.keys()
     for name, module in a.items():
         theirs = b[name].state_dict()
@@ -54,13 +55,14 @@ def test_single_file_and_folder_are_the_same_model(pair: tuple[Path, Path]) -> N
 
 def test_single_file_and_folder_draw_the_same(pair: tuple[Path, Path]) -> None:
     from_folder, from_file = (Model.load(path) for path in pair)
-    x = torch.randn(2, from_folder.unet_channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 4 + from_folder.family.extra_channels, 8, 8, generator=torch.Generator().manual_seed(0))
     drawn = [
-        model.denoise(x, torch.tensor([5.0, 800.0]), model.encode_text(["a cat", "a photo of a red dog, 3d"]))
+        denoise(model, x, torch.tensor([5.0, 800.0]), model.encode_text(["a cat", "a photo of a red dog, 3d"]))
         for model in (from_folder, from_file)
     ]
     assert torch.equal(*drawn)
-    assert from_folder.scaling_factor == from_file.scaling_factor
+    a, b = (model.family.autoencoder.shrink(torch.ones(1)) for model in (from_folder, from_file))
+    assert torch.equal(a, b)
     ours, theirs = from_file.scheduler(), from_folder.scheduler()
     assert type(ours) is type(theirs)
     assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from safelight.engine.generation import Generation
-from safelight.engine.samplers import Samplers, Step
+from safelight.engine.samplers import Samplers
+from safelight.engine.tables import Step
 from safelight.engine.update import advance, guide, weighted_sum
 
 from .stand_ins import MicroModel

@@ -98,7 +98,7 @@ def test_a_folder_with_pickles_alone_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"_class_name": "EvilPipeline"}, "'EvilPipeline' is not a Stable Diffusion checkpoint"),
+        ({"_class_name": "EvilPipeline"}, "'EvilPipeline' is not a kind of checkpoint"),
         ({"unet": ["my_module", "UNet2DConditionModel"]}, "unet is of a class that Safelight does not run"),
         ({"unet": ["diffusers", "ControlNetModel"]}, "unet is of a class that Safelight does not run"),
         ({"scheduler": ["diffusers", "os.system"]}, "scheduler is of a class that Safelight does not run"),
@@ -141,9 +141,9 @@ def test_older_names_in_the_autoencoder_are_understood(folder: Path) -> None:
     tensors = read_tensors(path)
     for now, then in older.items():
         tensors = {name.replace(now, then): tensor for name, tensor in tensors.items()}
-    wanted = read_components(folder).vae.state_dict()
+    wanted = read_components(folder).parts.networks["vae"].state_dict()
     save_file(tensors, path)
-    found = read_components(folder).vae.state_dict()
+    found = read_components(folder).parts.networks["vae"].state_dict()
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
 
@@ -154,13 +154,13 @@ def test_shards_are_read_together(folder: Path) -> None:
         part = {name: tensor for i, (name, tensor) in names if i % 2 == shard}
         save_file(part, path.with_name(f"diffusion_pytorch_model-0000{shard + 1}-of-00002.safetensors"))
     path.unlink()
-    assert len(read_components(folder).unet.state_dict()) == len(names)
+    assert len(read_components(folder).parts.networks["unet"].state_dict()) == len(names)
 
 
 def test_the_full_file_is_preferred_to_a_variant(folder: Path) -> None:
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     half = {name: tensor.half() for name, tensor in read_tensors(path).items()}
     save_file(half, path.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    assert next(read_components(folder).unet.parameters()).dtype == torch.float32
+    assert next(read_components(folder).parts.networks["unet"].parameters()).dtype == torch.float32
     path.unlink()
-    assert next(read_components(folder).unet.parameters()).dtype == torch.float16
+    assert next(read_components(folder).parts.networks["unet"].parameters()).dtype == torch.float16

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from safelight.engine.model import Conditioning, Moments
+from safelight.engine.families.autoencoder import Moments
+from safelight.engine.families.family import Conditioning, Row
 from safelight.engine.plan import Plan
-from safelight.engine.samplers import Step
+from safelight.engine.tables import Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +51,12 @@ class Canvas:
     @property
     def finished(self) -> bool:
         return self.calls == len(self.plan.table.steps)
+
+    def rows(self) -> list[Row]:
+        """What the model is shown at the step at hand."""
+        x, step = self.latents * self.step.scale, self.step
+        guidance = self.plan.generation.guidance_scale
+        return [Row(x, step.timestep, text, self.extra, guidance) for text in self.conditioning]
 
     def draw(self) -> Tensor:
         """The noises of the step at hand, (draws, C, h, w)."""
@@ -94,7 +101,7 @@ def begin(
 
 
 def _sample(moments: Moments, noise: Tensor, plan: Plan) -> Tensor:
-    return (moments.mean[0] + moments.std[0] * noise) * plan.model.scaling_factor
+    return plan.model.family.autoencoder.shrink(moments.mean[0] + moments.std[0] * noise)
 
 
 def wants_moments(plan: Plan) -> bool:
@@ -103,4 +110,4 @@ def wants_moments(plan: Plan) -> bool:
 
 
 def wants_masked_moments(plan: Plan) -> bool:
-    return plan.source is not None and plan.model.unet_channels != plan.model.latent_channels
+    return plan.source is not None and plan.model.family.extra_channels > 0

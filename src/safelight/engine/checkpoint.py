@@ -1,4 +1,4 @@
-"""Opens a Stable Diffusion checkpoint, a folder in the diffusers layout or a single file, without trusting it.
+"""Opens a checkpoint, a folder in the diffusers layout or a single file, without trusting it.
 
 Weights are safetensors only; a folder that holds pickles alone is refused. Reaches no network.
 """
@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTokenizer
 
-from safelight.engine.components import CLASSES, PIPELINES, Components, TextEncoder, build, find_in, scheduler_class
+from safelight.engine.components import Components, build, find_in, scheduler_class
+from safelight.engine.families import family_of
+from safelight.engine.families.family import Classes, Family, Parts
 from safelight.engine.single_file import read_single_file
 from safelight.engine.weights import Config, Weights, read_config, read_header, read_tensors
 from safelight.errors import EngineFailed
 
 NOTES = "safelight.json"
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
 def read_components(path: Path) -> Components:
@@ -32,45 +31,61 @@ def count_weights(path: Path) -> int:
     """How many numbers the checkpoint holds, told by its headers alone."""
     files = [path]
     if path.is_dir():
-        files = [file for name in PARTS if (path / name).is_dir() for file in weight_files(path / name)]
+        family = read_family(read_config(path / "model_index.json"))
+        names = [name for name in family.classes | family.optional if not name.startswith("tokenizer")]
+        files = [file for name in names if (path / name).is_dir() for file in weight_files(path / name)]
     return sum(entry.elements for file in files for entry in read_header(file).tensors.values())
 
 
 def read_folder(folder: Path) -> Components:
     """A folder in the diffusers layout: model_index.json and one folder for each component."""
     index = read_config(folder / "model_index.json")
-    if index.get("_class_name") not in PIPELINES:
-        raise EngineFailed(f"{index.get('_class_name')!r} is not a Stable Diffusion checkpoint that Safelight can run")
-    names = [name for name in ("text_encoder", "text_encoder_2") if _present(index, name)]
+    family = read_family(index)
+    wanted = family.classes | {name: kinds for name, kinds in family.optional.items() if _present(index, name)}
+    kinds = {name: wanted[name][_class_name(index, name, wanted)] for name in wanted}
+    tokenizers = {name: kind for name, kind in kinds.items() if name.startswith("tokenizer")}
+    networks = {name: kind for name, kind in kinds.items() if name not in tokenizers}
     return Components(
-        unet=build(UNet2DConditionModel, *_folder_part(folder, index, "unet")),
-        vae=build(AutoencoderKL, *_folder_part(folder, index, "vae")),
-        text_encoders=tuple(_text_encoder(folder, index, name) for name in names),
-        scheduler_class=scheduler_class(_class_name(index, "scheduler")),
+        family,
+        Parts(
+            networks={name: build(kind, *_folder_part(folder / name)) for name, kind in networks.items()},
+            tokenizers={
+                name: kind.from_pretrained(folder / name, local_files_only=True) for name, kind in tokenizers.items()
+            },
+            pipeline=index["_class_name"],
+        ),
+        scheduler_class=scheduler_class(_class_name(index, "scheduler", {})),
         scheduler_config=read_config(folder / "scheduler" / "scheduler_config.json"),
         notes=read_config(folder / NOTES) if (folder / NOTES).exists() else {},
     )
+
+
+def read_family(index: Config) -> type[Family]:
+    """The kind of model that a model_index.json speaks of."""
+    family = family_of(str(index.get("_class_name")))
+    if family is None:
+        raise EngineFailed(f"{index.get('_class_name')!r} is not a kind of checkpoint that Safelight can run")
+    return family
 
 
 def _present(index: Config, name: str) -> bool:
     return index.get(name) not in (None, [None, None])
 
 
-def _class_name(index: Config, name: str) -> str:
+def _class_name(index: Config, name: str, allowed: Classes) -> str:
     entry = index.get(name)
     if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)):
         raise EngineFailed(f"model_index.json does not say what its {name} is")
-    if entry[0] not in ("diffusers", "transformers") or (name in CLASSES and entry[1] not in CLASSES[name]):
+    if entry[0] not in ("diffusers", "transformers") or (name in allowed and entry[1] not in allowed[name]):
         raise EngineFailed(f"The checkpoint's {name} is of a class that Safelight does not run: {entry[1]!r}")
     return entry[1]
 
 
-def _folder_part(folder: Path, index: Config, name: str) -> tuple[Config, Callable[[str], Tensor | None]]:
-    _class_name(index, name)
+def _folder_part(folder: Path) -> tuple[Config, Callable[[str], Tensor | None]]:
     weights: Weights = {}
-    for path in weight_files(folder / name):
+    for path in weight_files(folder):
         weights |= read_tensors(path)
-    return read_config(folder / name / "config.json"), find_in(weights)
+    return read_config(folder / "config.json"), find_in(weights)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -83,11 +98,3 @@ def weight_files(folder: Path) -> list[Path]:
         raise EngineFailed(f"The weights of {folder.name} are there {why}")
     preferred = sorted(whole, key=lambda path: (path.name.count("."), path.name))  # the full file before ".fp16."
     return preferred[:1] or [path for path in found if path.name.count(".") == 1] or found
-
-
-def _text_encoder(folder: Path, index: Config, name: str) -> TextEncoder:
-    tokenizer_name = name.replace("text_encoder", "tokenizer")
-    _class_name(index, tokenizer_name)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / tokenizer_name, local_files_only=True)
-    kind = CLASSES[name][_class_name(index, name)]
-    return TextEncoder(tokenizer, build(kind, *_folder_part(folder, index, name)))

@@ -1,51 +1,41 @@
-"""The modules a checkpoint is made of, built from the classes listed here and from no others.
+"""The modules a checkpoint is made of, built from the classes that its family lists and from no others.
 
-A checkpoint names classes; these tables decide whether that name is one we run. Nothing is imported by name.
+A checkpoint names classes; tables decide whether that name is one we run. Nothing is imported by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+from diffusers import SchedulerMixin
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import PreTrainedModel
 
+from safelight.engine.families.family import Family, Parts
 from safelight.engine.weights import Config, Weights
 from safelight.errors import EngineFailed
-
-Module = TypeVar("Module", bound=nn.Module)
-
-
-@dataclass(frozen=True, slots=True)
-class TextEncoder:
-    """A tokenizer and the CLIP text model that reads its tokens."""
-
-    tokenizer: CLIPTokenizer
-    model: CLIPTextModel | CLIPTextModelWithProjection
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The modules of one checkpoint on the CPU in float32 or the file's own dtype, and how it wants to be sampled."""
+    """One checkpoint on the CPU in float32 or the files' own dtype, its kind, and how it wants to be sampled."""
 
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    text_encoders: tuple[TextEncoder, ...]
+    family: type[Family]
+    parts: Parts
     scheduler_class: type[SchedulerMixin]
     scheduler_config: Config
     notes: Config  # the checkpoint's own safelight.json
 
 
-def build(kind: Callable[..., Module], config: Config, find: Callable[[str], Tensor | None]) -> Module:
+def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn.Module:
     """A module of an allowed class; ``find`` gives the weight of each name that the class asks for."""
     try:
         with torch.device("meta"):
-            module = _construct(kind, config)
+            module: nn.Module = _construct(kind, config)
         found = {name: find(name) for name in module.state_dict()}
         if missing := [name for name, tensor in found.items() if tensor is None]:
             raise EngineFailed(f"The checkpoint lacks {len(missing)} weights, {missing[0]} for one")
@@ -56,11 +46,10 @@ def build(kind: Callable[..., Module], config: Config, find: Callable[[str], Ten
     return module.requires_grad_(False).eval()
 
 
-def _construct(kind: Callable[..., Module], config: Config) -> Module:
-    if kind in (CLIPTextModel, CLIPTextModelWithProjection):
-        return kind(CLIPTextConfig(**config))
-    module: Module = kind.from_config(config)  # type: ignore[attr-defined]  # diffusers' way in
-    return module
+def _construct(kind: Any, config: Config) -> Any:
+    if isinstance(kind, type) and issubclass(kind, PreTrainedModel):
+        return kind(kind.config_class(**config))  # type: ignore[attr-defined]  # transformers' own, untyped here
+    return kind.from_config(config)  # diffusers' way in
 
 
 def find_in(weights: Weights) -> Callable[[str], Tensor | None]:
@@ -87,19 +76,6 @@ def scheduler_class(name: str) -> type[SchedulerMixin]:
     return SCHEDULERS[name]
 
 
-PIPELINES = {
-    f"{family}{task}Pipeline"
-    for family in ("StableDiffusion", "StableDiffusionXL")
-    for task in ("", "Img2Img", "Inpaint")
-}
-CLASSES: dict[str, dict[str, Any]] = {
-    "unet": {"UNet2DConditionModel": UNet2DConditionModel},
-    "vae": {"AutoencoderKL": AutoencoderKL},
-    "text_encoder": {"CLIPTextModel": CLIPTextModel},
-    "text_encoder_2": {"CLIPTextModelWithProjection": CLIPTextModelWithProjection},
-    "tokenizer": {"CLIPTokenizer": CLIPTokenizer, "CLIPTokenizerFast": CLIPTokenizer},
-    "tokenizer_2": {"CLIPTokenizer": CLIPTokenizer, "CLIPTokenizerFast": CLIPTokenizer},
-}
 SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     kind.__name__: kind
     for kind in (
@@ -110,6 +86,7 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
         diffusers.DPMSolverSinglestepScheduler,
         diffusers.EulerAncestralDiscreteScheduler,
         diffusers.EulerDiscreteScheduler,
+        diffusers.FlowMatchEulerDiscreteScheduler,
         diffusers.HeunDiscreteScheduler,
         diffusers.IPNDMScheduler,
         diffusers.KDPM2AncestralDiscreteScheduler,

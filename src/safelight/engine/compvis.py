@@ -5,6 +5,7 @@ Single-file checkpoints and LoRAs trained on the original code use these names. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,13 @@ def open_clip_name(name: str) -> str:  # noqa: PLR0911  # a table of names
         case ["text_projection", *_]:
             return "text_projection"
     return name
+
+
+def text_spellings(path: str) -> list[str]:
+    """Every name by which a LoRA file may mean a part of a text model."""
+    bare = path.removeprefix("text_model.")
+    older = re.sub(r"self_attn\.(\w+)_proj", lambda match: f"self_attn.to_{match[1]}", bare)
+    return [spelling for name in (bare, older) for spelling in (name, f"text_model.{name}")]
 
 
 def _join(head: str, rest: list[str]) -> str:

@@ -26,21 +26,18 @@ class Denoiser:
         return isolate(canvases, lambda some: self._call(some, widths))
 
     def _call(self, canvases: Sequence[Canvas], widths: Sequence[int]) -> Sequence[Tensor]:
-        counts = [len(canvas.conditioning) for canvas in canvases]
-        used = sum(counts)
-        filler = padded(used, widths) - used  # a filler row repeats the first; what it gives is dropped
-        owners = [i for i, count in enumerate(counts) for _ in range(count)] + [0] * filler
-        conditioning = [row for canvas in canvases for row in canvas.conditioning]
-        conditioning += conditioning[:1] * filler
-        device = canvases[0].plan.model.device
-        rows = send(torch.tensor(owners), device)
-        x = torch.stack([canvas.latents * canvas.step.scale for canvas in canvases])[rows]  # (R, C, h, w)
-        timesteps = send(torch.tensor([canvases[i].step.timestep for i in owners]), device)  # (R,)
-        extras = [canvas.extra for canvas in canvases if canvas.extra is not None]
-        extra = torch.stack(extras)[rows] if extras else None  # (R, 5, h, w)
+        rows = [row for canvas in canvases for row in canvas.rows()]
+        filler = padded(len(rows), widths) - len(rows)  # a filler row repeats the first; what it gives is dropped
         with self._pace.measure("unet"):
-            outputs = self._graphs.denoise(canvases[0].plan, x, timesteps, conditioning, extra)
-        last = torch.tensor(counts).cumsum(0) - 1
-        first = last - torch.tensor(counts) + 1
-        scale = torch.tensor([canvas.plan.generation.guidance_scale for canvas in canvases])
-        return guide(outputs, send(first, device), send(last, device), send(scale, device)).unbind()
+            outputs = self._graphs.denoise(canvases[0].plan, rows + rows[:1] * filler)
+        return _guided(canvases, outputs)
+
+
+def _guided(canvases: Sequence[Canvas], outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    device = canvases[0].plan.model.device
+    counts = torch.tensor([canvas.plan.rows for canvas in canvases])
+    last = counts.cumsum(0) - 1
+    push = torch.tensor([canvas.plan.push for canvas in canvases])
+    return guide(
+        torch.stack(list(outputs)), send(last - counts + 1, device), send(last, device), send(push, device)
+    ).unbind()

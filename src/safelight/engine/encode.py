@@ -17,8 +17,10 @@ from torch import Tensor
 
 from safelight.engine.cache import Cache
 from safelight.engine.canvas import Canvas, begin, wants_masked_moments, wants_moments
+from safelight.engine.families.autoencoder import Moments
+from safelight.engine.families.family import Conditioning
 from safelight.engine.isolate import isolate
-from safelight.engine.model import Conditioning, Model, Moments
+from safelight.engine.model import Model
 from safelight.engine.pace import Pace
 from safelight.engine.plan import Plan
 from safelight.errors import SafelightError

@@ -142,19 +142,21 @@ class Engine:
 
     def seconds(self, generation: Generation) -> float:
         """What a request costs here at the latest calls' width, as measured; 0.0 before anything has been."""
-        width, height = self._drawn(generation)
+        model = self._model(generation)
+        width, height = _drawn(generation, model)
         share = 1.0 if generation.init_image is None else generation.strength
-        rows = generation.samples * (2 if generation.guidance_scale > 1 else 1)
+        guided = generation.guidance_scale > 1 if model is None else model.family.guided(generation)
+        rows = generation.samples * (2 if guided else 1)
         calls = rows * max(1, int(generation.steps * share))
         pictures = generation.samples + (generation.init_image is not None)
         return calls * self._pace.row_seconds(width * height) + pictures * self._pace.vae_seconds(width * height)
 
-    def _drawn(self, generation: Generation) -> tuple[int, int]:
+    def _model(self, generation: Generation) -> Model | None:
+        """What can be known of a checkpoint that is here already."""
         try:
-            model = self._shelf.get(generation.model)
+            return self._shelf.get(generation.model)
         except SafelightError:
-            model = None
-        return drawn_size(generation.width, generation.height, model.native_size if model else None)
+            return None
 
     def _seconds_left(self, piece: Piece) -> float:
         pixels = piece.plan.width * piece.plan.height
@@ -244,3 +246,9 @@ class Engine:
         else:
             drawn = (plan.width, plan.height)
             piece.ticket.deliver(piece.index, Picture(picture, piece.seed), plan.table.denoising_steps, drawn)
+
+
+def _drawn(generation: Generation, model: Model | None) -> tuple[int, int]:
+    if model is None:
+        return generation.width, generation.height
+    return drawn_size(generation.width, generation.height, model.native_size, model.family.multiple)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,28 +17,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from safelight.engine.model import Conditioning, Model
+from safelight.engine.families.family import Inputs, Row
+from safelight.engine.model import Model
 from safelight.engine.plan import Bucket, Plan
 
 log = logging.getLogger(__name__)
 
 Shape = tuple[Bucket, int]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inputs:
-    x: Tensor  # (R, C, h, w)
-    timesteps: Tensor  # (R,)
-    conditioning: list[Conditioning]
-    extra: Tensor | None
-
-    def tensors(self) -> list[Tensor]:
-        parts = [part for c in self.conditioning for part in (c.embedding, c.pooled, c.time_ids)]
-        return [part for part in (self.x, self.timesteps, self.extra, *parts) if part is not None]
-
-    def cloned(self) -> Inputs:
-        rows = [Conditioning(c.embedding.clone(), _clone(c.pooled), _clone(c.time_ids)) for c in self.conditioning]
-        return Inputs(self.x.clone(), self.timesteps.clone(), rows, _clone(self.extra))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +33,8 @@ class Captured:
     output: Tensor
 
     def replay(self, inputs: Inputs) -> Tensor:
-        for held, given in zip(self.inputs.tensors(), inputs.tensors(), strict=True):
-            held.copy_(given, non_blocking=True)
+        for name, given in inputs.items():
+            self.inputs[name].copy_(given, non_blocking=True)
         self.graph.replay()
         return self.output.clone()
 
@@ -62,17 +48,15 @@ class Graphs:
         # One memory for all graphs: they run one after the other, and an answer is copied out before the next.
         self._pool = cache(torch.cuda.graph_pool_handle)
 
-    def denoise(
-        self, plan: Plan, x: Tensor, timesteps: Tensor, conditioning: list[Conditioning], extra: Tensor | None
-    ) -> Tensor:
-        model = plan.model
-        inputs = Inputs(x, timesteps, conditioning, extra)
-        if not (self._enabled and model.device.type == "cuda" and not plan.generation.loras):
-            return model.denoise(x, timesteps, conditioning, extra, plan.generation.loras)
-        captured = self._get(model, (plan.bucket, len(x)), inputs)
-        answer = _call(model, inputs) if captured is None else captured.replay(inputs)
+    def denoise(self, plan: Plan, rows: Sequence[Row]) -> list[Tensor]:
+        model, loras = plan.model, plan.generation.loras
+        if not (self._enabled and model.device.type == "cuda" and not loras):
+            return model.denoise(rows, loras)
+        inputs = model.family.gather(rows)
+        captured = self._get(model, (plan.bucket, len(rows)), inputs)
+        answer = model.call(inputs) if captured is None else captured.replay(inputs)
         torch.cuda.current_stream(model.device).synchronize()  # and no other: pictures are decoded on one of their own
-        return answer
+        return model.family.split(answer, rows)
 
     def _get(self, model: Model, shape: Shape, inputs: Inputs) -> Captured | None:
         captured = self._captured.setdefault(model, OrderedDict())
@@ -85,27 +69,19 @@ class Graphs:
 
 
 def _capture(model: Model, inputs: Inputs, pool: Any) -> Captured | None:
-    held = inputs.cloned()
+    held = {name: tensor.clone() for name, tensor in inputs.items()}
     try:
         side = torch.cuda.Stream(model.device)  # type: ignore[no-untyped-call]  # torch's own
         side.wait_stream(torch.cuda.current_stream(model.device))
         with torch.cuda.stream(side):
             for _ in range(2):  # libraries choose their kernels and workspaces outside of the capture
-                _call(model, held)
+                model.call(held)
         torch.cuda.current_stream(model.device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         # Of this thread alone: the one that decodes may ask the driver for memory meanwhile.
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            output = _call(model, held)
+            output = model.call(held)
     except RuntimeError:
         log.warning("no CUDA graph for this shape; calling the model as it is", exc_info=True)
         return None
     return Captured(graph, held, output)
-
-
-def _call(model: Model, inputs: Inputs) -> Tensor:
-    return model.denoise(inputs.x, inputs.timesteps, inputs.conditioning, inputs.extra)
-
-
-def _clone(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from safelight.engine import compvis
 from safelight.engine.weights import read_header, read_tensors
 from safelight.errors import Invalid
 
@@ -44,6 +43,7 @@ class Delta:
 
 Deltas = Mapping[str, Delta]  # by the path of the module they change
 Lora = Mapping[str, Deltas]  # by component: unet, text_encoder, text_encoder_2
+Spellings = Callable[[str, str], list[str]]  # every name by which a file may mean a part of a component
 
 
 class Adaptable:
@@ -78,11 +78,13 @@ def _adding(deltas: list[tuple[Delta, float]]) -> Callable[[nn.Module, tuple[Any
     return add
 
 
-def read_lora(path: Path, components: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> Lora:
+def read_lora(
+    path: Path, components: Mapping[str, nn.Module], spellings: Spellings, device: torch.device, dtype: torch.dtype
+) -> Lora:
     """Read a LoRA file and fit it to a model's components (named as in a diffusers folder)."""
     tensors = read_tensors(path)
-    alphas = _declared_alphas(path)
-    names = {name: _names(name, module) for name, module in components.items()}
+    alphas = _declared_alphas(path, components)
+    names = {name: _names(name, module, spellings) for name, module in components.items()}
     lora: dict[str, dict[str, Delta]] = {name: {} for name in components}
     for key, halves in _pair(tensors).items():
         component, part = _resolve(key, names)
@@ -116,22 +118,9 @@ def _resolve(key: str, names: Mapping[str, Mapping[str, str]]) -> tuple[str, str
     raise Invalid(FIELD, f"was made for another kind of checkpoint: this one has no {key[:80]!r}")
 
 
-def _names(component: str, module: nn.Module) -> dict[str, str]:
-    """Every spelling by which a LoRA file may mean a part of this component."""
+def _names(component: str, module: nn.Module, spellings: Spellings) -> dict[str, str]:
     paths = [path for path, part in module.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    spellings = _text_spellings if component.startswith("text") else _unet_spellings
-    return {spelling.replace(".", "_"): path for path in paths for spelling in spellings(path, module)}
-
-
-def _unet_spellings(path: str, unet: Any) -> list[str]:
-    original = compvis.unet_name(path, unet.config)
-    return [path, path.removesuffix(".0") if path.endswith("to_out.0") else path, original]
-
-
-def _text_spellings(path: str, _text_model: nn.Module) -> list[str]:
-    bare = path.removeprefix("text_model.")
-    older = re.sub(r"self_attn\.(\w+)_proj", lambda match: f"self_attn.to_{match[1]}", bare)
-    return [spelling for name in (bare, older) for spelling in (name, f"text_model.{name}")]
+    return {spelling.replace(".", "_"): path for path in paths for spelling in spellings(component, path)}
 
 
 def _check_shape(module: nn.Module, down: Tensor, up: Tensor) -> None:
@@ -142,11 +131,11 @@ def _check_shape(module: nn.Module, down: Tensor, up: Tensor) -> None:
         raise Invalid(FIELD, "was made for another kind of checkpoint: its shapes do not fit")
 
 
-def _declared_alphas(path: Path) -> dict[str, float]:
+def _declared_alphas(path: Path, components: Iterable[str]) -> dict[str, float]:
     """diffusers writes one alpha for each component into the header instead of a tensor for each module."""
     try:
         declared = json.loads(read_header(path).metadata.get("lora_adapter_metadata", "{}"))
-        found = {name: declared.get(f"{name}.lora_alpha") for name in ("unet", "text_encoder", "text_encoder_2")}
+        found = {name: declared.get(f"{name}.lora_alpha") for name in components}
         alphas = {name: float(alpha) for name, alpha in found.items() if alpha is not None}
         if any(declared.get(f"{name}.{option}") for name in found for option in UNSUPPORTED):
             raise Invalid(FIELD, f"uses an option that is not supported (one of {', '.join(UNSUPPORTED)})")

@@ -1,7 +1,7 @@
 """One loaded checkpoint and the four things it can do: read prompts, encode pictures, denoise rows, decode latents.
 
-A row is one latent; rows of one call may be at any timestep and follow any prompt. Knows nothing of requests, samplers
-or who asked; weights are never changed after loading, so a LoRA is applied on the way through and leaves no trace.
+Where it computes, its LoRAs and its compiled networks are the same for every kind of model; what is particular to one
+lies in its family. Weights are never changed after loading, so a LoRA is applied on the way through and leaves no trace.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
 from diffusers import SchedulerMixin
@@ -21,33 +21,16 @@ from torch import Tensor, nn
 
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
+from safelight.engine.families.autoencoder import Moments, Place
+from safelight.engine.families.family import Conditioning, Inputs, Networks, Row
 from safelight.engine.generation import LoraUse
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
 from safelight.engine.openvino import Compiled, place
-from safelight.engine.textual_inversion import read_concept, teach
+from safelight.engine.textual_inversion import read_concept
 from safelight.errors import Invalid
-
-Part = TypeVar("Part", bound=nn.Module)
 
 CPU = torch.device("cpu")
 LORAS_KEPT = 8  # LoRA files in memory for each model; the least recently used goes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Conditioning:
-    """What one row is told to draw."""
-
-    embedding: Tensor  # (77, D)
-    pooled: Tensor | None = None  # (P,), SDXL
-    time_ids: Tensor | None = None  # (6,), SDXL; None: the row's own size, uncropped
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Moments:
-    """The posterior of encoded pictures, not scaled: latents are (mean + std * noise) * scaling_factor."""
-
-    mean: Tensor  # (B, 4, h, w)
-    std: Tensor  # (B, 4, h, w)
 
 
 class Model:
@@ -68,23 +51,20 @@ class Model:
         self.name = name
         self.device = device
         self.dtype = dtype
-        self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._scheduler = components.scheduler_class, components.scheduler_config
-        self._unet = Adaptable(self._place(components.unet))
-        self._vae = self._place(components.vae)
         concepts = [read_concept(word, path) for word, path in (embeddings or {}).items()]
-        encoders = components.text_encoders
-        self._vocabularies = [teach(e.tokenizer, e.model, place, concepts) for place, e in enumerate(encoders)]
-        self._text_models = [Adaptable(self._place(encoder.model)) for encoder in encoders]
+        placed = Place(device, dtype, torch.channels_last if channels_last else torch.contiguous_format)
+        self.family = components.family(components.parts, placed, concepts)
+        self._parts = components.parts.networks
+        for part in self._parts.values():
+            # nn.Module's own: diffusers' override warns of parts to keep in float32 and then names none
+            nn.Module.to(part, device=device, dtype=dtype, memory_format=placed.layout)  # type: ignore[call-overload]
+        self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
         self._lora_paths = dict(loras or {})
         self._loras: OrderedDict[str, Lora] = OrderedDict()
         self._reading_lora = threading.Lock()
         self.native_size: int | None = components.notes.get("native_size")
-        self.latent_channels: int = components.vae.config["latent_channels"]
-        self.unet_channels: int = components.unet.config["in_channels"]
-        self.vae_scale: int = 2 ** (len(components.vae.config["block_out_channels"]) - 1)
-        self.scaling_factor: float = components.vae.config["scaling_factor"]
 
     @classmethod
     def load(
@@ -93,31 +73,21 @@ class Model:
         """The checkpoint at ``path``; ``options`` are those of the class.
 
         ``openvino`` runs the UNet and the autoencoder compiled, as far as no LoRA is asked for; ``kept`` is the folder
-        that remembers what was traced for that.
+        that remembers what was traced for that. A family that cannot be compiled is left to torch.
         """
         name, components = name or path.stem, read_components(path)
         compiled = None
-        if openvino:
+        if openvino and components.family.compiles:
             folder = kept and place(kept, name, path)
-            dtype = options.get("dtype", torch.float32)
-            compiled = Compiled(components.unet, components.vae, dtype, folder)
+            networks = components.parts.networks
+            compiled = Compiled(networks["unet"], networks["vae"], options.get("dtype", torch.float32), folder)
         return cls(name, components, compiled=compiled, **options)
-
-    def _place(self, part: Part) -> Part:
-        # nn.Module's own: diffusers' override warns of parts to keep in float32 and then names none
-        nn.Module.to(part, device=self.device, dtype=self.dtype, memory_format=self._layout)  # type: ignore[call-overload]
-        return part
-
-    def _modules(self) -> dict[str, nn.Module]:
-        """The parts that LoRA files know, by their names in a diffusers folder."""
-        texts = zip(("text_encoder", "text_encoder_2"), self._text_models, strict=False)
-        return {"unet": self._unet.module} | {name: text_model.module for name, text_model in texts}
 
     @property
     def bytes(self) -> int:
         """In memory. A compiled network has weights of its own beside those that LoRA files are applied to."""
-        parts = [self._vae, *self._modules().values()]
-        parts += [self._vae, self._unet.module] if self._compiled else []
+        parts = list(self._parts.values())
+        parts += [self._parts["vae"], self._parts[self.family.denoiser]] if self._compiled else []
         return sum(weight.nbytes for part in parts for weight in part.parameters())
 
     @property
@@ -135,29 +105,35 @@ class Model:
     def encode_text(
         self, prompts: Sequence[str], clip_skip: int = 1, adapters: Sequence[LoraUse] = ()
     ) -> list[Conditioning]:
-        """Read prompts. ``clip_skip`` 1 takes the last hidden layer, 2 the one before.
+        return self.family.read(self._networks(adapters), prompts, clip_skip)
 
-        That is diffusers' ``clip_skip`` plus one; diffusers applies it to the prompt and not to the negative prompt.
-        """
-        outputs = [self._run_text_model(i, prompts, adapters) for i in range(len(self._text_models))]
-        if len(outputs) == 1:
-            return [Conditioning(row) for row in self._last_hidden(outputs[0], clip_skip)]
-        rows = torch.cat([output.hidden_states[-(clip_skip + 1)] for output in outputs], dim=-1)  # (B, 77, D1 + D2)
-        return [Conditioning(row, pooled) for row, pooled in zip(rows, outputs[-1].text_embeds, strict=True)]
+    @torch.no_grad()
+    def encode_image(self, pixels: Tensor) -> Moments:
+        """Pictures (B, 3, H, W) in [-1, 1] to the moments of their latents."""
+        if self._compiled:
+            posterior = DiagonalGaussianDistribution(self._compiled.encode(pixels))
+            return Moments(posterior.mean, posterior.std)
+        return self.family.autoencoder.look(pixels)
 
-    def _last_hidden(self, output: Any, clip_skip: int) -> Tensor:
-        if clip_skip == 1:
-            last: Tensor = output.last_hidden_state  # (B, 77, D)
-            return last
-        parts = self._text_models[0].module.named_modules()
-        norm = next(part for name, part in parts if name.endswith("final_layer_norm"))
-        normed: Tensor = norm(output.hidden_states[-clip_skip])
-        return normed
+    def denoise(self, rows: Sequence[Row], adapters: Sequence[LoraUse] = ()) -> list[Tensor]:
+        """What the denoiser answers to each of these rows, (C, h, w), called together."""
+        return self.family.split(self.call(self.family.gather(rows), adapters), rows)
 
-    def _run_text_model(self, i: int, prompts: Sequence[str], adapters: Sequence[LoraUse]) -> Any:
-        name = ("text_encoder", "text_encoder_2")[i]
-        ids = self._vocabularies[i].read(prompts).to(self.device)
-        return self._text_models[i](ids, output_hidden_states=True, loras=self._deltas(name, adapters))
+    @torch.no_grad()
+    def call(self, inputs: Inputs, adapters: Sequence[LoraUse] = ()) -> Tensor:
+        if self._compiled and not adapters:
+            return self._compiled.unet(*inputs.values())
+        return self.family.call(self._networks(adapters), inputs)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) to pictures (B, 3, H, W) in [-1, 1]."""
+        if self._compiled:
+            return self._compiled.decode(self.family.autoencoder.grow(latents))
+        return self.family.autoencoder.decode(latents)
+
+    def _networks(self, adapters: Sequence[LoraUse]) -> Networks:
+        return {name: partial(network, loras=self._deltas(name, adapters)) for name, network in self._adaptable.items()}
 
     def _deltas(self, component: str, adapters: Sequence[LoraUse]) -> list[tuple[Deltas, float]]:
         return [(self._lora(use.name)[component], use.strength) for use in adapters]
@@ -167,61 +143,11 @@ class Model:
             if name not in self._lora_paths:
                 raise Invalid(FIELD, "is not a LoRA on this server")
             if name not in self._loras:
-                self._loras[name] = read_lora(self._lora_paths[name], self._modules(), self.device, self.dtype)
+                parts = {part: network.module for part, network in self._adaptable.items()}
+                self._loras[name] = read_lora(
+                    self._lora_paths[name], parts, self.family.spellings, self.device, self.dtype
+                )
             self._loras.move_to_end(name)
             if len(self._loras) > LORAS_KEPT:
                 self._loras.popitem(last=False)
             return self._loras[name]
-
-    @torch.no_grad()
-    def encode_image(self, pixels: Tensor) -> Moments:
-        """Pictures (B, 3, H, W) in [-1, 1] to the moments of their latents."""
-        if self._compiled:
-            posterior = DiagonalGaussianDistribution(self._compiled.encode(pixels))
-        else:
-            posterior = self._vae.encode(self._enter(pixels)).latent_dist
-        return Moments(posterior.mean.float(), posterior.std.float())
-
-    @torch.no_grad()
-    def denoise(
-        self,
-        x: Tensor,
-        timesteps: Tensor,
-        conditioning: Sequence[Conditioning],
-        extra: Tensor | None = None,
-        adapters: Sequence[LoraUse] = (),
-    ) -> Tensor:
-        """One UNet call on rows (B, 4, h, w), already scaled; ``extra`` holds the 5 channels of an inpainting model."""
-        rows = x if extra is None else torch.cat([x, extra.to(x)], dim=1)
-        context = torch.stack([c.embedding for c in conditioning]).to(self.device, self.dtype)  # (B, 77, D)
-        added = self._added_conditions(rows, conditioning)
-        if self._compiled and not adapters:
-            return self._compiled.unet(rows, timesteps, context, *(added or {}).values())
-        inputs = self._enter(rows), timesteps.to(self.device), context
-        predicted: Tensor = self._unet(*inputs, added_cond_kwargs=added, loras=self._deltas("unet", adapters)).sample
-        return predicted.to(x.dtype)
-
-    def _added_conditions(self, rows: Tensor, conditioning: Sequence[Conditioning]) -> dict[str, Tensor] | None:
-        pooled = [c.pooled for c in conditioning if c.pooled is not None]
-        if not pooled:
-            return None
-        height, width = (float(side * self.vae_scale) for side in rows.shape[-2:])
-        # filled, not copied from the host: a CUDA graph can hold that
-        whole = torch.cat([torch.full((1,), x, device=self.device) for x in (height, width, 0.0, 0.0, height, width)])
-        time_ids = torch.stack([whole if c.time_ids is None else c.time_ids for c in conditioning])  # (B, 6)
-        text_embeds = torch.stack(pooled)  # (B, P)
-        return {
-            "text_embeds": text_embeds.to(self.device, self.dtype),
-            "time_ids": time_ids.to(self.device, self.dtype),
-        }
-
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents (B, 4, h, w) to pictures (B, 3, H, W) in [-1, 1]."""
-        if self._compiled:
-            return self._compiled.decode(latents / self.scaling_factor)
-        pixels: Tensor = self._vae.decode(self._enter(latents / self.scaling_factor)).sample
-        return pixels.float()
-
-    def _enter(self, tensor: Tensor) -> Tensor:
-        return tensor.to(device=self.device, dtype=self.dtype, memory_format=self._layout)

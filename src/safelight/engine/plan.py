@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from safelight.engine import images
+from safelight.engine.families.family import Shape
 from safelight.engine.generation import Generation, LoraUse, Pixels
 from safelight.engine.model import Model
-from safelight.engine.samplers import Samplers, Table, canonical
+from safelight.engine.samplers import Samplers, canonical
+from safelight.engine.tables import Table
 from safelight.errors import Invalid
 
 
@@ -24,8 +26,7 @@ class Bucket(NamedTuple):
 
     model: str
     loras: tuple[LoraUse, ...]
-    height: int  # of the latents
-    width: int
+    company: str  # as the family says
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,23 +51,24 @@ class Plan:
     height: int
     source: Source | None
 
+    bucket: Bucket
+
     @property
     def guided(self) -> bool:
-        return self.generation.guidance_scale > 1.0
+        return self.model.family.guided(self.generation)
 
     @property
     def rows(self) -> int:
         return 2 if self.guided else 1
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of the latents."""
-        scale = self.model.vae_scale
-        return self.model.latent_channels, self.height // scale, self.width // scale
+    def push(self) -> float:
+        return self.model.family.push(self.generation)
 
     @property
-    def bucket(self) -> Bucket:
-        return Bucket(self.model.name, self.generation.loras, *self.shape[1:])
+    def shape(self) -> Shape:
+        """Of the latents."""
+        return self.model.family.shape(self.width, self.height)
 
 
 def check(generation: Generation) -> None:
@@ -98,31 +100,41 @@ def check(generation: Generation) -> None:
 
 
 def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
-    if model.unet_channels != model.latent_channels and generation.mask_image is None:
+    family = model.family
+    if family.extra_channels and generation.mask_image is None:
         raise Invalid("mask_image", f"is required by {model.name}, which is an inpainting checkpoint")
-    table = samplers.table(model.scheduler(), generation)
-    width, height = drawn_size(generation.width, generation.height, model.native_size)
+    width, height = drawn_size(generation.width, generation.height, model.native_size, family.multiple)
+    shape = family.shape(width, height)
+    table = samplers.table(model.scheduler(), generation, family.schedule(shape))
     source = None
     if generation.init_image is not None:
-        source = _source(generation.init_image, generation.mask_image, width, height, model.vae_scale)
-    return Plan(generation, model, table, width, height, source)
+        source = _source(generation.init_image, generation.mask_image, width, height, family.autoencoder.side)
+    bucket = Bucket(model.name, generation.loras, family.company(generation, shape))
+    return Plan(generation, model, table, width, height, source, bucket)
 
 
-def drawn_size(width: int, height: int, native: int | None) -> tuple[int, int]:
-    """The size at which a checkpoint draws: as asked, or as many pixels as its native square in that aspect."""
-    if native is None:
-        return width, height
-    aspect = math.sqrt(width / height)
-    return max(8, round(native * aspect / 8) * 8), max(8, round(native / aspect / 8) * 8)
+def drawn_size(width: int, height: int, native: int | None, multiple: int = 8) -> tuple[int, int]:
+    """The size at which a checkpoint draws: as asked, or as many pixels as its native square in that aspect.
+
+    Either way in whole multiples of what its network can draw.
+    """
+    if native is not None:
+        aspect = math.sqrt(width / height)
+        return _nearest(native * aspect, multiple), _nearest(native / aspect, multiple)
+    return _nearest(width, multiple), _nearest(height, multiple)
 
 
-def _source(init: Pixels, mask: Pixels | None, width: int, height: int, vae_scale: int) -> Source:
+def _nearest(side: float, multiple: int) -> int:
+    return max(multiple, round(side / multiple) * multiple)
+
+
+def _source(init: Pixels, mask: Pixels | None, width: int, height: int, side: int) -> Source:
     pixels = images.to_tensor(init, width, height)
     content = f"{images.digest(init)} {width}x{height}"
     if mask is None:
         return Source(pixels, content, None, "", None)
     repainted = images.mask_to_tensor(mask, width, height)
-    latent_size = (height // vae_scale, width // vae_scale)
+    latent_size = (height // side, width // side)
     return Source(
         pixels,
         content,

@@ -29,10 +29,11 @@ class Previews:
 
 def fit(model: Model) -> Tensor:
     """(C + 1, 3): the RGB of a latent pixel by least squares, its last row the constant."""
-    coarse = torch.randn(4, model.latent_channels, 4, 4, generator=torch.Generator().manual_seed(0))
+    channels = model.family.autoencoder.channels
+    coarse = torch.randn(4, channels, 4, 4, generator=torch.Generator().manual_seed(0))
     latents = torch.nn.functional.interpolate(coarse, scale_factor=2.0, mode="bilinear")  # (4, C, 8, 8)
     colours = torch.nn.functional.adaptive_avg_pool2d(model.decode(latents.to(model.device)).cpu(), (8, 8))
-    points = latents.movedim(1, -1).reshape(-1, model.latent_channels)
+    points = latents.movedim(1, -1).reshape(-1, channels)
     points = torch.cat([points, torch.ones(len(points), 1)], dim=1)
     plane: Tensor = torch.linalg.lstsq(points, colours.movedim(1, -1).reshape(-1, 3)).solution
     return plane

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from safelight.engine.families.family import Conditioning, Row
 from safelight.engine.graphs import Graphs
-from safelight.engine.model import Conditioning
 from safelight.engine.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Rows:
     def widths(self, plan: Plan) -> tuple[int, ...]:
         """Ascending; the last is the cap."""
         shape = f"{device_name(plan.model.device)} | {plan.model.runtime} | {plan.model.name}"
-        shape += f" | {plan.model.dtype} | {plan.bucket.height}x{plan.bucket.width}"
+        shape += f" | {plan.model.dtype} | {plan.bucket.company}"
         eager = " | with LoRA" if plan.bucket.loras else ""  # which graphs and compiled networks leave to torch
         fastest = self._limit or self._recall(
             f"cap | {shape}{eager}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds)
@@ -85,19 +85,20 @@ class Trial:
         self._plan = plan
         self._graphs = graphs
         dice, model = torch.Generator().manual_seed(0), plan.model
-        shape = (count, model.unet_channels, *plan.shape[1:])
-        self._x = torch.randn(shape, generator=dice).to(model.device)
-        self._timesteps = torch.rand(count, generator=dice).mul(1000).floor().to(model.device)
+        channels, *sides = plan.shape
+        extra = model.family.extra_channels
+        x = torch.randn(count, channels + extra, *sides, generator=dice).to(model.device)
+        times = torch.rand(count, generator=dice).mul(1000).floor().tolist()
         text = model.encode_text([""], 1, plan.generation.loras)[0]
-        self._conditioning = [vary(text, dice) for _ in range(count)]
+        texts = [vary(text, dice) for _ in range(count)]
+        self._rows = [
+            Row(row[:channels], time, said, row[channels:] if extra else None)
+            for row, time, said in zip(x, times, texts, strict=True)
+        ]
 
     def rows(self, order: list[int]) -> Tensor:
         """What the model says of these rows, called together."""
-        latents = self._plan.model.latent_channels
-        x, extra = self._x[order][:, :latents], self._x[order][:, latents:]
-        conditioning = [self._conditioning[i] for i in order]
-        timesteps = self._timesteps[order]
-        return self._graphs.denoise(self._plan, x, timesteps, conditioning, extra if extra.shape[1] else None)
+        return torch.stack(self._graphs.denoise(self._plan, [self._rows[i] for i in order]))
 
     def seconds(self, rows: int) -> float:
         """Of one call. Out of memory takes for ever."""

@@ -6,18 +6,21 @@ it may hold what shapes cannot tell ({"prediction_type": "epsilon", "native_size
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from safelight.engine import compvis
 from safelight.engine.clip_vocabulary import END, clip_tokenizer
-from safelight.engine.components import Components, TextEncoder, build, scheduler_class
+from safelight.engine.components import Components, build, scheduler_class
+from safelight.engine.families.family import Parts
+from safelight.engine.families.stable_diffusion import StableDiffusion
 from safelight.engine.weights import Config, Weights, read_config, read_header, read_tensors
 from safelight.errors import EngineFailed
 
@@ -56,15 +59,18 @@ def read_single_file(path: Path) -> Components:
     notes_file = path.with_suffix(".json")
     notes = read_config(notes_file) if notes_file.exists() else {}
     tensors = read_tensors(path, wanted=lambda name: not name.startswith("model_ema."))
-    encoders = _text_encoders(tensors)
+    texts, tokenizers = _text_encoders(tensors)
     unet, vae = Part(tensors, UNET), Part(tensors, VAE)
-    unet_config = infer_unet(unet, _pooled_width(encoders))
-    vae_config = infer_vae(vae, scaling_factor=0.13025 if len(encoders) == 2 else 0.18215)
+    unet_config = infer_unet(unet, _pooled_width(texts))
+    vae_config = infer_vae(vae, scaling_factor=0.13025 if len(texts) == 2 else 0.18215)
     kind, scheduler_config = _scheduler(path, tensors, unet_config, notes)
+    networks = {
+        "unet": build(UNet2DConditionModel, unet_config, lambda name: unet.get(compvis.unet_name(name, unet_config))),
+        "vae": build(AutoencoderKL, vae_config, _find_vae(vae, len(vae_config["block_out_channels"]))),
+    }
     return Components(
-        unet=build(UNet2DConditionModel, unet_config, lambda name: unet.get(compvis.unet_name(name, unet_config))),
-        vae=build(AutoencoderKL, vae_config, _find_vae(vae, len(vae_config["block_out_channels"]))),
-        text_encoders=encoders,
+        StableDiffusion,
+        Parts(networks | texts, tokenizers),
         scheduler_class=scheduler_class(kind),
         scheduler_config=scheduler_config,
         notes=notes,
@@ -140,25 +146,27 @@ def _find_vae(vae: Part, levels: int) -> Callable[[str], Tensor | None]:
     return find
 
 
-def _text_encoders(tensors: Weights) -> tuple[TextEncoder, ...]:
+def _text_encoders(tensors: Weights) -> tuple[dict[str, nn.Module], dict[str, CLIPTokenizer]]:
+    """The text models and their tokenizers, by the names that a diffusers folder gives them."""
     first, second = Part(tensors, CLIP_XL), Part(tensors, OPEN_CLIP_XL)
     if first.has("") and second.has(""):
-        return _clip(first), _open_clip(second, drop_last=False)
+        texts = {"text_encoder": _clip(first), "text_encoder_2": _open_clip(second, drop_last=False)}
+        return texts, {"tokenizer": clip_tokenizer(END), "tokenizer_2": clip_tokenizer("!")}
     if Part(tensors, CLIP_1).has(""):
-        return (_clip(Part(tensors, CLIP_1)),)
+        return {"text_encoder": _clip(Part(tensors, CLIP_1))}, {"tokenizer": clip_tokenizer(END)}
     if Part(tensors, OPEN_CLIP_2).has(""):
-        return (_open_clip(Part(tensors, OPEN_CLIP_2), drop_last=True),)
+        text = _open_clip(Part(tensors, OPEN_CLIP_2), drop_last=True)
+        return {"text_encoder": text}, {"tokenizer": clip_tokenizer("!")}
     raise EngineFailed("The file is not a whole Stable Diffusion 1, 2 or SDXL checkpoint: it has no known text encoder")
 
 
-def _clip(part: Part) -> TextEncoder:
+def _clip(part: Part) -> nn.Module:
     config = _text_config(part["embeddings.token_embedding.weight"], part["encoder.layers.0.mlp.fc1.weight"])
     config |= {"num_hidden_layers": part.count("encoder.layers.{}."), "hidden_act": "quick_gelu"}
-    model = build(CLIPTextModel, config, lambda name: part.get(name.removeprefix("text_model.")))
-    return TextEncoder(clip_tokenizer(END), model)
+    return build(CLIPTextModel, config, lambda name: part.get(name.removeprefix("text_model.")))
 
 
-def _open_clip(part: Part, *, drop_last: bool) -> TextEncoder:
+def _open_clip(part: Part, *, drop_last: bool) -> nn.Module:
     """Stable Diffusion 2 reads the last layer but one, so diffusers drops the last; SDXL keeps and pools it."""
     config = _text_config(part["token_embedding.weight"], part["transformer.resblocks.0.mlp.c_fc.weight"])
     layers = part.count("transformer.resblocks.{}.")
@@ -166,7 +174,7 @@ def _open_clip(part: Part, *, drop_last: bool) -> TextEncoder:
     if not drop_last:
         config["projection_dim"] = part["text_projection"].shape[1]
     kind = CLIPTextModel if drop_last else CLIPTextModelWithProjection
-    return TextEncoder(clip_tokenizer("!"), build(kind, config, lambda name: _open_clip_tensor(part, name)))
+    return build(kind, config, lambda name: _open_clip_tensor(part, name))
 
 
 def _open_clip_tensor(part: Part, name: str) -> Tensor | None:
@@ -195,8 +203,8 @@ def _text_config(tokens: Tensor, widening: Tensor) -> Config:
     }
 
 
-def _pooled_width(encoders: tuple[TextEncoder, ...]) -> int | None:
-    return encoders[1].model.config.projection_dim if len(encoders) == 2 else None
+def _pooled_width(texts: Mapping[str, Any]) -> int | None:
+    return texts["text_encoder_2"].config.projection_dim if "text_encoder_2" in texts else None
 
 
 def _scheduler(path: Path, tensors: Weights, unet: Config, notes: Config) -> tuple[str, Config]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from safelight.engine.families.family import Row
 from safelight.engine.model import Model
 from safelight.engine.openvino import installed
 
@@ -105,12 +106,15 @@ def time_call(name: str, checkpoint: Path, tuning: Tuning, kept: Path | None = N
     torch.set_num_threads(tuning.threads)
     try:
         model = Model.load(checkpoint, name, kept=kept, **tuning.options)
-        side = PROBE_SIDE if model.native_size is None else model.native_size // model.vae_scale
-        x = torch.randn(2, model.unet_channels, side, side)
-        conditioning, times = model.encode_text([""]) * 2, []
+        family = model.family
+        side = PROBE_SIDE * family.autoencoder.side if model.native_size is None else model.native_size
+        channels, *sides = family.shape(side, side)
+        extra = torch.randn(family.extra_channels, *sides) if family.extra_channels else None
+        rows = [Row(torch.randn(channels, *sides), 500.0, model.encode_text([""])[0], extra)] * 2
+        times = []
         for _ in range(1 + REPEATS):
             began = time.perf_counter()
-            model.denoise(x, torch.tensor([500.0, 500.0]), conditioning)
+            model.denoise(rows)
             times.append(time.perf_counter() - began)
     finally:
         torch.set_num_threads(usual)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from safelight.engine.samplers import Step
+from safelight.engine.tables import Step
 
 
 def guide(outputs: Tensor, first: Tensor, last: Tensor, scale: Tensor) -> Tensor:

@@ -1,0 +1,130 @@
+"""What is particular to a kind of model, as one interface: the only thing through which the engine knows its networks.
+
+A family reads prompts, turns the rows of a call into tensors of fixed shapes, calls its network on them, and says which
+rows may share a call. Knows nothing of requests in progress, samplers, caches or LoRA.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from safelight.engine.families.autoencoder import Autoencoder, Kl, Place
+from safelight.engine.flow import Schedule
+from safelight.engine.generation import Generation
+from safelight.engine.textual_inversion import Concept
+from safelight.engine.update import send
+
+Inputs = dict[str, Tensor]  # of one call, by name; their shapes follow from the bucket and the number of rows
+Shape = tuple[int, int, int]  # of a picture's latents: channels, height, width
+Networks = Mapping[
+    str, Callable[..., Any]
+]  # by their names in a diffusers folder; a call's LoRAs are on the way through
+Classes = dict[str, Mapping[str, Any]]  # by part, then by the name that a checkpoint gives its class
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditioning:
+    """What a prompt says to a network."""
+
+    embedding: Tensor  # (L, D), a vector for each token
+    pooled: Tensor | None = None  # (P,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One latent on its way through the network once, and what the network is told beside it."""
+
+    x: Tensor  # (C, h, w), scaled as the sampler says
+    timestep: float
+    text: Conditioning
+    extra: Tensor | None = None  # (E, h, w), further channels of an inpainting checkpoint
+    guidance: float = 1.0  # for networks that are told it
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one checkpoint is made of, and the class that it says it is."""
+
+    networks: Mapping[str, nn.Module]  # by their names in a diffusers folder
+    tokenizers: Mapping[str, Any]
+    pipeline: str = ""
+
+
+class Family(ABC):
+    """The kind of one checkpoint in memory."""
+
+    pipelines: ClassVar[tuple[str, ...]]  # the names in model_index.json
+    classes: ClassVar[Classes]  # of the parts that a checkpoint must have
+    optional: ClassVar[Classes] = {}
+    denoiser: ClassVar[str] = "transformer"  # the network that is called at every step
+    multiple: ClassVar[int] = 16  # of which the sides of a picture must be, in pixels
+    compiles: ClassVar[bool] = False  # whether OpenVINO knows how to run it
+    autoencoder: Autoencoder
+
+    def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
+        """``concepts`` are words that were learned afterwards, for families whose text encoder can be taught."""
+        del concepts
+        self.networks = parts.networks
+        self.tokenizers = parts.tokenizers
+        self.place = place
+        self.autoencoder = self._autoencoder(parts.networks["vae"])
+
+    def _autoencoder(self, network: nn.Module) -> Autoencoder:
+        return Kl(network, self.place)
+
+    @property
+    def extra_channels(self) -> int:
+        """Of the mask and the masked picture, where the network itself reads them and cannot do without."""
+        return 0
+
+    def shape(self, width: int, height: int) -> Shape:
+        side = self.autoencoder.side
+        return self.autoencoder.channels, height // side, width // side
+
+    def company(self, generation: Generation, shape: Shape) -> str:
+        """What rows must have in common to share a call, beside the checkpoint and its LoRAs."""
+        del generation
+        return f"{shape[1]}x{shape[2]}"
+
+    def guided(self, generation: Generation) -> bool:
+        """Whether a picture takes a row for its negative prompt too."""
+        return generation.guidance_scale > 1.0
+
+    def push(self, generation: Generation) -> float:
+        """How far the answer goes from the negative prompt's towards the prompt's and beyond: 1 is the prompt's own."""
+        return generation.guidance_scale
+
+    def schedule(self, shape: Shape) -> Schedule:
+        del shape
+        return Schedule()
+
+    def spellings(self, part: str, path: str) -> list[str]:
+        """Every name by which a LoRA file may mean the module at ``path`` of a network."""
+        del part
+        return [path]
+
+    @abstractmethod
+    def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
+        """``clip_skip`` 1 takes the last hidden layer of a CLIP text model, 2 the one before."""
+
+    @abstractmethod
+    def gather(self, rows: Sequence[Row]) -> Inputs:
+        """The tensors of a call."""
+
+    @abstractmethod
+    def call(self, networks: Networks, inputs: Inputs) -> Tensor:
+        """One call of the denoiser. Copies nothing from the host, so that a CUDA graph can hold it."""
+
+    def split(self, answer: Tensor, rows: Sequence[Row]) -> list[Tensor]:
+        """The answer for each row, (C, h, w)."""
+        return [part.to(row.x.dtype) for part, row in zip(answer.unbind(), rows, strict=True)]
+
+
+def timesteps(rows: Sequence[Row], place: Place) -> Tensor:
+    return send(torch.tensor([row.timestep for row in rows]), place.device)

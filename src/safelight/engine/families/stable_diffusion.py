@@ -1,0 +1,110 @@
+"""Stable Diffusion 1.x, 2.x and XL, their inpainting forms included: a UNet that is told the prompt by CLIP's models.
+
+SDXL has a second text model, whose pooled answer and the picture's size are further conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from safelight.engine import compvis
+from safelight.engine.families.autoencoder import Place
+from safelight.engine.families.family import Classes, Conditioning, Family, Inputs, Networks, Parts, Row, timesteps
+from safelight.engine.textual_inversion import Concept, teach
+
+TEXT_MODELS = ("text_encoder", "text_encoder_2")
+CLIP_TOKENIZERS = {"CLIPTokenizer": CLIPTokenizer, "CLIPTokenizerFast": CLIPTokenizer}
+
+
+class StableDiffusion(Family):
+    pipelines = tuple(
+        f"{name}{task}Pipeline"
+        for name in ("StableDiffusion", "StableDiffusionXL")
+        for task in ("", "Img2Img", "Inpaint")
+    )
+    classes: ClassVar[Classes] = {
+        "unet": {"UNet2DConditionModel": UNet2DConditionModel},
+        "vae": {"AutoencoderKL": AutoencoderKL},
+        "text_encoder": {"CLIPTextModel": CLIPTextModel},
+        "tokenizer": CLIP_TOKENIZERS,
+    }
+    optional: ClassVar[Classes] = {
+        "text_encoder_2": {"CLIPTextModelWithProjection": CLIPTextModelWithProjection},
+        "tokenizer_2": CLIP_TOKENIZERS,
+    }
+    denoiser = "unet"
+    multiple = 8
+    compiles = True
+
+    def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
+        super().__init__(parts, place)
+        self._unet: Any = parts.networks["unet"]
+        self._text_models = [name for name in TEXT_MODELS if name in parts.networks]
+        self._vocabularies = [
+            teach(parts.tokenizers[name.replace("text_encoder", "tokenizer")], parts.networks[name], i, concepts)
+            for i, name in enumerate(self._text_models)
+        ]
+
+    @property
+    def extra_channels(self) -> int:
+        channels: int = self._unet.config["in_channels"] - self.autoencoder.channels
+        return channels
+
+    def spellings(self, part: str, path: str) -> list[str]:
+        if part in TEXT_MODELS:
+            return compvis.text_spellings(path)
+        attention = path.removesuffix(".0") if path.endswith("to_out.0") else path
+        return [path, attention, compvis.unet_name(path, self._unet.config)]
+
+    def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
+        """``clip_skip`` is diffusers' plus one."""
+        outputs = [
+            networks[name](self.place.enter(vocabulary.read(prompts)), output_hidden_states=True)
+            for name, vocabulary in zip(self._text_models, self._vocabularies, strict=True)
+        ]
+        if len(outputs) == 1:
+            return [Conditioning(row) for row in self._last_hidden(outputs[0], clip_skip)]
+        rows = torch.cat([output.hidden_states[-(clip_skip + 1)] for output in outputs], dim=-1)  # (B, 77, D1 + D2)
+        return [Conditioning(row, pooled) for row, pooled in zip(rows, outputs[-1].text_embeds, strict=True)]
+
+    def _last_hidden(self, output: Any, clip_skip: int) -> Tensor:
+        if clip_skip == 1:
+            last: Tensor = output.last_hidden_state  # (B, 77, D)
+            return last
+        parts = self.networks[self._text_models[0]].named_modules()
+        norm = next(part for name, part in parts if name.endswith("final_layer_norm"))
+        normed: Tensor = norm(output.hidden_states[-clip_skip])
+        return normed
+
+    def gather(self, rows: Sequence[Row]) -> Inputs:
+        x = torch.stack([row.x for row in rows])  # (R, C, h, w)
+        extras = [row.extra for row in rows if row.extra is not None]
+        inputs = {
+            "sample": torch.cat([x, torch.stack(extras).to(x)], dim=1) if extras else x,
+            "timestep": timesteps(rows, self.place),
+            "encoder_hidden_states": self.place.enter(torch.stack([row.text.embedding for row in rows])),  # (R, 77, D)
+        }
+        pooled = [row.text.pooled for row in rows if row.text.pooled is not None]
+        return inputs | (self._size_conditions(x, torch.stack(pooled)) if pooled else {})
+
+    def _size_conditions(self, x: Tensor, pooled: Tensor) -> Inputs:
+        """SDXL's UNet is told the size of the picture, and that nothing was cropped."""
+        height, width = (float(side * self.autoencoder.side) for side in x.shape[-2:])
+        time_ids = torch.tensor([[height, width, 0.0, 0.0, height, width]] * len(x))  # (R, 6)
+        return {"text_embeds": self.place.enter(pooled), "time_ids": self.place.enter(time_ids)}
+
+    def call(self, networks: Networks, inputs: Inputs) -> Tensor:
+        added = {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs}
+        answer: Tensor = networks["unet"](
+            self.place.enter(inputs["sample"]),
+            inputs["timestep"],
+            inputs["encoder_hidden_states"],
+            added_cond_kwargs=added or None,
+        ).sample
+        return answer
