@@ -26,8 +26,6 @@ from safelight.errors import Unavailable
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
-from safelight.service.following import Following
-from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.makers.generate import Generate, Lightbox
@@ -43,7 +41,7 @@ from safelight.storage.queue import WEBHOOKS, Queue
 from safelight.wire.connection import connection_class
 from safelight.wire.modelslab.write import webhook_body
 from safelight.wire.server import create
-from tests.engines import AnalyticEngine, decode, encode, redness, sketch
+from tests.engines import AnalyticEngine, decode, encode, redness
 from tests.service.pictures import still
 
 T = TypeVar("T")
@@ -167,7 +165,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         blobs = open_blobs(settings.blobs_url)
         outbound = Outbound(settings.outbound_ports, settings.private_hosts)
         services = _services(settings, database, queue, outbound)
-        lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
+        lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
         worker = Worker(settings, database, queue, blobs, makers=[generate], name="test")
         outbox = Outbox(database, queue)
@@ -195,7 +193,7 @@ def _listener() -> socket.socket:
 
 def _services(settings: Settings, database: Database, queue: Queue, outbound: Outbound) -> Services:
     blobs = open_blobs(settings.blobs_url)
-    assets, jobs = Assets(database, blobs), Jobs(settings, database, queue, blobs)
+    assets = Assets(database, blobs)
 
     async def own_asset(name: str) -> bytes:
         return (await assets.open(name))[1]
@@ -204,11 +202,9 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         settings=settings,
         accounts=Accounts(database),
         inputs=Inputs(settings, outbound, own_asset),
-        jobs=jobs,
+        jobs=Jobs(settings, database, queue, blobs),
         assets=assets,
         erasure=Erasure(settings, database, blobs),
-        history=History(database),
-        following=Following(database, jobs),
         enhance=enhance,
     )
 

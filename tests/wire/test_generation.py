@@ -118,10 +118,12 @@ def test_the_documented_example_gets_the_documented_answer(site: Site, key: str)
         "prompt": "a cat sitting on a bench, sharp focus",
         "revision": "main",
         "safety_checker": "none",
+        "safetychecker": "no",
         "seed": body["meta"]["seed"],
         "steps": 21,
         "vae": "plain",
         "strength": 0.7,
+        "init_image": address,
         "native_size": [512, 512],
     }
     assert body["output"] == [f"{site.settings.base_url}/generations/{body['meta']['file_prefix']}-0.png"]

@@ -123,8 +123,8 @@ def test_12_and_13_output_is_an_empty_list_and_eta_a_number_while_processing(sit
         ("v3/dreambooth", "messege", "Try to fetch request after given estimated time"),
         ("v4/dreambooth", "messege", "Try to fetch request after given estimated time"),
         ("v6/images/text2img", "messege", "Try to fetch request after seconds estimated"),
-        ("v6/realtime/text2img", "message", "Try to fetch request after given estimated time"),
-        ("v7/images/text-to-image", "message", "Try to fetch request after given estimated time"),
+        ("v6/realtime/text2img", "message", "Try to fetch request after seconds estimated"),
+        ("v7/images/text-to-image", "message", "Try to fetch request after seconds estimated"),
         ("v1/enterprise/text2img", "messege", "Try to fetch request after given estimated time"),
     ],
 )

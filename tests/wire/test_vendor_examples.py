@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tests import engines
 
 from .examples import Difference, Example, allowances, examples, named_paths
 from .replay import Played, Replay
@@ -24,8 +27,13 @@ OUTCOMES = ("as printed", "with more fields", "differ", "501", "no such endpoint
 
 
 @pytest.fixture(scope="module")
-def replay(site: Site) -> Replay:
-    return Replay(site)
+def replay(site: Site) -> Iterator[Replay]:
+    """With a painter that takes no time: what the pictures show is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            engines, "paint", lambda generation, _: np.zeros((generation.height, generation.width, 3), np.uint8)
+        )
+        yield Replay(site)
 
 
 @pytest.fixture(scope="module")

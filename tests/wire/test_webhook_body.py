@@ -17,14 +17,15 @@ from safelight.wire.modelslab.write import webhook_body, write_error, write_succ
 
 PREFIX = "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+URLS = [f"http://127.0.0.1:8000/generations/{PREFIX}-0.png"]
 REQUEST = ImageRequest(
-    Operation.img2img, "a cat sitting on a bench", steps=30, seed=1793745243, strength=0.7, track_id="order 7"
-)
+    Operation.img2img, "a cat sitting on a bench", steps=30, seed=1793745243, strength=0.7, track_id="order 7",
+    extras={"init_image": URLS[0]},
+)  # fmt: skip
 DONE = Job(
     302455, 1, JobState.succeeded, REQUEST, PREFIX, AT, steps=21, seconds=2.920767068862915,
     model="safelight-tiny", nsfw=(False,), outputs=1,
 )  # fmt: skip
-URLS = [f"http://127.0.0.1:8000/generations/{PREFIX}-0.png"]
 
 
 def test_the_example_of_the_api_page_is_what_is_written() -> None:

@@ -162,10 +162,12 @@ SUCCESS = {
         "prompt": "a cat sitting on a bench",
         "revision": "main",
         "safety_checker": "none",
+        "safetychecker": "no",
         "seed": 1793745243,
         "steps": 21,
         "vae": "safelight-tiny",
         "strength": 0.7,
+        "init_image": words.EXAMPLE_URL,
     },
 }
 IMG2IMG = {

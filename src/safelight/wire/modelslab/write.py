@@ -15,11 +15,12 @@ from safelight.errors import (
     Unauthorized,
     Unavailable,
 )
-from safelight.records import Asset, ImageRequest, Job, JobState, QueueLoad
+from safelight.records import Asset, Job, JobState, QueueLoad
 from safelight.settings import Settings
 from safelight.wire.forms import TooLarge, TooSlow
 from safelight.wire.http import answer
-from safelight.wire.modelslab.families import FAMILIES, V3, Family
+from safelight.wire.modelslab.families import BACKGROUND, FAMILIES, V3, Family
+from safelight.wire.modelslab.meta import write_meta, write_whole_meta
 
 Json = dict[str, object]
 
@@ -54,25 +55,29 @@ def write_success(job: Job, urls: Sequence[str]) -> Json:
         "output": list(urls),
         "nsfw_content_detected": any(job.nsfw),
         "has_nsfw_concept": list(job.nsfw),
-        "meta": write_meta(job, urls),
+        "meta": write_meta(job, family_of(job), urls),
     }
     return body if family_of(job) is V3 else body | {"proxy_links": list(urls), "webhook_status": ""}
 
 
 def write_processing(job: Job, urls: Sequence[str], eta: float, base_url: str) -> Json:
     family = family_of(job)
-    return {
+    fetched_at = f"{base_url}/api/{family.fetch}/{job.id}"
+    body: Json = {
         "status": "processing",
         "tip": family.tip,
-        "eta": float(eta),
+        "eta": math.ceil(eta) if family.whole_eta else float(eta),
         family.says: family.waiting,
         "webhook_status": "",
-        "fetch_result": f"{base_url}/api/{family.fetch}/{job.id}",
+        "fetch_result": fetched_at,
         "id": job.id,
         "output": [],
-        "meta": write_meta(job, urls),
+        "meta": write_meta(job, family, urls),
         "future_links": list(urls),
     }
+    if family.tells_where:
+        body["tip_1"] = f"{BACKGROUND}: here is link for fetch api : {fetched_at}"
+    return body if family is V3 else body | {"proxy_links": list(urls)}
 
 
 def write_pending(family: Family) -> Json:
@@ -83,66 +88,6 @@ def write_pending(family: Family) -> Json:
 def write_failed(job: Job) -> Json:
     said = job.error or FAILED
     return {"status": "failed", "id": job.id, "message": said, "messege": said, "output": ""}
-
-
-def write_meta(job: Job, urls: Sequence[str]) -> Json:
-    """What was really run: every field of the documented example, then what else is true of it."""
-    request = job.request
-    if not isinstance(request, ImageRequest):
-        return {}
-    meta: Json = {
-        "H": request.height,
-        "W": request.width,
-        "enable_attention_slicing": "true",
-        "file_prefix": job.file_prefix,
-        "guidance_scale": request.guidance_scale,
-        "model": _model(job),
-        "n_samples": request.samples,
-        "negative_prompt": request.negative_prompt,
-        "outdir": "out",
-        "prompt": request.prompt,
-        "revision": "main",
-        "safety_checker": "yes" if request.safety_checker else "none",
-        "seed": request.seed,
-        "steps": job.steps or request.steps,
-        "vae": _model(job),
-    }
-    if request.operation != "text2img":
-        meta["strength"] = request.strength
-    if request.operation == "inpaint":
-        meta |= {name: request.extras.get(name, "") for name in ("init_image", "mask_image")}
-    if job.native_size is not None:
-        meta["native_size"] = list(job.native_size)
-    return meta | _community_meta(job, request, urls) if family_of(job).community else meta
-
-
-def _community_meta(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
-    """The longer echo of the v4, v5 and v6 pages."""
-    return {
-        "id": str(job.id),
-        "width": request.width,
-        "height": request.height,
-        "model_id": _model(job),
-        "scheduler": f"{request.sampler}Scheduler" if request.sampler else "",
-        "safety_checker": _yes(request.safety_checker),
-        "safety_checker_type": "black",
-        "use_karras_sigmas": _yes(request.spacing == "karras"),
-        "algorithm_type": request.algorithm_type or "",
-        "lora": ",".join(name for name, _ in request.loras),
-        "lora_strength": ",".join(f"{strength:g}" for _, strength in request.loras),
-        "clip_skip": request.clip_skip,
-        "enhance_prompt": _yes(request.enhance_prompt),
-        "instant_response": _yes(request.instant_response),
-        "base64": _yes(request.base64),
-        "temp": _yes(request.temp),
-        "upscale": "no",
-        "multi_lingual": "no",
-        "tomesd": "no",
-        "watermark": "no",
-        "webhook": request.webhook,
-        "track_id": request.track_id,
-        "output": list(urls),
-    }
 
 
 def webhook_body(job: Job, urls: Sequence[str]) -> Json:
@@ -159,14 +104,8 @@ def webhook_body(job: Job, urls: Sequence[str]) -> Json:
         "output": shown,
         "generationTime": _seconds(job),
         "track_id": track_id,
-        "meta": _whole_meta(job, shown),
+        "meta": write_whole_meta(job, shown),
     }
-
-
-def _whole_meta(job: Job, urls: Sequence[str]) -> Json:
-    """A callback tells all that any page shows, whatever the family."""
-    longer = _community_meta(job, job.request, urls) if isinstance(job.request, ImageRequest) else {}
-    return longer | write_meta(job, urls)
 
 
 def write_load(load: QueueLoad) -> Json:
@@ -223,12 +162,3 @@ def _seconds(job: Job) -> float:
     if job.seconds is not None:
         return float(job.seconds)
     return (job.finished_at - job.created_at).total_seconds() if job.finished_at else 0.0
-
-
-def _model(job: Job) -> str:
-    asked = job.request.model if isinstance(job.request, ImageRequest) else None
-    return job.model or asked or "default"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
