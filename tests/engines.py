@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
@@ -25,6 +26,7 @@ PICTURES = ("init_image", "mask_image")
 class Ticket:
     def __init__(self) -> None:
         self.future: Future[Result] = Future()
+        self.previews = False
         self.taken_back = threading.Event()
 
     def cancel(self) -> None:
@@ -37,6 +39,7 @@ class AnalyticEngine:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
+        self.step_seconds = 0.0
         self.purged: list[str] = []
         self._threads = ThreadPoolExecutor(8, "analytic engine")
 
@@ -63,7 +66,9 @@ class AnalyticEngine:
             ticket.future.set_exception(EngineFailed("of the kind that callers are not told"))
             return
         steps = steps_run(generation)
-        on_progress(Progress(steps, steps))
+        for step in range(1, steps + 1):
+            time.sleep(self.step_seconds)
+            on_progress(Progress(step, steps, paint(generation, step)[::8, ::8] if ticket.previews else None))
         seeds = [(generation.seed + index) % 2**32 for index in range(generation.samples)]
         pictures = tuple(Picture(paint(generation, seed), seed) for seed in seeds)
         ticket.future.set_result(Result(pictures, steps, 0.25, (generation.width, generation.height)))
@@ -113,3 +118,9 @@ def encode(pixels: Pixels) -> bytes:
 
 def redness(pixels: Pixels) -> float:
     return float(np.all(pixels == (255, 0, 0)))
+
+
+def sketch(pixels: Pixels) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True)
+    return file.getvalue()

@@ -22,6 +22,8 @@ from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Ope
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
+from safelight.service.following import Following
+from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs, Once
 from safelight.service.makers.generate import Generate, Lightbox
@@ -109,7 +111,8 @@ class Painter:
             if ticket.taken_back.is_set():
                 return ticket.future.set_exception(Cancelled())
             if on_progress is not None:
-                on_progress(Progress(step + 1, generation.steps))
+                preview = colour(generation.seed, 8, 8) if ticket.previews else None
+                on_progress(Progress(step + 1, generation.steps, preview))
         if wrong := self.wrong(generation):
             return ticket.future.set_exception(wrong)
         seeds = [(generation.seed + number) % 2**32 for number in range(generation.samples)]
@@ -120,6 +123,7 @@ class Painter:
 @dataclass
 class PaintTicket:
     future: Future[Result] = field(default_factory=Future)
+    previews: bool = False
     taken_back: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -138,6 +142,12 @@ def encode(pixels: Pixels) -> bytes:
 
 def decode(data: bytes) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def sketch(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True)
+    return file.getvalue()
 
 
 def nsfw(pixels: Pixels) -> float:
@@ -174,15 +184,18 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
         Erasure(settings, database, blobs),
         Inputs(settings, Outbound(settings.outbound_ports, settings.private_hosts)),
     )
-    lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw)
+    lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw, sketch=sketch)
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
     worker = Worker(settings, database, queue, blobs, makers=[generate], name=name)
+    services = Services(
+        settings, accounts, inputs, jobs, assets, erasure, History(database), Following(database, jobs), str
+    )
     await database.open()
     try:
         await queue.open()
         account = await accounts.create_account("tester")
         yield House(
-            settings, database, queue, blobs, Services(settings, accounts, inputs, jobs, assets, erasure, str),
+            settings, database, queue, blobs, services,
             Outbox(database, queue), Reconciler(settings, database, queue, erasure), account, worker, painter,
         )  # fmt: skip
     finally:

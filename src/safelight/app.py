@@ -30,10 +30,13 @@ from safelight.records import Key
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
+from safelight.service.following import Following
+from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import QUEUES, Jobs
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.progress import MOST_PREVIEW
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
 from safelight.service.webhooks import Webhooks, secret_of
@@ -198,7 +201,7 @@ def make_serving(ground: Ground) -> Serving:
 
 def make_services(ground: Ground, outbound: Outbound) -> Services:
     settings, database, queue, blobs = ground.settings, ground.database, ground.queue, ground.blobs
-    assets = Assets(database, blobs)
+    assets, jobs = Assets(database, blobs), Jobs(settings, database, queue, blobs)
 
     async def own_asset(name: str) -> bytes:
         return (await assets.open(name))[1]
@@ -207,9 +210,11 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         settings=settings,
         accounts=Accounts(database),
         inputs=Inputs(settings, outbound, own_asset),
-        jobs=Jobs(settings, database, queue, blobs),
+        jobs=jobs,
         assets=assets,
         erasure=Erasure(settings, database, blobs),
+        history=History(database),
+        following=Following(database, jobs),
         enhance=enhance,
     )
 
@@ -253,7 +258,12 @@ def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
     from safelight.service.makers.generate import Generate, Lightbox
 
     settings, checker = ground.settings, safety.SafetyChecker()
-    lightbox = Lightbox(decode=_pixels, encode=images.encode, nsfw=lambda pixels: checker.scores([pixels])[0])
+    lightbox = Lightbox(
+        decode=_pixels,
+        encode=images.encode,
+        nsfw=lambda pixels: checker.scores([pixels])[0],
+        sketch=lambda pixels: images.sketch(pixels, MOST_PREVIEW),
+    )
     generate = Generate(
         engine, lightbox, default_model=settings.model or BUNDLED_NAME, safety_threshold=settings.safety_threshold
     )

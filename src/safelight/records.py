@@ -201,6 +201,20 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a job stands at one moment, fresher than its row. ``job`` is the row as it was last read, and final when it is."""
+
+    job: Job
+    state: JobState
+    attempt: int
+    step: int
+    steps: int
+    place: int = 0  # among those that wait; the first is next
+    seconds_left: float = 0.0
+    preview: bytes | None = None  # a small WebP of what is coming
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One stored file. ``name`` is the last part of its public address; ``request_id`` shares the sequence of job ids."""
 

@@ -97,6 +97,7 @@ class Serving:
         http = _Http(config, announce)
         serving = asyncio.create_task(http.serve(sockets=[listener]))
         await _either(serving, ending.asked.wait())
+        self.services.following.close()
         http.should_exit = True
         await _either(serving, ending.urged.wait())
         http.force_exit = True

@@ -77,6 +77,15 @@ def test_progress_comes_step_by_step_with_previews() -> None:
     assert ticket.progress.step == 5
 
 
+def test_previews_can_be_asked_for_later() -> None:
+    gate = Gate()
+    with running() as engine:
+        ticket = engine.submit(asks(steps=5), gate)
+        ticket.previews = True
+        ticket.result(WAIT)
+    assert gate.seen[-1].preview is not None
+
+
 def test_steps_are_those_really_run() -> None:
     with running() as engine:
         result = engine.submit(asks(steps=8, init_image=picture(), strength=0.5)).result(WAIT)

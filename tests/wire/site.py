@@ -26,6 +26,8 @@ from safelight.errors import Unavailable
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
+from safelight.service.following import Following
+from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.makers.generate import Generate, Lightbox
@@ -41,7 +43,7 @@ from safelight.storage.queue import WEBHOOKS, Queue
 from safelight.wire.connection import connection_class
 from safelight.wire.modelslab.write import webhook_body
 from safelight.wire.server import create
-from tests.engines import AnalyticEngine, decode, encode, redness
+from tests.engines import AnalyticEngine, decode, encode, redness, sketch
 from tests.service.pictures import still
 
 T = TypeVar("T")
@@ -165,7 +167,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         blobs = open_blobs(settings.blobs_url)
         outbound = Outbound(settings.outbound_ports, settings.private_hosts)
         services = _services(settings, database, queue, outbound)
-        lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness)
+        lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
         worker = Worker(settings, database, queue, blobs, makers=[generate], name="test")
         outbox = Outbox(database, queue)
@@ -193,7 +195,7 @@ def _listener() -> socket.socket:
 
 def _services(settings: Settings, database: Database, queue: Queue, outbound: Outbound) -> Services:
     blobs = open_blobs(settings.blobs_url)
-    assets = Assets(database, blobs)
+    assets, jobs = Assets(database, blobs), Jobs(settings, database, queue, blobs)
 
     async def own_asset(name: str) -> bytes:
         return (await assets.open(name))[1]
@@ -202,9 +204,11 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         settings=settings,
         accounts=Accounts(database),
         inputs=Inputs(settings, outbound, own_asset),
-        jobs=Jobs(settings, database, queue, blobs),
+        jobs=jobs,
         assets=assets,
         erasure=Erasure(settings, database, blobs),
+        history=History(database),
+        following=Following(database, jobs),
         enhance=enhance,
     )
 

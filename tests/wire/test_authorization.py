@@ -32,6 +32,9 @@ ASKS: dict[str, Ask] = {
     "delete task": lambda site, key, about: site.http.post(
         "/v1/images/deleteimagestask", json={"key": key, "taskids": [about["prefix"]]}
     ),
+    "job": lambda site, key, about: site.http.get(f"/v1/jobs/{about['id']}", headers={"key": key}),
+    "job's events": lambda site, key, about: site.http.get(f"/v1/jobs/{about['id']}/events", headers={"key": key}),
+    "delete job": lambda site, key, about: site.http.delete(f"/v1/jobs/{about['id']}", headers={"key": key}),
     "receipt": lambda site, key, about: site.http.get(f"/v1/erasures/{about['receipt']}", headers={"key": key}),
 }  # fmt: skip
 

@@ -44,6 +44,9 @@ OPERATIONS = [
     "POST /v1/images/infobytaskid",
     "POST /v1/images/deleteimagestask",
     "GET /v1/erasures/{id}",
+    "GET /v1/jobs",
+    "GET /v1/jobs/{id}",
+    "DELETE /v1/jobs/{id}",
     "GET /generations/{name}",
     "GET /readyz",
 ]

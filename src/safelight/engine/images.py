@@ -83,3 +83,10 @@ def encode(pixels: Pixels, kind: Format = "png", quality: int = 90) -> bytes:
     }
     Image.fromarray(pixels).save(file, kind, **options[kind])
     return file.getvalue()
+
+
+def sketch(pixels: Pixels, most: int) -> bytes:
+    """A WebP of at most so many bytes: as it is where it fits, else smaller and smaller."""
+    while len(file := encode(pixels, "webp", 75)) > most:
+        pixels = np.asarray(Image.fromarray(pixels).reduce(2))
+    return file

@@ -158,7 +158,7 @@ class Studio:
             self._tell(ticket, preview)
 
     def _preview(self, piece: Piece, output: Tensor) -> Pixels | None:
-        if not piece.plan.generation.previews:
+        if not piece.ticket.previews:
             return None
         canvas = _canvas(piece)
         shown, answered = canvas.step.denoised

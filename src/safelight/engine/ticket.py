@@ -14,7 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Ticket:
-    """Every method may be called from any thread. ``future`` is done exactly once: result, failure or Cancelled."""
+    """Every method may be called from any thread. ``future`` is done exactly once: result, failure or Cancelled.
+
+    ``previews`` may be changed at any time: the next step goes by it.
+    """
 
     def __init__(
         self, generation: Generation, on_progress: Callable[[Progress], None] | None, cancel: Callable[[Ticket], None]
@@ -23,6 +26,7 @@ class Ticket:
         self.future: Future[Result] = Future()
         self.future.set_running_or_notify_cancel()  # to take it back, use cancel(): the engine must know
         self.progress = Progress(0, generation.steps)
+        self.previews = generation.previews
         self._on_progress = on_progress
         self._cancel = cancel
         self._pictures: dict[int, Picture] = {}

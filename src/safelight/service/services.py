@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.erasure import Erasure
+from safelight.service.following import Following
+from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.settings import Settings
@@ -23,4 +25,6 @@ class Services:
     jobs: Jobs
     assets: Assets
     erasure: Erasure
+    history: History
+    following: Following
     enhance: Callable[[str], str]  # a better prompt from a prompt; the engine room's, handed in because it is pure

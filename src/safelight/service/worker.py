@@ -20,10 +20,11 @@ from safelight.errors import Cancelled, EngineFailed, Invalid, Unavailable
 from safelight.records import AssetKind
 from safelight.service.assets import TEMP_SECONDS, output_name
 from safelight.service.jobs import QUEUES, discard, enqueue
-from safelight.service.makers.maker import Made, Maker, Order
+from safelight.service.makers.maker import Made, Maker, Order, Sketch
 from safelight.service.outbox import announce_end
 from safelight.service.requests import from_json
 from safelight.service.speed import Meter
+from safelight.service.telling import News, Telling
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row
@@ -62,6 +63,7 @@ class Run:
     """A claimed job while it is here. A job that was lost and claimed again is here twice for a while."""
 
     row: Row
+    news: News
     step: int = 0
     fate: Fate = Fate.none
     order: Order | None = None
@@ -115,6 +117,7 @@ class Worker:
         self._meter = Meter()
         self._runs: set[Run] = set()
         self._owners: set[str] = set()
+        self._telling = Telling(database)
         for each in self._queues:
             queue.teach(each, self._work)
         database.on("safelight_erased", self._hear_of_erasure)
@@ -122,16 +125,17 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set: then nothing new is claimed, and what runs is finished or, after a while, handed back."""
         pulse = asyncio.create_task(self._keep_pulse(), name="pulse")
+        telling = asyncio.create_task(self._telling.run(), name="telling")
         work = asyncio.create_task(self._queue.work(self._queues, concurrency=self._settings.worker_concurrency))
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, pulse, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, pulse, telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
         work.cancel()
         hand_back = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._hand_back_all)
         await asyncio.wait({work})
         hand_back.cancel()
-        for task in (pulse, stopped):
+        for task in (pulse, telling, stopped):
             task.cancel()
-        for outcome in await asyncio.gather(work, pulse, stopped, return_exceptions=True):
+        for outcome in await asyncio.gather(work, pulse, telling, stopped, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
 
@@ -142,11 +146,13 @@ class Worker:
         )
         if row is None:
             return  # erased, or claimed by a newer entry
-        run = Run(row)
+        run = Run(row, News(row["id"], row["attempt"], steps=row["steps"]))
         self._runs.add(run)
         try:
             order = await self._order(run)
-            await self._finish(run, order, await self._makers[order.request.task].make(order))
+            with self._telling.of(run.news):
+                made = await self._makers[order.request.task].make(order)
+            await self._finish(run, order, made)
         except Exception as error:  # noqa: BLE001  # the border of the worker: every job gets its answer
             await self._give_up(run, error)
         finally:
@@ -158,7 +164,7 @@ class Worker:
             note=partial(self._note, run), at_work=self._at_work,
         )  # fmt: skip
         self._owners.add(run.owner)
-        run.order = order
+        run.order, run.news.watch = order, order.watch
         if run.fate is not Fate.none:
             order.take_back()
         return order
@@ -178,8 +184,9 @@ class Worker:
         finally:
             self._meter.end(began)
 
-    def _note(self, run: Run, step: int, steps: int) -> None:
+    def _note(self, run: Run, step: int, steps: int, sketch: Sketch | None = None) -> None:
         """Called from the makers' threads."""
+        run.news.note(step, steps, sketch)
         done = max(step - run.step, 0)
         run.step = step
         self._meter.note(run.row["cost"] * done / max(steps, 1))

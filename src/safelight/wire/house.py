@@ -110,7 +110,7 @@ _ERROR = Shape(
         "required": ["status", "message"],
     },
 )
-_REFUSALS = Refusals(
+REFUSALS = Refusals(
     _ERROR,
     {
         status: (text, {"status": "error", "message": text})
@@ -154,15 +154,15 @@ _EXAMPLE = {
     "verified_at": "2026-11-21T12:00:01Z",
 }
 OPERATIONS = {
-    "/healthz": Operation("Is the process alive", "Operation", _OK, {"status": "ok"}, _REFUSALS),
+    "/healthz": Operation("Is the process alive", "Operation", _OK, {"status": "ok"}, REFUSALS),
     "/readyz": Operation(
-        "Can it take work: do database and blob store answer", "Operation", _OK, {"status": "ok"}, _REFUSALS
+        "Can it take work: do database and blob store answer", "Operation", _OK, {"status": "ok"}, REFUSALS
     ),
     "/v1/erasures/{id}": Operation(
         "The receipt of an erasure, by the id in its answer's X-Safelight-Receipt header",
         "Assets and queue",
         _RECEIPT,
         _EXAMPLE,
-        _REFUSALS,
+        REFUSALS,
     ),
 }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from fastapi import Request, Response
 
-from safelight.errors import Invalid, Unauthorized
-from safelight.records import Account
-from safelight.service.jobs import Once, once_for
+from safelight.errors import Invalid, NotFound, Unauthorized
+from safelight.records import Account, Job
+from safelight.service.jobs import LARGEST_ID, Once, once_for
 from safelight.service.services import Services
 from safelight.wire.forms import Form
 
@@ -38,3 +38,17 @@ async def authenticate(services: Services, form: Form) -> Account:
     if not form.key:
         raise Unauthorized("API key required")
     return await services.accounts.authenticate(form.key)
+
+
+def path_id(request: Request) -> int:
+    """An id in a path: what is no number names nothing."""
+    word = str(request.path_params["id"])
+    if not (word.isascii() and word.isdecimal() and len(word) < 20 and 0 < int(word) <= LARGEST_ID):
+        raise NotFound
+    return int(word)
+
+
+def picture_urls(job: Job, names: Sequence[str], base_url: str) -> list[str]:
+    """The public addresses of a job's outputs."""
+    folder = "temp" if job.request and job.request.temp else "generations"
+    return [f"{base_url}/{folder}/{name}" for name in names]

@@ -24,7 +24,7 @@ from safelight import __version__
 from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
 from safelight.settings import Settings
-from safelight.wire import assets, house, tensorslab
+from safelight.wire import assets, house, jobs, jobs_described, tensorslab
 from safelight.wire.browsers import Browsers
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
@@ -67,6 +67,7 @@ def create(
         modelslab.routes(services),
         tensorslab.routes(services),
         assets.routes(services),
+        jobs.routes(services),
         house.routes(services, ready),
     )
     for router in rooms:
@@ -124,7 +125,7 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
 
 def _operations() -> list[Operation]:
     tensorslab_operations = [operation for _, operation in tensorslab.TABLE.values()]
-    return [*modelslab.OPERATIONS, *tensorslab_operations, *house.OPERATIONS.values()]
+    return [*modelslab.OPERATIONS, *tensorslab_operations, *jobs_described.OPERATIONS, *house.OPERATIONS.values()]
 
 
 def _request_id(scope: Scope) -> str:

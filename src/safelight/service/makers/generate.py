@@ -9,15 +9,18 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
-from safelight.records import AssetKind, ImageRequest, Task
+from safelight.records import AssetKind, ImageRequest, JobRequest, Task
 from safelight.service.makers.maker import Made, Order
 
 
 class Ticket(Protocol):
     """The engine's word that it works on something."""
+
+    previews: bool
 
     @property
     def future(self) -> Future[Result]: ...
@@ -38,6 +41,7 @@ class Lightbox:
     decode: Callable[[bytes], Pixels]
     encode: Callable[[Pixels], bytes]
     nsfw: Callable[[Pixels], float]
+    sketch: Callable[[Pixels], bytes]  # a WebP of at most ``progress.MOST_PREVIEW`` bytes
 
 
 class Generate:
@@ -63,9 +67,20 @@ class Generate:
         self._engine.purge(owner)
 
     async def _run(self, generation: Generation, order: Order) -> Result:
-        ticket = self._engine.submit(generation, lambda progress: order.note(progress.step, progress.steps))
+        ticket = self._engine.submit(generation, partial(self._note, order))
         order.when_taken_back(ticket.cancel)
+        order.when_watched(partial(setattr, ticket, "previews"))
         return await asyncio.wrap_future(ticket.future)
+
+    def _note(self, order: Order, progress: Progress) -> None:
+        pixels = progress.preview
+        sketch = None if pixels is None else partial(self._sketch, order.request, pixels)
+        order.note(progress.step, progress.steps, sketch)
+
+    def _sketch(self, request: JobRequest, pixels: Pixels) -> bytes | None:
+        """What the finished picture must not show, its sketch must not either."""
+        checked = isinstance(request, ImageRequest) and request.safety_checker
+        return None if checked and self._lightbox.nsfw(pixels) >= self._threshold else self._lightbox.sketch(pixels)
 
     async def _generation(self, request: ImageRequest, order: Order) -> Generation:
         return Generation(

@@ -25,21 +25,33 @@ class Made:
     native_size: tuple[int, int] = (0, 0)  # (width, height) before enlargement
 
 
+Sketch = Callable[
+    [], bytes | None
+]  # makes a small WebP of what is coming, in a thread; None where it must not be shown
+
+
+class Note(Protocol):
+    """Takes the steps done, how many there are, and perhaps what is coming. May be called from any thread."""
+
+    def __call__(self, step: int, steps: int, sketch: Sketch | None = None) -> None: ...
+
+
 @dataclass(eq=False)
 class Order:
     """One job as its maker sees it.
 
-    ``note`` is told the steps done and how many there are, from any thread. While the maker does what ``cost`` stands
-    for it is inside of ``at_work``.
+    ``note`` is told how far it is. While the maker does what ``cost`` stands for it is inside of ``at_work``.
     """
 
     request: JobRequest
     owner: str  # whose caches it may use
     inputs: Mapping[AssetKind, bytes]
-    note: Callable[[int, int], None]
+    note: Note
     at_work: Callable[[], AbstractContextManager[None]]
     _taken_back: bool = False
     _cancels: list[Callable[[], None]] = field(default_factory=list)
+    _watched: bool = False
+    _watches: list[Callable[[bool], None]] = field(default_factory=list)
 
     def when_taken_back(self, cancel: Callable[[], None]) -> None:
         """``cancel`` ends the work early: at once, where it is not wanted already."""
@@ -52,6 +64,16 @@ class Order:
         self._taken_back = True
         for cancel in self._cancels:
             cancel()
+
+    def when_watched(self, tell: Callable[[bool], None]) -> None:
+        """``tell`` is told whether somebody wants to see sketches, now and whenever that changes."""
+        self._watches.append(tell)
+        tell(self._watched)
+
+    def watch(self, wanted: bool) -> None:
+        self._watched = wanted
+        for tell in self._watches:
+            tell(wanted)
 
 
 class Maker(Protocol):

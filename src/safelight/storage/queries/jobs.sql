@@ -25,6 +25,18 @@ SELECT j.*, r.body,
 FROM jobs j LEFT JOIN requests r ON r.job_id = %(id)s
 WHERE j.id = %(id)s AND j.account_id = %(account)s AND j.erased_at IS NULL
 
+-- name: page
+SELECT j.*, r.body,
+       (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
+           AND (a.expires_at IS NULL OR a.expires_at > now())) AS outputs
+FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
+WHERE j.account_id = %(account)s AND j.id < %(before)s AND j.erased_at IS NULL
+  AND (%(states)s::text[] IS NULL OR j.state = ANY (%(states)s))
+  AND (%(model)s::text IS NULL OR j.model = %(model)s)
+  AND (%(since)s::timestamptz IS NULL OR j.created_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR j.created_at < %(until)s)
+ORDER BY j.id DESC LIMIT %(limit)s
+
 -- name: by_prefix
 SELECT id FROM jobs WHERE file_prefix = %(file_prefix)s AND account_id = %(account)s
 

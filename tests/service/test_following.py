@@ -1,0 +1,154 @@
+"""Following jobs: everyone hears the end once, nobody hears of what is another's or erased, and nothing is asked of workers in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from safelight.errors import NotFound
+from safelight.records import Account, Job, JobState, Standing
+from safelight.service.progress import PREVIEW, STEPS
+from tests.house import House, a_request, colour, sketch
+from tests.invariants import check_invariants
+from tests.service.rows import rows
+
+pytestmark = pytest.mark.anyio
+
+SLOW = 0.15
+
+
+async def heard(house: House, job: Job, *, previews: bool = False, account: Account | None = None) -> list[Standing]:
+    following = house.services.following
+    return [each async for each in following.follow(account or house.account, job.id, previews=previews)]
+
+
+async def test_every_step_is_heard_and_the_end_once(house: House) -> None:
+    house.painter.step_seconds = SLOW
+    job = await house.submit(a_request(steps=6))
+    listening = [asyncio.create_task(heard(house, job)) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    async with house.working():
+        told = await asyncio.gather(*listening)
+    for each in told:
+        states = [standing.state for standing in each]
+        assert (states[0], states[-1]) == (JobState.queued, JobState.succeeded)
+        assert states.count(JobState.succeeded) == 1
+        assert each[0].place == 1
+        assert {standing.step for standing in each} >= {2, 3, 4, 5}
+        assert [standing.step for standing in each] == sorted(standing.step for standing in each)
+        assert each[-1].job.outputs == 1
+        assert all(standing.preview is None for standing in each)
+
+
+async def test_previews_come_to_whoever_asks_and_pass_no_table(house: House) -> None:
+    house.painter.step_seconds = SLOW
+    job = await house.submit(a_request(steps=8, seed=9))
+    with_previews, without = (asyncio.create_task(heard(house, job, previews=wanted)) for wanted in (True, False))
+    async with house.working():
+        shown = {standing.preview for standing in await with_previews} - {None}
+        assert {standing.preview for standing in await without} == {None}
+    assert shown == {sketch(colour(9, 8, 8))}
+    assert [asked.previews for asked in house.painter.generations] == [False]  # they were wanted later
+    tables = await rows(house, "SELECT c.relname FROM pg_class c WHERE c.relkind = 'r' AND c.relname LIKE '%preview%'")
+    assert tables == []
+    await check_invariants(house.database, house.blobs)
+
+
+async def test_what_the_safety_check_would_hide_is_not_shown_before(house: House) -> None:
+    house.painter.step_seconds = SLOW
+    async with house.working():
+        flagged, fine = [await house.submit(a_request(steps=6, seed=seed, safety_checker=True)) for seed in (4, 5)]
+        first, second = await asyncio.gather(heard(house, flagged, previews=True), heard(house, fine, previews=True))
+    assert {standing.preview for standing in first} == {None}
+    assert len({standing.preview for standing in second}) > 1
+
+
+async def test_who_listens_to_nothing_costs_no_notification(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    run = house.database.run
+
+    async def noted(query: str, **values: object) -> int:
+        asked.append(values.get("channel"))
+        return await run(query, **values)
+
+    monkeypatch.setattr(house.database, "run", noted)
+    house.painter.step_seconds = 0.05
+    async with house.working():
+        await house.finished(await house.submit())
+    assert not {STEPS, PREVIEW} & set(asked)
+
+
+async def test_erasure_is_the_last_that_is_heard(house: House) -> None:
+    house.painter.gate.clear()
+    async with house.working():
+        job = await house.submit()
+        listening = asyncio.create_task(heard(house, job, previews=True))
+        while not house.painter.generations:
+            await asyncio.sleep(0.02)
+        await house.services.erasure.delete(house.account, [job.id])
+        with pytest.raises(NotFound):
+            await asyncio.wait_for(listening, 3)
+    assert house.services.following._followed == {}
+
+
+async def test_another_s_and_unknown_jobs_are_not_there(house: House) -> None:
+    job, stranger = await house.submit(), await house.services.accounts.create_account("stranger")
+    for account, job_id in ((stranger, job.id), (house.account, job.id + 1), (house.account, 2**70)):
+        with pytest.raises(NotFound):
+            await heard(house, replace(job, id=job_id), account=account)
+        with pytest.raises(NotFound):
+            await house.services.following.glance(account, job_id)
+
+
+async def test_a_failure_is_heard(house: House) -> None:
+    house.painter.wrong = lambda generation: ValueError("secret")
+    async with house.working():
+        told = await heard(house, await house.submit())
+    assert (told[-1].state, told[-1].job.error) == (JobState.failed, "The picture could not be made.")
+
+
+async def test_the_queue_moves_up(house: House) -> None:
+    jobs = [await house.submit(a_request(steps=4)) for _ in range(3)]
+    listening = asyncio.create_task(heard(house, jobs[2]))
+    await asyncio.sleep(0.2)
+    await house.services.erasure.delete(house.account, [jobs[0].id])
+    await asyncio.sleep(1.2)
+    async with house.working():
+        told = await listening
+    assert [standing.place for standing in told if standing.state is JobState.queued][:2] == [3, 2]
+    assert told[0].seconds_left > 0
+
+
+async def test_a_job_that_ends_while_notifications_are_lost_is_still_heard(house: House) -> None:
+    house.painter.gate.clear()
+    async with house.working():
+        job = await house.submit()
+        listening = asyncio.create_task(heard(house, job))
+        while not house.painter.generations:
+            await asyncio.sleep(0.02)
+        house.services.following._hear_end = lambda payload: None  # type: ignore[method-assign]  # as if it never came
+        house.database._listeners.clear()
+        house.painter.gate.set()
+        assert (await asyncio.wait_for(listening, 5))[-1].state is JobState.succeeded
+
+
+async def test_a_closing_process_lets_its_listeners_go(house: House) -> None:
+    job = await house.submit()
+    listening = asyncio.create_task(heard(house, job))
+    await asyncio.sleep(0.1)
+    house.services.following.close()
+    assert [standing.state for standing in await asyncio.wait_for(listening, 1)] == [JobState.queued]
+
+
+async def test_glances_show_steps_and_previews(house: House) -> None:
+    house.painter.step_seconds = SLOW
+    async with house.working():
+        job = await house.submit(a_request(steps=10))
+        seen = []
+        while not (now := await house.services.following.glance(house.account, job.id)).job.state.final:
+            seen.append(now)
+            await asyncio.sleep(0.1)
+    assert len({standing.step for standing in seen}) >= 4
+    assert any(standing.preview for standing in seen)
