@@ -31,6 +31,8 @@ from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
+from safelight.service.steering import Steering
+from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, open_blobs
@@ -188,8 +190,10 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
     worker = Worker(settings, database, queue, blobs, makers=[generate], name=name)
     services = Services(
-        settings, accounts, inputs, jobs, assets, erasure, History(database), Following(database, jobs), str
-    )
+        settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
+        history=History(database), following=Following(database, jobs), steering=Steering(database, queue),
+        wishes=Wishes(database), enhance=str,
+    )  # fmt: skip
     await database.open()
     try:
         await queue.open()

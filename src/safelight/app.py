@@ -39,7 +39,9 @@ from safelight.service.outbox import Outbox
 from safelight.service.progress import MOST_PREVIEW
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
+from safelight.service.steering import RESTART, Steering
 from safelight.service.webhooks import Webhooks, secret_of
+from safelight.service.wishes import Wishes
 from safelight.serving import Ending, Serving, Watch
 from safelight.settings import Settings
 from safelight.storage import postgres
@@ -164,7 +166,7 @@ async def first_key(settings: Settings, accounts: Accounts) -> str | None:
         return None
     if await accounts.list_keys():
         return None
-    return (await accounts.create_key(FIRST_ACCOUNT, "first start"))[1]
+    return (await accounts.create_key(FIRST_ACCOUNT, "first start", operator=True))[1]
 
 
 def is_loopback(host: str) -> bool:
@@ -215,6 +217,8 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         erasure=Erasure(settings, database, blobs),
         history=History(database),
         following=Following(database, jobs),
+        steering=Steering(database, queue),
+        wishes=Wishes(database),
         enhance=enhance,
     )
 
@@ -238,6 +242,7 @@ async def work(settings: Settings, *, tethered: bool = False, queues: Sequence[s
         shelf, engine = held.enter_context(engine_of(settings))
         await asyncio.to_thread(shelf.wait, None)
         worker = make_worker(ground, engine, wanted)
+        ground.database.on(RESTART, lambda told: stop.set() if told is not None else None)
         async with opened(ground):
             log.info("worker ready", model=settings.model, queues=sorted(wanted))
             await worker.run(stop)
@@ -331,8 +336,10 @@ async def on_database(settings: Settings, ask: Callable[[Database], Awaitable[An
             return await ask(ground.database)
 
 
-async def create_key(settings: Settings, account: str, label: str) -> tuple[Key, str]:
-    return await on_database(settings, lambda database: Accounts(database).create_key(account, label))
+async def create_key(settings: Settings, account: str, label: str, *, operator: bool) -> tuple[Key, str]:
+    return await on_database(
+        settings, lambda database: Accounts(database).create_key(account, label, operator=operator)
+    )
 
 
 async def list_keys(settings: Settings) -> list[Key]:

@@ -131,13 +131,14 @@ def imagine(
 def keys_create(
     account: Annotated[str, typer.Argument(help="The account's name; it is made if it is new.")],
     label: str = "",
+    operator: Annotated[bool, typer.Option("--operator", help="Let it look after the server too.")] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key. Its secret is shown only now."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
-    key, secret = _call(app.create_key(settings, account, label))
+    key, secret = _call(app.create_key(settings, account, label, operator=operator))
     if as_json:
         print(json.dumps({**_plain(key), "key": secret}))
     else:
@@ -151,7 +152,7 @@ def keys_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_jso
     if as_json:
         print(json.dumps([_plain(key) for key in found]))
         return
-    table = Table("id", "account", "label", "begins with", "made", "last used", "revoked")
+    table = Table("id", "account", "label", "begins with", "operator", "made", "last used", "revoked")
     for key in found:
         moments = (key.created_at, key.last_used_at, key.revoked_at)
         table.add_row(
@@ -159,6 +160,7 @@ def keys_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_jso
             key.account_name,
             key.label,
             key.prefix,
+            "yes" if key.operator else "",
             *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in moments),
         )
     out.print(table)

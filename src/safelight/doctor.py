@@ -17,6 +17,7 @@ import psycopg
 from safelight import __version__, app
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SafelightError, Unavailable
+from safelight.service.wishes import Wishes
 from safelight.settings import Settings
 from safelight.storage import postgres
 from safelight.storage.blobs import new_key, open_blobs
@@ -145,6 +146,14 @@ def what_is_kept(settings: Settings) -> str:
     raise SafelightError(f"It is not so that {told}. Please report it.")
 
 
+def wishes(settings: Settings) -> str:
+    """What callers asked for in vain, the most wanted first."""
+    found = asyncio.run(app.on_database(settings, lambda database: Wishes(database).most()))
+    if not found:
+        return "nothing that is not here was asked for"
+    return "asked for and not here: " + ", ".join(f"{wish.what} ({wish.times})" for wish in found)
+
+
 @contextmanager
 def _connected(settings: Settings) -> Iterator[tuple[psycopg.Connection[tuple[Any, ...]], str]]:
     running = settings.database_url or postgres.find(settings.data_dir)
@@ -169,5 +178,6 @@ EXAMINATIONS: dict[str, Callable[[Settings], str]] = {
     "clock": clock,
     "blob store": blob_store,
     "model": model,
+    "wishes": wishes,
 }
 DEEP: dict[str, Callable[[Settings], str]] = {"what is kept": what_is_kept}

@@ -4,7 +4,9 @@
     |- Invalid            the request breaks a rule; names the field and the rule
     |  `- Unfetchable     an address the caller gave cannot be used
     |- Unauthorized       no key, an unknown key, or a revoked one
+    |- Forbidden          a key that may not do this
     |- NotFound           nothing of that name belongs to the caller
+    |- NotOffered         a documented thing that this server does not do; names what is missing
     |- Refused            for now, try again later
     |  |- OverQuota       this account has too much waiting already
     |  `- Overloaded      the whole server has too much waiting already
@@ -45,6 +47,14 @@ class Unfetchable(Invalid):
 
 class Unauthorized(SafelightError):
     """Invalid API key"""
+
+
+class Forbidden(SafelightError):
+    """This key may not do that."""
+
+
+class NotOffered(SafelightError):
+    """This server does not do that."""
 
 
 class NotFound(SafelightError):

@@ -72,11 +72,15 @@ class AssetKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant. Everything that is stored belongs to exactly one. ``key_id`` is the key that this caller came with."""
+    """A tenant. Everything that is stored belongs to exactly one. ``key_id`` is the key that this caller came with.
+
+    ``operator``: that key may also look after the server.
+    """
 
     id: int
     name: str
     key_id: int | None = None
+    operator: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class Key:
     created_at: datetime
     revoked_at: datetime | None
     last_used_at: datetime | None
+    operator: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,3 +282,12 @@ class Statistics:
     blob_bytes: int
     webhooks_waiting: int
     erasures_unverified: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Something documented that callers asked for and this server does not have. ``what`` is from our own lists."""
+
+    what: str
+    times: int
+    last_at: datetime

@@ -71,7 +71,11 @@ class Serving:
     ) -> None:
         """HTTP and workers drain at the same time; what they may need meanwhile ends after them."""
         stop = ending.asked
-        works = (lambda: self._queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE), self._reconciler.run)
+        works = (
+            lambda: self._queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE),
+            self._reconciler.run,
+            self.services.wishes.run,
+        )
         beside = [asyncio.create_task(_steadily(work)) for work in (*works, *watches)]
         workers = asyncio.create_task(supervisor.Supervisor(self._settings.workers, environment).run(stop))
         try:
@@ -82,6 +86,7 @@ class Serving:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await self.services.wishes.write_down()
             self.services.inputs.close()
 
     async def _serve_http(self, listener: socket.socket, ending: Ending, announce: Callable[[], None]) -> None:

@@ -34,7 +34,9 @@ from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.services import Services
+from safelight.service.steering import Steering
 from safelight.service.webhooks import Webhooks
+from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
 from safelight.settings import Settings
 from safelight.storage.blobs import open_blobs
@@ -81,6 +83,9 @@ class Site:
     def key(self) -> str:
         """The key of a new account."""
         return self.ask(self.services.accounts.create_key(f"account {next(_numbers)}"))[1]
+
+    def operator_key(self) -> str:
+        return self.ask(self.services.accounts.create_key(f"account {next(_numbers)}", operator=True))[1]
 
     def post(self, path: str, key: str, **fields: object) -> httpx.Response:
         return self.http.post(f"/api/{path}", json={"key": key, **fields})
@@ -209,6 +214,8 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         erasure=Erasure(settings, database, blobs),
         history=History(database),
         following=Following(database, jobs),
+        steering=Steering(database, queue),
+        wishes=Wishes(database),
         enhance=enhance,
     )
 

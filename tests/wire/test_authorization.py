@@ -18,7 +18,7 @@ Ask = Callable[[Site, str, Json], httpx.Response]
 
 
 def _fetch(path: str) -> Ask:
-    return lambda site, key, about: site.post(path.format(id=about["id"]), key, request_id=about["id"])
+    return lambda site, key, about: site.post(path.format(id=about["id"], server="flux"), key, request_id=about["id"])
 
 
 ASKS: dict[str, Ask] = {
@@ -82,7 +82,7 @@ def test_without_a_key_there_is_no_answer_at_all(site: Site, things: dict[str, J
 def test_every_route_of_the_table_wants_a_key(site: Site) -> None:
     for row in TABLE:
         for method in row.methods:
-            reply = site.http.request(method, f"/api/{row.path.format(id=1)}")
+            reply = site.http.request(method, f"/api/{row.path.format(id=1, server='flux')}")
             assert (reply.status_code, reply.json()["message"]) == (401, "API key required"), row.path
 
 

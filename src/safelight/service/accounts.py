@@ -30,7 +30,7 @@ class Accounts:
             raise Unauthorized
         if row["stale"]:
             await self._database.run("accounts.touch_key", id=row["key_id"])
-        return Account(row["id"], row["name"], row["key_id"])
+        return Account(row["id"], row["name"], row["key_id"], row["operator"])
 
     async def create_account(self, name: str) -> Account:
         """The account of that name, made where there is none."""
@@ -38,7 +38,7 @@ class Accounts:
         assert row is not None
         return Account(row["id"], row["name"])
 
-    async def create_key(self, account: str, label: str = "") -> tuple[Key, str]:
+    async def create_key(self, account: str, label: str = "", *, operator: bool = False) -> tuple[Key, str]:
         """A new key of the named account, and its secret, which nobody can ask for again."""
         owner, secret = await self.create_account(account), new_secret()
         row = await self._database.one(
@@ -48,6 +48,7 @@ class Accounts:
             label=label,
             prefix=secret[:SHOWN],
             hash=_hash(secret),
+            operator=operator,
         )
         assert row is not None
         return _key(row), secret
@@ -98,4 +99,5 @@ def _key(row: Row) -> Key:
     return Key(
         id=row["id"], account_id=row["account_id"], account_name=row["account_name"], label=row["label"], prefix=row["prefix"],
         created_at=row["created_at"], revoked_at=row["revoked_at"], last_used_at=row["last_used_at"],
+        operator=row["operator"],
     )  # fmt: skip

@@ -12,6 +12,8 @@ from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
+from safelight.service.steering import Steering
+from safelight.service.wishes import Wishes
 from safelight.settings import Settings
 
 
@@ -27,4 +29,6 @@ class Services:
     erasure: Erasure
     history: History
     following: Following
+    steering: Steering
+    wishes: Wishes
     enhance: Callable[[str], str]  # a better prompt from a prompt; the engine room's, handed in because it is pure

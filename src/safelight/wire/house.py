@@ -8,12 +8,12 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
-from safelight.errors import Invalid, NotFound, Refused, SafelightError, Unauthorized, Unavailable
+from safelight.errors import NotFound
 from safelight.records import Receipt
 from safelight.service.services import Services
 from safelight.settings import Settings
-from safelight.wire.forms import TooLarge, TooSlow, read_form
-from safelight.wire.http import answer, authenticate
+from safelight.wire.forms import read_form
+from safelight.wire.http import answer, authenticate, refusal_of
 from safelight.wire.openapi import Operation, Refusals, Shape, add
 
 CONSOLE = Path(__file__).parent / "console"
@@ -70,26 +70,8 @@ def write_receipt(receipt: Receipt) -> dict[str, object]:
 
 
 def write_error(error: Exception, _path: str, _settings: Settings) -> Response:
-    headers: dict[str, str] = {}
-    match error:
-        case TooLarge():
-            status = 413
-        case TooSlow():
-            status = 408
-        case Invalid():
-            status = 400
-        case Unauthorized():
-            status = 401
-        case NotFound():
-            status = 404
-        case Refused(retry_after=seconds):
-            status, headers = 429, {"Retry-After": str(seconds)}
-        case Unavailable():
-            status, headers = 503, {"Retry-After": "5"}
-        case _:
-            status = 500
-    said = error.message if isinstance(error, SafelightError) else "Internal server error. Please try again."
-    return answer({"status": "error", "message": said}, status, headers)
+    refusal = refusal_of(error)
+    return answer({"status": "error", "message": refusal.sentence}, refusal.status, refusal.headers)
 
 
 async def _page(_request: Request) -> Response:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 from fastapi import Request, Response
 
-from safelight.errors import Invalid, NotFound, Unauthorized
+from safelight.errors import (
+    Forbidden,
+    Invalid,
+    NotFound,
+    NotOffered,
+    Refused,
+    SafelightError,
+    Unauthorized,
+    Unavailable,
+)
 from safelight.records import Account, Job
 from safelight.service.jobs import LARGEST_ID, Once, once_for
 from safelight.service.services import Services
-from safelight.wire.forms import Form
+from safelight.wire.forms import Form, TooLarge, TooSlow
 
 RECEIPT = "X-Safelight-Receipt"
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -22,6 +32,32 @@ LONGEST_KEY = 255
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(body), status, dict(headers or {}), "application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How an error looks to HTTP, whatever the dialect: its status, its headers, and the sentence that may be said."""
+
+    status: int
+    sentence: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """What is not of our own tree is our mistake, and nothing is said about it."""
+    if not isinstance(error, SafelightError):
+        return Refusal(500, "Internal server error. Please try again.")
+    match error:
+        case Refused(retry_after=seconds):
+            headers = {"Retry-After": str(seconds)}
+        case Unavailable():
+            headers = {"Retry-After": "5"}
+        case TooLarge() | TooSlow():
+            headers = {"Connection": "close"}
+        case _:
+            headers = {}
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    return Refusal(status, error.message, headers)
 
 
 async def read_once(request: Request, form: Form, what: str) -> Once | None:
@@ -52,3 +88,16 @@ def picture_urls(job: Job, names: Sequence[str], base_url: str) -> list[str]:
     """The public addresses of a job's outputs."""
     folder = "temp" if job.request and job.request.temp else "generations"
     return [f"{base_url}/{folder}/{name}" for name in names]
+
+
+_STATUS: dict[type[SafelightError], int] = {  # the first that fits
+    TooLarge: 413,
+    TooSlow: 408,
+    Invalid: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    NotOffered: 501,
+    Refused: 429,
+    Unavailable: 503,
+}

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -24,8 +25,9 @@ from safelight import __version__
 from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
 from safelight.settings import Settings
-from safelight.wire import assets, house, jobs, jobs_described, tensorslab
+from safelight.wire import absence, assets, house, jobs, jobs_described, tensorslab
 from safelight.wire.browsers import Browsers
+from safelight.wire.modelslab import absent
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
 from safelight.wire.openapi import Operation, components
@@ -35,6 +37,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger(__name__)
 
+MOST_PATH = 200  # characters of a path in the log
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ABOUT = """Hosted image APIs, on your own hardware. Point your client's base URL here and keep the rest.
@@ -76,8 +79,8 @@ def create(
     app.openapi()["components"] = components(_operations())
     app.add_middleware(Border, settings=services.settings)
     app.add_middleware(Browsers, settings=services.settings)
-    for refused in (SafelightError, HTTPException):
-        app.add_exception_handler(refused, _refusal(services.settings))
+    app.add_exception_handler(SafelightError, _refusal(services.settings))
+    app.add_exception_handler(HTTPException, _not_routed(services))
     return app
 
 
@@ -110,7 +113,7 @@ class Border:
                 log.exception("request failed")
                 if status:
                     raise
-                response = _writer(scope["path"])(error, scope["path"], self._settings)
+                response = _dialect(scope["path"]).write_error(error, scope["path"], self._settings)
                 await response(scope, receive, named)
             finally:
                 _note(scope, status, time.perf_counter() - began)
@@ -136,17 +139,38 @@ def _request_id(scope: Scope) -> str:
 def _refusal(settings: Settings) -> Callable[[Request, Exception], Any]:
     async def refuse(request: Request, error: Exception) -> Response:
         path = request.scope["path"]
-        if not isinstance(error, HTTPException):
-            return _writer(path)(error, path, settings)
-        known = NotFound("No such endpoint") if error.status_code == 404 else Invalid("", "The method is not allowed")
-        response = _writer(path)(known, path, settings)
-        response.status_code = error.status_code
+        return _dialect(path).write_error(error, path, settings)
+
+    return refuse
+
+
+def _not_routed(services: Services) -> Callable[[Request, Exception], Any]:
+    """What no route takes: a wrong method, a documented endpoint that is not here, or nothing that anybody knows."""
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        path = request.scope["path"]
+        known = _absent(services, path) if error.status_code == 404 else Invalid("", "The method is not allowed")
+        response = _dialect(path).write_error(known, path, services.settings)
         if error.status_code == 405:
             response = Response(status_code=204) if request.method == "OPTIONS" else response
+            response.status_code = response.status_code if request.method == "OPTIONS" else 405
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
     return refuse
+
+
+def _absent(services: Services, path: str) -> SafelightError:
+    """Counted and told in the log by the vendor's template, so that an operator sees what an app misses."""
+    found = _dialect(path).find_absent(path)
+    if found is None:
+        log.info("no such endpoint", path=path[:MOST_PATH])
+        return NotFound("No such endpoint")
+    template, absence = found
+    services.wishes.note(template)
+    log.info("not offered", endpoint=template, missing=absence.name)
+    return absence.refusal()
 
 
 def _allowed(request: Request) -> list[str]:
@@ -156,11 +180,21 @@ def _allowed(request: Request) -> list[str]:
     return sorted({method for route in here for method in route.methods or ()})
 
 
-def _writer(path: str) -> house.WriteError:
-    return next((write for prefix, write in DIALECTS.items() if f"{path}/".startswith(prefix)), house.write_error)
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How it words an error, and which of its vendor's endpoints this server lacks."""
+
+    write_error: house.WriteError
+    find_absent: absence.Find = absence.nothing
 
 
-DIALECTS: dict[str, house.WriteError] = {
-    "/api/": modelslab_write.write_error,
-    "/v1/images/": tensorslab.write_error,
+def _dialect(path: str) -> Dialect:
+    return next((dialect for prefix, dialect in DIALECTS.items() if f"{path}/".startswith(prefix)), HOUSE)
+
+
+HOUSE = Dialect(house.write_error)
+DIALECTS = {
+    "/api/": Dialect(modelslab_write.write_error, absent.find),
+    "/v1/images/": Dialect(tensorslab.write_error),
+    "/v1/video/": Dialect(tensorslab.write_error, tensorslab.find_absent),
 }

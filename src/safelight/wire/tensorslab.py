@@ -9,17 +9,24 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
 
-from safelight.errors import Invalid, NotFound, Refused, SafelightError, Unauthorized, Unavailable
+from safelight.errors import Invalid, NotFound
 from safelight.records import Account, ImageRequest, Job, JobState
 from safelight.service.services import Services
 from safelight.settings import Settings
-from safelight.wire.forms import Form, TooLarge, TooSlow, read_form
-from safelight.wire.http import RECEIPT, answer, authenticate
+from safelight.wire.absence import Absence
+from safelight.wire.forms import Form, read_form
+from safelight.wire.http import RECEIPT, answer, authenticate, refusal_of
 from safelight.wire.openapi import Endpoint, Operation, Refusals, Schema, Shape, add
 
 SUCCESS, FAILURE = 1000, 9999
 MOST_TASKS = 1_000
 MOST_TASK_ID = 200
+
+VIDEO = Absence("video", "This server makes pictures and no video; it has no engine for that.")
+NO_VIDEO = frozenset(
+    f"/v1/video/{name}"
+    for name in ["seedancev1", "seedancev15pro", "seedancev1profast", "seedancev2", "infobytaskid", "deletevideotask"]
+)
 
 Json = dict[str, object]
 Act = Callable[[Services, Account, Form], Awaitable[Response]]
@@ -84,31 +91,16 @@ def write_task(job: Job, names: list[str], base_url: str) -> Json:
 
 
 def write_error(error: Exception, _path: str, _settings: Settings) -> Response:
-    said = error.message if isinstance(error, SafelightError) else "Internal server error. Please try again."
-    body: Json = {"code": FAILURE, "msg": said}
-    headers: dict[str, str] = {}
-    match error:
-        case TooLarge():
-            status, headers = 413, {"Connection": "close"}
-        case TooSlow():
-            status, headers = 408, {"Connection": "close"}
-        case NotFound(ids=(_, *_) as unknown):
-            named = ", ".join(str(task) for task in unknown)
-            status, body = 400, {"code": FAILURE, "msg": f"taskids names unknown tasks: {named}"}
-            body["data"] = {"status": "Failed"}
-        case Invalid():
-            status = 400
-        case Unauthorized():
-            status = 401
-        case NotFound():
-            status = 404
-        case Refused(retry_after=seconds):
-            status, headers = 429, {"Retry-After": str(seconds)}
-        case Unavailable():
-            status, headers = 503, {"Retry-After": "5"}
-        case _:
-            status = 500
-    return answer(body, status, headers)
+    refusal = refusal_of(error)
+    if isinstance(error, NotFound) and error.ids:
+        named = ", ".join(str(task) for task in error.ids)
+        said = f"taskids names unknown tasks: {named}"
+        return answer({"code": FAILURE, "msg": said, "data": {"status": "Failed"}}, 400)
+    return answer({"code": FAILURE, "msg": refusal.sentence}, refusal.status, refusal.headers)
+
+
+def find_absent(path: str) -> tuple[str, Absence] | None:
+    return (path, VIDEO) if path in NO_VIDEO else None
 
 
 def routes(services: Services) -> APIRouter:

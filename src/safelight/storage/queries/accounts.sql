@@ -4,11 +4,12 @@ ON CONFLICT (name) DO UPDATE SET name = excluded.name
 RETURNING id, name
 
 -- name: add_key
-INSERT INTO keys (account_id, label, prefix, hash) VALUES (%(account)s, %(label)s, %(prefix)s, %(hash)s)
+INSERT INTO keys (account_id, label, prefix, hash, operator)
+VALUES (%(account)s, %(label)s, %(prefix)s, %(hash)s, %(operator)s)
 RETURNING *, %(name)s AS account_name
 
 -- name: by_hash
-SELECT k.id AS key_id, a.id, a.name, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
+SELECT k.id AS key_id, k.operator, a.id, a.name, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
 FROM keys k JOIN accounts a ON a.id = k.account_id
 WHERE k.hash = %(hash)s AND k.revoked_at IS NULL
 

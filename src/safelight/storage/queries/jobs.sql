@@ -85,6 +85,12 @@ UPDATE jobs SET state = 'failed', finished_at = now(), lease_until = NULL, error
 WHERE id = %(id)s AND fence = %(fence)s AND state IN ('queued', 'running') AND erased_at IS NULL
 RETURNING account_id, drop_inputs
 
+-- name: waiting
+SELECT id, fence FROM jobs WHERE state = 'queued' ORDER BY id
+
+-- name: restart_workers
+SELECT pg_notify(%(channel)s, 'now')
+
 -- name: hand_back
 UPDATE jobs SET attempt = attempt - 1
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL

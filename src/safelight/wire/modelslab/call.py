@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from fastapi import Request, Response
 
+from safelight.errors import NotFound
 from safelight.records import Account
 from safelight.service.services import Services
 from safelight.wire.forms import Form, read_form
 from safelight.wire.http import authenticate
-from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.families import SERVERS, Family
 from safelight.wire.openapi import Endpoint, Operation
 
 BOTH = ("POST", "GET")
@@ -54,6 +55,16 @@ def endpoint(services: Services, row: Row) -> Endpoint:
     async def answer(request: Request) -> Response:
         form = await read_form(request, services.settings)
         account = await authenticate(services, form)
-        return await row.act(Call(services, account, form, row.family, request))
+        return await row.act(Call(services, account, form, _family(row, request), request))
 
     return answer
+
+
+def _family(row: Row, request: Request) -> Family:
+    """A path that names one of several servers speaks as that one."""
+    name = request.path_params.get("server")
+    if name is None:
+        return row.family
+    if name not in SERVERS:
+        raise NotFound("No such endpoint")
+    return SERVERS[name]

@@ -52,9 +52,53 @@ V6_EDITING = _newer("v6/image_editing")
 V7_IMAGES = _newer("v7/images")
 _CLEARED = "Cache cleared successfully"
 ENTERPRISE = Family("v1/enterprise", "v1/enterprise/fetch", cleared=_CLEARED)
-ENTERPRISE_TXT2IMG = Family("v1/enterprise/txt2img", "v1/enterprise/txt2img/fetch", cleared=_CLEARED)
-ENTERPRISE_IMAGES = Family("v1/enterprise/images", "v1/enterprise/images/fetch", cleared=_CLEARED)
-ENTERPRISE_REALTIME = _newer("v1/enterprise/realtime", _CLEARED)
+
+
+_SERVERS = (
+    "3d",
+    "deepfake",
+    "deepseek_chat",
+    "face_gen",
+    "faceswap",
+    "flux",
+    "flux_headshot",
+    "flux_klein",
+    "flux_kontext_dev",
+    "image_editing",
+    "image_to_video_ultra",
+    "interior",
+    "qwen",
+    "realtime",
+    "speech_to_text",
+    "super-resolution",
+    "super_resolution",
+    "text-to-video-ultra",
+    "text_to_speech",
+    "ultra_video",
+    "uncensored-chat",
+    "uncensored_chat",
+    "video",
+    "voice",
+    "voice-cloning",
+    "z_image_turbo",
+)
+SERVERS = {  # by the word in their paths; two word their answers as the older pages do
+    "txt2img": Family("v1/enterprise/txt2img", "v1/enterprise/txt2img/fetch", cleared=_CLEARED),
+    "images": Family("v1/enterprise/images", "v1/enterprise/images/fetch", cleared=_CLEARED),
+} | {name: _newer(f"v1/enterprise/{name}", _CLEARED) for name in _SERVERS}
+_FETCHED = (
+    "v6/3d",
+    "v6/deepfake",
+    "v6/faceswap",
+    "v6/fashion",
+    "v6/interior",
+    "v6/video",
+    "v6/voice",
+    "v6/whisper",
+    "v7/video-fusion",
+    "v7/voice",
+)
+FETCHED = tuple(map(_newer, _FETCHED))  # nothing of theirs is made here yet, and nothing can be found there
 
 FAMILIES = {
     family.name: family
@@ -69,8 +113,6 @@ FAMILIES = {
         V6_EDITING,
         V7_IMAGES,
         ENTERPRISE,
-        ENTERPRISE_TXT2IMG,
-        ENTERPRISE_IMAGES,
-        ENTERPRISE_REALTIME,
+        *SERVERS.values(),
     )
 }

@@ -269,4 +269,5 @@ ROWS = (
     makes_img2img("v7/images/image-to-image", families.V7_IMAGES),
     makes_inpaint("v7/images/inpaint", families.V7_IMAGES),
     *fetches(families.V7_IMAGES),
+    *(row for family in families.FETCHED for row in fetches(family)),
 )

@@ -7,18 +7,10 @@ from collections.abc import Sequence
 
 from fastapi import Response
 
-from safelight.errors import (
-    Invalid,
-    NotFound,
-    Refused,
-    SafelightError,
-    Unauthorized,
-    Unavailable,
-)
+from safelight.errors import Refused, Unauthorized
 from safelight.records import Asset, Job, JobState, QueueLoad
 from safelight.settings import Settings
-from safelight.wire.forms import TooLarge, TooSlow
-from safelight.wire.http import answer
+from safelight.wire.http import answer, refusal_of
 from safelight.wire.modelslab.families import BACKGROUND, FAMILIES, V3, Family
 from safelight.wire.modelslab.meta import write_meta, write_whole_meta
 
@@ -128,30 +120,15 @@ def write_uploaded(asset: Asset, base_url: str) -> Json:
 
 def write_error(error: Exception, path: str, settings: Settings) -> Response:
     """Both keys, since each is the only one that some client reads."""
-    said = error.message if isinstance(error, SafelightError) else "Internal server error. Please try again."
-    body: Json = {"status": "error", "message": said, "messege": said}
-    status, headers = 500, {}
+    refusal = refusal_of(error)
+    body: Json = {"status": "error", "message": refusal.sentence, "messege": refusal.sentence}
     match error:
-        case TooLarge():
-            status, headers = 413, {"Connection": "close"}
-        case TooSlow():
-            status, headers = 408, {"Connection": "close"}
-        case Invalid():
-            status = 400
         case Unauthorized():
-            status, body["tip"] = 401, KEY_TIP
-        case NotFound():
-            status = 404
+            body["tip"] = KEY_TIP
         case Refused(retry_after=seconds):
-            status, headers = 429, {"Retry-After": str(seconds)}
             body |= {"tips": SPAM_TIPS, "retry_after": seconds}
-        case Unavailable():
-            status, headers = 503, {"Retry-After": "5"}
-        case _:
-            status = 500
-    if settings.errors_ok and path.startswith(OLD):
-        status = 200
-    return answer(body, status, headers)
+    old = settings.errors_ok and path.startswith(OLD)
+    return answer(body, 200 if old else refusal.status, refusal.headers)
 
 
 def _suffixed(url: str, base64: bool) -> str:

@@ -1,0 +1,13 @@
+"""Keys of operators, and what callers ask for in vain."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    script = Path(__file__).with_suffix(".sql").read_text("utf-8")
+    op.get_bind().connection.cursor().execute(script)

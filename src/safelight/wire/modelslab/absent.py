@@ -1,0 +1,186 @@
+"""Documented endpoints that this server does not have, by what is missing. They answer 501 with a sentence that says so.
+
+Data and a look-up. Whatever moves into one of the tables leaves this list: a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from safelight.wire.absence import Absence
+
+VIDEO = Absence("video", "This server makes pictures and no video; it has no engine for that.")
+VOICE = Absence("voice", "This server makes pictures and no sound; it has no engine for that.")
+MESH = Absence("3d", "This server makes pictures and no 3D models; it has no engine for that.")
+FACES = Absence("faces", "This server does not exchange or make faces; it has no model for that.")
+TRYING_ON = Absence("fashion", "This server does not dress people; it has no model for that.")
+CHAT = Absence("chat", "This server holds no language model. Point the app's chat calls at a server that does.")
+TRAINING = Absence(
+    "training",
+    "This server does not train. Train elsewhere, then let the operator add the result with SAFELIGHT_LORAS or SAFELIGHT_MODELS.",
+)
+ENLARGING = Absence("upscaling", "This server has no upscaler yet. Ask for a larger width and height instead.")
+CUTTING_OUT = Absence(
+    "background removal", "This server does not remove backgrounds yet; it has no segmentation model."
+)
+EDITING = Absence("editing", "This server has no such editing model yet. img2img and inpaint change pictures here.")
+CONTROL = Absence(
+    "controlnet", "This server does not run ControlNet models yet. Use img2img with a low strength instead."
+)
+INTERIOR = Absence("interior", "This server has no interior model yet. Use img2img with a prompt of the room instead.")
+SIGNING_UP = Absence(
+    "sign-up", "Accounts and keys of this server are made by its operator: `safelight keys create NAME`."
+)
+PAYING = Absence("payments", "This server takes no payments itself. Its operator grants credits.")
+TEAMS = Absence(
+    "teams", "This server has accounts and no teams. Its operator makes an account with a key for each member."
+)
+WORKFLOWS = Absence("workflows", "This server runs no workflows. Chain its endpoints by webhook instead.")
+UPDATING = Absence("updating", "This server is updated by its operator with pip, not through the API.")
+STORING = Absence(
+    "own storage", "Where pictures rest is the operator's setting SAFELIGHT_BLOB_URL, not part of the API."
+)
+
+
+def find(path: str) -> tuple[str, Absence] | None:
+    """The template that a path under /api/ fits, and what is missing there."""
+    asked = path.removeprefix("/api/").strip("/")
+    template = asked if asked in ABSENT else next((one for one, shape in _SHAPES if shape.fullmatch(asked)), None)
+    return None if template is None else (template, ABSENT[template])
+
+
+def _each(absence: Absence, *groups: tuple[str, str]) -> Iterator[tuple[str, Absence]]:
+    """Of a prefix and the names under it."""
+    for prefix, names in groups:
+        for name in names.split():
+            yield f"{prefix}/{name}", absence
+
+
+_ENTERPRISE = "v1/enterprise"
+
+ABSENT: dict[str, Absence] = dict(
+    [
+        *_each(
+            VIDEO,
+            ("v4/dreambooth", "text2video"),
+            ("v5", "text2video"),
+            (
+                "v6/video",
+                "text2video text2video_ultra img2video img2video_ultra video2video scene_maker watermark_remover",
+            ),
+            (_ENTERPRISE, "text2video video/text2video video/img2video ultra_video/text2video"),
+            (_ENTERPRISE, "image_to_video_ultra/img2video"),
+        ),
+        *_each(
+            VOICE,
+            ("v5", "text_to_audio text_to_voice"),
+            (
+                "v6/voice",
+                "text_to_audio text_to_speech voice_to_voice voice_cover music_gen sfx song_generator speech_to_text",
+            ),
+            ("v6/voice", "lyrics_generator voice_upload voice_list vocal_isolator create_dubbing voice_design"),
+            (
+                f"{_ENTERPRISE}/voice",
+                "music_gen sfx speech_to_text text_to_audio voice_cover voice_to_voice voice_upload",
+            ),
+            (_ENTERPRISE, "speech_to_text/transcribe text_to_speech/make"),
+        ),
+        *_each(
+            MESH,
+            ("v3", "txt_to_3d img_to_3d"),
+            ("v6/3d", "text_to_3d image_to_3d"),
+            (f"{_ENTERPRISE}/3d", "text_to_3d image_to_3d"),
+        ),
+        *_each(
+            FACES,
+            ("v6/deepfake", "single_face_swap multiple_face_swap single_video_swap specific_video_swap"),
+            ("v6/faceswap", "single_face_swap multiple_face_swap single_video_swap specific_video_swap"),
+            (f"{_ENTERPRISE}/deepfake", "single_face_swap multiple_face_swap single_video_swap specific_video_swap"),
+            (f"{_ENTERPRISE}/faceswap", "single_face_swap multiple_face_swap single_video_swap specific_video_swap"),
+            ("v6/image_editing", "face_gen head_shot flux_headshot"),
+            (f"{_ENTERPRISE}/image_editing", "face_gen head_shot"),
+            (_ENTERPRISE, "face_gen/make_gen flux_headshot/make_gen"),
+        ),
+        *_each(
+            TRYING_ON,
+            ("v5", "fashion"),
+            ("v6/image_editing", "fashion"),
+            (f"{_ENTERPRISE}/image_editing", "fashion"),
+        ),
+        *_each(
+            CHAT,
+            ("v5", "uncensored_chat"),
+            ("v6/llm", "uncensored_chat"),
+            ("v7/llm", "chat/completions v1/messages v1/messages/count_tokens v1/models"),
+            ("uncensored-chat/v1", "chat/completions completions"),
+            (_ENTERPRISE, "deepseek_chat/start uncensored_chat/start"),
+        ),
+        *_each(
+            TRAINING,
+            (
+                "v3",
+                "fine_tune fine_tune_v2 lora_fine_tune fine_tune_status/{id} cancle_training/{id} cancel_training/{id}",
+            ),
+            ("v3", "finetune/delete/{id}"),
+            ("sandbox/v3", "fine_tune fine_tune_status/{id}"),
+        ),
+        *_each(
+            ENLARGING,
+            ("v3", "super_resolution"),
+            ("v5", "super_resolution"),
+            ("v6/image_editing", "super_resolution"),
+            (_ENTERPRISE, "super_resolution super_resolution/make"),
+        ),
+        *_each(
+            CUTTING_OUT,
+            ("v5", "removebg_mask"),
+            ("v6/image_editing", "removebg_mask"),
+            (f"{_ENTERPRISE}/image_editing", "removebg_mask"),
+        ),
+        *_each(
+            EDITING,
+            ("v3", "magic_mix"),
+            ("v5", "outpaint pix2pix depth2img img_mixer magic_mix mixture_canvas multiview blip_diffusion"),
+            ("v6/image_editing", "outpaint object_removal mask_creator caption img_mixer qwen_edit"),
+            (f"{_ENTERPRISE}/image_editing", "outpaint object_removal mask_creator qwen_edit magic_mix"),
+        ),
+        *_each(CONTROL, ("v5", "controlnet"), ("v6/images", "controlnet"), (_ENTERPRISE, "controlnet")),
+        *_each(
+            INTERIOR,
+            ("v3", "interior"),
+            ("v5", "interior"),
+            ("v6/interior", "make floor_planning room_decorator scenario_changer sketch_rendering exterior_restorer"),
+            ("v6/interior", "object_removal interior_mixer"),
+            (f"{_ENTERPRISE}/interior", "make floor_planning room_decorator scenario_changer sketch_rendering"),
+            (f"{_ENTERPRISE}/interior", "exterior_restorer object_removal"),
+        ),
+        *_each(
+            SIGNING_UP,
+            ("agents/v1/auth", "signup login logout logout-all refresh verify-email resend-verification"),
+            ("agents/v1/auth", "forgot-password reset-password"),
+        ),
+        *_each(
+            PAYING,
+            ("agents/v1/billing", "info invoices invoices/{id} invoices/{id}/pdf payment-link payment-methods"),
+            ("agents/v1/billing", "payment-methods/{id} payment-methods/{id}/default setup-intent stripe-config"),
+            ("agents/v1/wallet", "fund auto-funding confirm-checkout coupons/redeem coupons/validate withdraw"),
+            ("agents/v1", "payments/{id}/status"),
+            ("agents/v1/subscriptions", "confirm-checkout {id}/pause {id}/resume {id}/reset-cycle"),
+        ),
+        *_each(
+            TEAMS,
+            ("agents/v1", "teams teams/{id} teams/{id}/resend-invite teams/invitations/{id}/accept me/preferences"),
+        ),
+        *_each(
+            WORKFLOWS,
+            (
+                "v1",
+                "workflows workflows/{id} workflows/{id}/run workflows/{id}/runs/{id} workflows/{id}/runs/{id}/cancel",
+            ),
+        ),
+        *_each(STORING, (_ENTERPRISE, "update_s3 reset_s3")),
+    ]
+)
+
+_SHAPES = [(path, re.compile(re.escape(path).replace(r"\{id\}", "[^/]+"))) for path in ABSENT if "{id}" in path]
