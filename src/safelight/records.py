@@ -112,6 +112,8 @@ class JobRequest(ABC):
     dialect: str = "modelslab"
     route: str = "v3"  # the dialect's own word for the family of endpoints that the request came by
     extras: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what is done otherwise than it was asked, each as a sentence for the caller
+    ignored: tuple[str, ...] = ()  # names of fields that were sent and have no effect here
 
     @property
     @abstractmethod

@@ -18,6 +18,9 @@ import pytest
 from PIL import Image
 
 from safelight.engine.generation import Pixels
+from safelight.records import ImageRequest, Operation
+from safelight.wire.http import told
+from tests.engines import decode, encode
 from tests.service.pictures import saved, speckled, still
 
 from .site import PHOTO, Json, Site
@@ -369,3 +372,32 @@ def test_system_load_counts_what_waits(site: Site, key: str) -> None:
     account = site.ask(site.services.accounts.authenticate(key))
     for each in held:
         site.ask(site.services.jobs.wait(account, each["id"], 10))
+
+
+def test_notes_and_fields_without_effect_come_in_headers(site: Site, key: str) -> None:
+    reply = site.img2img(
+        key, scheduler="KarrasVeScheduler", steps=99, num_inference_steps="", vae="other", upscale="no"
+    )
+    assert reply.json()["status"] == "success"
+    said = "steps was cut from 99 to 51. scheduler KarrasVe is not offered here; HeunDiscrete was used."
+    fetched = site.post("v3/fetch", key, request_id=reply.json()["id"])
+    for each in (reply, fetched):
+        assert (each.headers["x-safelight-notes"], each.headers["x-safelight-ignored"]) == (said, "vae")
+    plain = site.img2img(key)
+    assert not {"x-safelight-notes", "x-safelight-ignored"} & set(plain.headers)
+
+
+def test_no_note_breaks_a_header() -> None:
+    request = ImageRequest(operation=Operation.text2img, prompt="", notes=("a\r\nSet-Cookie: b", "é\x00", "x" * 10_000))
+    found = told(request)
+    assert list(found) == ["X-Safelight-Notes"]
+    assert found["X-Safelight-Notes"].startswith("a  Set-Cookie: b \\xe9  xxx")
+    assert len(found["X-Safelight-Notes"]) == 2_000
+
+
+def test_no_strength_gives_the_init_image_back(site: Site, key: str) -> None:
+    data = speckled(64, 64)
+    uri = "data:image/png;base64," + base64.b64encode(encode(data)).decode()
+    made = site.made(key, init_image=uri, strength=0, samples=2)
+    for address in made["output"]:
+        assert np.array_equal(decode(site.http.get(address).content), data)

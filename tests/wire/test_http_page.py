@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from safelight.wire import house, tensorslab
 from safelight.wire.modelslab.images import MASKED
 from safelight.wire.modelslab.routes import TABLE
+from safelight.wire.modelslab.without_effect import FIELDS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/http.md").read_text()
 PATHS = {f"/api/{row.path}" for row in TABLE} | set(tensorslab.TABLE) | set(house.OPERATIONS)
@@ -22,3 +24,9 @@ def test_every_route_is_told(path: str) -> None:
 @pytest.mark.parametrize("name", sorted({*MASKED} - {"key"}))
 def test_every_field_is_told(name: str) -> None:
     assert f"`{name}`" in PAGE
+
+
+def test_the_fields_without_effect_are_told_with_their_reasons() -> None:
+    section = PAGE.partition("## Fields without effect")[2].partition("\n## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", section, re.MULTILINE)) == FIELDS
+    assert not set(FIELDS) & set(MASKED)

@@ -16,7 +16,7 @@ from safelight.settings import read_settings
 from safelight.wire.forms import Form
 from safelight.wire.modelslab.families import V3
 from safelight.wire.modelslab.read import read_path_id, read_request
-from safelight.wire.modelslab.schedulers import A1111, KARRAS, SCHEDULERS, SOLVERS, TEXT_ONLY
+from safelight.wire.modelslab.schedulers import A1111, FROM_PICTURES, KARRAS, NOT_HERE, SCHEDULERS, SOLVERS
 
 SETTINGS = read_settings()
 CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -59,6 +59,11 @@ def test_the_defaults() -> None:
         ({"scheduler": "DPM++ 2M SDE"}, "algorithm_type", "sde-dpmsolver++"),
         ({"scheduler": "DPMSolverMultistep", "algorithm_type": "dpmsolver+++"}, "algorithm_type", "sde-dpmsolver++"),
         ({"scheduler": "DDIM", "algorithm_type": "dpmsolver"}, "algorithm_type", None),
+        ({"scheduler": "DPMSolverMultistep", "algorithm_type": "none"}, "algorithm_type", None),
+        ({"scheduler": "DPMSolverMultistep", "algorithm_type": "no"}, "algorithm_type", None),
+        ({"scheduler": "auto", "algorithm_type": "auto"}, "sampler", None),
+        ({"guidance": 3.5}, "guidance_scale", 3.5),
+        ({"guidance": 3.5, "guidance_scale": 7}, "guidance_scale", 7.0),
         ({"webhook": " https://example.com/hook "}, "webhook", "https://example.com/hook"),
         ({"track_id": 1.5}, "track_id", 1.5),
         ({"track_id": "0"}, "track_id", "0"),
@@ -78,6 +83,40 @@ def test_the_defaults() -> None:
 )
 def test_a_field_in_the_dress_that_clients_send(fields: dict[str, object], name: str, value: object) -> None:
     assert getattr(read(**fields), name) == value
+
+
+USED = "scheduler {} is not offered here; {} was used."
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "value", "note"),
+    [
+        ({"scheduler": "KarrasVeScheduler"}, "sampler", "HeunDiscrete", USED.format("KarrasVe", "HeunDiscrete")),
+        ({"scheduler": "KarrasVe"}, "spacing", "karras", USED.format("KarrasVe", "HeunDiscrete")),
+        ({"scheduler": "ScoreSdeVeScheduler"}, "sampler", "EulerAncestralDiscrete", USED.format("ScoreSdeVe", "EulerAncestralDiscrete")),
+        ({"scheduler": "IPNDMScheduler"}, "sampler", "PNDM", USED.format("IPNDM", "PNDM")),
+        ({"scheduler": "DDIMInverseScheduler"}, "sampler", "DDIM", USED.format("DDIMInverse", "DDIM")),
+        ({"num_inference_steps": "60"}, "steps", 51, "num_inference_steps was cut from 60 to 51."),
+        ({"steps": 10**30}, "steps", 51, f"steps was cut from {10**30} to 51."),
+        ({"seed": 2**32}, "seed", 0, "seed 4294967296 was taken modulo 4294967296, as 0."),
+        ({"seed": f"{2**41 + 9}"}, "seed", 9, f"seed {2**41 + 9} was taken modulo 4294967296, as 9."),
+        ({"seed": -2}, "seed", 2**32 - 2, "seed -2 was taken modulo 4294967296, as 4294967294."),
+        ({"strength": 0}, "strength", 0.0, "strength 0 keeps the init image; nothing was painted."),
+    ],
+)  # fmt: skip
+def test_what_is_done_otherwise_than_asked_is_noted(
+    fields: dict[str, object], name: str, value: object, note: str
+) -> None:
+    request = read(Operation.img2img, **fields)
+    assert (getattr(request, name), request.notes) == (value, (note,))
+
+
+def test_fields_without_effect_are_told_where_they_ask_for_something() -> None:
+    asking = read(
+        upscale="yes", panorama="no", vae="sd-vae-ft-mse", tomesd=True, watermark=0, enhance_style=None, other="x"
+    )
+    assert asking.ignored == ("tomesd", "upscale", "vae")
+    assert read(scheduler="IPNDM").notes == asking.notes == ()
 
 
 def test_loras_by_commas() -> None:
@@ -105,7 +144,8 @@ def test_the_old_name_of_strength() -> None:
 
 def test_the_scheduler_names_are_the_engines() -> None:
     assert set(SCHEDULERS) == set(SAMPLERS)
-    assert {name for name, scheduler in SAMPLERS.items() if not hasattr(scheduler, "add_noise")} == TEXT_ONLY
+    assert {name for name, scheduler in SAMPLERS.items() if not hasattr(scheduler, "add_noise")} == set(FROM_PICTURES)
+    assert {each.name for each in (*NOT_HERE.values(), *FROM_PICTURES.values())} <= set(SAMPLERS) - set(FROM_PICTURES)
     assert {each.name for each in A1111.values()} <= set(SAMPLERS)
     assert {name: ALGORITHM_TYPES[name] for name in SOLVERS} == SOLVERS
 
@@ -132,7 +172,7 @@ def test_junk_is_read_or_refused_by_name(fields: dict[str, object]) -> None:
     else:
         named = "prompt"
         assert 64 <= request.width <= 1024
-        assert 0 < request.strength <= 1
+        assert 0 <= request.strength <= 1
         assert 0 <= request.seed < 2**32
     assert named in {*fields, "prompt"}
 

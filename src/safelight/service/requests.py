@@ -38,8 +38,10 @@ def _image_request(body: Mapping[str, Any]) -> ImageRequest:
 
 
 def _known(record: type[JobRequest], body: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only; what a caller is told rests as tuples."""
     names = {field.name for field in fields(record)}
-    return {name: value for name, value in body.items() if name in names}
+    told = {name: tuple(body.get(name, ())) for name in ("notes", "ignored")}
+    return {name: value for name, value in body.items() if name in names} | told
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -88,14 +88,16 @@ class Form:
             raise Invalid(name, f"must be between {low:g} and {high:g}")
         return float(number)
 
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
+    def whole(self, name: str, default: int, low: int | None = None, high: int | None = None) -> int:
         number = _number(name, self.fields.get(name))
         if number is None:
             return default
         if isinstance(number, float) and not number.is_integer():
             raise Invalid(name, "must be a whole number")
-        if not low <= number <= high:
+        if low is not None and high is not None and not low <= number <= high:
             raise Invalid(name, f"must be between {low} and {high}")
+        if low is not None and number < low:
+            raise Invalid(name, f"must be at least {low}")
         return int(number)
 
     def scalar(self, name: str, *, limit: int) -> str | float | None:

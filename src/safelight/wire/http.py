@@ -20,12 +20,14 @@ from safelight.errors import (
     Unauthorized,
     Unavailable,
 )
-from safelight.records import Account, Job
+from safelight.records import Account, Job, JobRequest
 from safelight.service.jobs import LARGEST_ID, Once, once_for
 from safelight.service.services import Services
 from safelight.wire.forms import Form, TooLarge, TooSlow
 
 RECEIPT = "X-Safelight-Receipt"
+NOTES, IGNORED = "X-Safelight-Notes", "X-Safelight-Ignored"
+LONGEST_NOTES = 2_000  # characters; clients refuse long headers
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LONGEST_KEY = 255
 
@@ -58,6 +60,20 @@ def refusal_of(error: Exception) -> Refusal:
             headers = {}
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     return Refusal(status, error.message, headers)
+
+
+def told(request: JobRequest | None) -> dict[str, str]:
+    """In headers, so that the bodies stay as they are documented: what was done otherwise than asked, and what has no effect."""
+    if request is None:
+        return {}
+    said = {NOTES: " ".join(request.notes), IGNORED: ", ".join(request.ignored)}
+    return {name: _header(value) for name, value in said.items() if value}
+
+
+def _header(value: str) -> str:
+    """Names that callers made up may stand in it."""
+    plain = value.encode("ascii", "backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else " " for letter in plain)[:LONGEST_NOTES]
 
 
 async def read_once(request: Request, form: Form, what: str) -> Once | None:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
+import numpy as np
+from PIL import Image
+
+from safelight.engine.generation import Generation, LoraUse, Picture, Pixels, Progress, Result, Spacing
 from safelight.records import AssetKind, ImageRequest, JobRequest, Task
 from safelight.service.makers.maker import Made, Order
 
@@ -57,8 +60,11 @@ class Generate:
         request = order.request
         assert isinstance(request, ImageRequest)
         generation = await self._generation(request, order)
-        with order.at_work():
-            result = await self._run(generation, order)
+        if generation.init_image is not None and not request.strength:
+            result = await asyncio.to_thread(_kept, generation)
+        else:
+            with order.at_work():
+                result = await self._run(generation, order)
         files, nsfw = await asyncio.to_thread(self._develop, request, result)
         model = request.model or self._default_model
         return Made(files, result.steps, result.seconds, model, nsfw, result.native_size)
@@ -102,3 +108,12 @@ class Generate:
         nsfw = [request.safety_checker and self._lightbox.nsfw(pixels) >= self._threshold for pixels in pictures]
         shown = [pixels * 0 if flagged else pixels for pixels, flagged in zip(pictures, nsfw, strict=True)]
         return [self._lightbox.encode(pixels) for pixels in shown], nsfw
+
+
+def _kept(generation: Generation) -> Result:
+    """Of no strength at all: the init image at the size that was asked for, once for each sample. No engine is asked."""
+    assert generation.init_image is not None
+    size = (generation.width, generation.height)
+    pixels = np.asarray(Image.fromarray(generation.init_image).resize(size, Image.Resampling.LANCZOS))
+    seeds = [(generation.seed + number) % 2**32 for number in range(generation.samples)]
+    return Result(tuple(Picture(pixels, seed) for seed in seeds), generation.steps, 0.0, size)

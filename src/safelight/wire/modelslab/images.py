@@ -12,7 +12,7 @@ from fastapi import Response
 from safelight.records import AssetKind, ImageRequest, Job, JobState, Operation
 from safelight.service.assets import output_name
 from safelight.wire import openapi
-from safelight.wire.http import answer, read_once
+from safelight.wire.http import answer, read_once, told
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Call, Row
@@ -59,17 +59,18 @@ async def _answer_held(call: Call, request: ImageRequest, job: Job) -> Response:
     if not request.instant_response:
         job = await call.services.jobs.wait(call.account, job.id, call.services.settings.hold_seconds)
     if job.state.final:
-        return answer(_write_final(call, job))
+        return answer(_write_final(call, job), headers=told(job.request))
     eta = await call.services.jobs.eta(job)
     names = [output_name(job.file_prefix, number) for number in range(len(request.makes))]
     links = write.picture_urls(job, names, call.base_url)
-    return answer(write.write_processing(job, links, eta, call.base_url))
+    return answer(write.write_processing(job, links, eta, call.base_url), headers=told(job.request))
 
 
 async def fetch(call: Call) -> Response:
     wanted = read_request_id(call.form) if call.path_id is None else read_path_id(call.path_id)
     job = await call.services.jobs.get(call.account, wanted)
-    return answer(_write_final(call, job) if job.state.final else write.write_pending(call.family))
+    body = _write_final(call, job) if job.state.final else write.write_pending(call.family)
+    return answer(body, headers=told(job.request))
 
 
 def _write_final(call: Call, job: Job) -> write.Json:
@@ -97,7 +98,7 @@ TEXT: Schema = {
     "guidance_scale": words.real("How closely the prompt is followed, 1 to 20.", 7.5, 1, 20),
     "seed": {
         "type": ["integer", "string", "null"],
-        "description": "0 to 4294967295: same seed, same picture. null or -1 draws one, which meta echoes.",
+        "description": "Same seed, same picture; taken modulo 4294967296. null or -1 draws one, which meta echoes.",
     },
     "scheduler": words.string(f"The sampler: {', '.join(SCHEDULERS)}; A1111 names too."),
     "use_karras_sigmas": words.yes("Karras spacing, where the scheduler has it.", "no"),
@@ -117,7 +118,7 @@ TEXT: Schema = {
 PICTURE: Schema = {
     **TEXT,
     "init_image": {"type": "string", "minLength": 1, "description": "An http(s) address, a data URI or base64."},
-    "strength": words.real("How much of the init image may be destroyed: above 0, at most 1.", 0.7, 0, 1),
+    "strength": words.real("How much of the init image may be destroyed; 0 gives it back.", 0.7, 0, 1),
 }
 MASKED: Schema = {
     **PICTURE,

@@ -13,7 +13,8 @@ from safelight.records import ImageRequest, Operation
 from safelight.settings import Settings
 from safelight.wire.forms import Form
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.schedulers import KARRAS, TEXT_ONLY, Scheduler, find_algorithm, find_scheduler
+from safelight.wire.modelslab.schedulers import KARRAS, Scheduler, find_algorithm, find_scheduler
+from safelight.wire.modelslab.without_effect import without_effect
 
 MOST_PROMPT = 10_000
 MOST_URL = 2_048
@@ -28,8 +29,9 @@ def read_request(
     """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule."""
     prompt = form.required("prompt", limit=MOST_PROMPT)
     enhanced = form.yes("enhance_prompt", True)
-    steps = form.whole(form.either("num_inference_steps", "steps"), min(20, settings.max_steps), 1, settings.max_steps)
-    scheduler = _read_scheduler(form, operation)
+    notes: list[str] = []
+    steps = _read_steps(form, settings.max_steps, notes)
+    scheduler = _read_scheduler(form, operation, notes)
     return ImageRequest(
         operation=operation,
         prompt=enhance(prompt) if enhanced else prompt,
@@ -38,9 +40,9 @@ def read_request(
         height=_read_side(form, "height", settings.max_side),
         samples=form.whole("samples", 1, 1, 4),
         steps=steps,
-        guidance_scale=form.real("guidance_scale", 7.5, 1, 20),
-        strength=_read_strength(form, steps) if operation is not Operation.text2img else 1.0,
-        seed=_read_seed(form),
+        guidance_scale=form.real(form.either("guidance_scale", "guidance"), 7.5, 1, 20),
+        strength=_read_strength(form, steps, notes) if operation is not Operation.text2img else 1.0,
+        seed=_read_seed(form, notes),
         model=_read_model(form, settings),
         sampler=scheduler.name or None,
         spacing="karras" if scheduler.karras else "default",
@@ -57,6 +59,8 @@ def read_request(
         dialect="modelslab",
         route=family.name,
         extras={name: _address(form, name) for name in ("init_image", "mask_image") if form.has(name)},
+        notes=tuple(notes),
+        ignored=without_effect(form),
     )
 
 
@@ -90,23 +94,38 @@ def _read_side(form: Form, name: str, most: int) -> int:
     return side
 
 
-def _read_strength(form: Form, steps: int) -> float:
-    """Above 0; what would run no step at all is raised until it runs one."""
-    name = form.either("strength", "prompt_strength")
-    strength = form.real(name, 0.7, 0, 1)
+def _read_steps(form: Form, most: int, notes: list[str]) -> int:
+    """What is above the most that is run here is cut to it, as the vendor does."""
+    name = form.either("num_inference_steps", "steps")
+    asked = form.whole(name, min(20, most), 1)
+    if asked > most:
+        notes.append(f"{name} was cut from {asked} to {most}.")
+    return min(asked, most)
+
+
+def _read_strength(form: Form, steps: int, notes: list[str]) -> float:
+    """0 keeps the init image; anything else that would run no step at all is raised until it runs one."""
+    strength = form.real(form.either("strength", "prompt_strength"), 0.7, 0, 1)
     if strength == 0:
-        raise Invalid(name, "must be greater than 0 and at most 1")
+        notes.append("strength 0 keeps the init image; nothing was painted.")
+        return 0.0
     return strength if int(steps * strength) else math.nextafter(1 / steps, 1)
 
 
-def _read_seed(form: Form) -> int:
-    seed = form.whole("seed", -1, -1, 2**32 - 1)
-    return secrets.randbits(32) if seed == -1 else seed
+def _read_seed(form: Form, notes: list[str]) -> int:
+    """Any whole number; generators take 32 bits of it."""
+    given = form.whole("seed", -1)
+    if given == -1:
+        return secrets.randbits(32)
+    seed = given % 2**32
+    if seed != given:
+        notes.append(f"seed {given} was taken modulo 4294967296, as {seed}.")
+    return seed
 
 
 def _read_model(form: Form, settings: Settings) -> str | None:
     """A name that the operator gave to a checkpoint; nothing, or the default's own name, is the default."""
-    name = form.text("model_id", limit=MOST_NAME)
+    name = form.choice("model_id", limit=MOST_NAME)
     if name in ("", settings.model):
         return None
     if name not in settings.models:
@@ -114,12 +133,12 @@ def _read_model(form: Form, settings: Settings) -> str | None:
     return name
 
 
-def _read_scheduler(form: Form, operation: Operation) -> Scheduler:
-    word = form.text("scheduler", limit=MOST_NAME)
-    chosen = find_scheduler(word) if word else Scheduler("")
-    if chosen.name in TEXT_ONLY and operation is not Operation.text2img:
-        raise Invalid("scheduler", f"must not be {chosen.name}, which cannot start from a picture")
-    algorithm = form.text("algorithm_type", limit=MOST_NAME)
+def _read_scheduler(form: Form, operation: Operation, notes: list[str]) -> Scheduler:
+    chosen = Scheduler("")
+    if word := form.choice("scheduler", limit=MOST_NAME):
+        chosen, note = find_scheduler(word, from_picture=operation is not Operation.text2img)
+        notes += [note] if note else []
+    algorithm = form.choice("algorithm_type", limit=MOST_NAME)
     return Scheduler(
         chosen.name,
         karras=form.yes("use_karras_sigmas", chosen.karras) and chosen.name in KARRAS,

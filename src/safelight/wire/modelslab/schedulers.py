@@ -39,7 +39,15 @@ SCHEDULERS = (
     "LCM",
     "PNDM",
 )
-TEXT_ONLY = frozenset({"DDIMInverse", "IPNDM"})  # cannot start from a picture
+NOT_HERE = {  # what the vendor lists besides: each with the nearest that there is
+    "KarrasVe": Scheduler("HeunDiscrete", karras=True),  # second order, on Karras's sigmas
+    "ScoreSdeVe": Scheduler("EulerAncestralDiscrete"),  # first order, with noise at every step
+}
+FROM_PICTURES = {  # those that cannot start from a picture: each with the nearest that can
+    "DDIMInverse": Scheduler("DDIM"),
+    "IPNDM": Scheduler("PNDM"),
+}
+NO_ALGORITHM = frozenset({"no", "false"})  # besides the words that mean nothing everywhere
 _SDE = "sde-dpmsolver++"
 A1111 = {
     "ddim": Scheduler("DDIM"),
@@ -74,19 +82,26 @@ SOLVERS = {
     "DPMSolverMultistep": ("dpmsolver", "dpmsolver++", "sde-dpmsolver", _SDE),
     "DPMSolverSinglestep": ("dpmsolver", "dpmsolver++", _SDE),
 }
-_BY_NAME = {name.lower(): Scheduler(name) for name in SCHEDULERS} | A1111
+NAMES = (*SCHEDULERS, *NOT_HERE)
+_BY_NAME = {name.lower(): Scheduler(name) for name in NAMES} | A1111
 
 
-def find_scheduler(word: str) -> Scheduler:
+def find_scheduler(word: str, *, from_picture: bool = False) -> tuple[Scheduler, str]:
+    """Which one is used, and a sentence for the caller where that is not the one asked for."""
     name = word.strip().lower()
-    found = _BY_NAME.get(name) or _BY_NAME.get(name.removesuffix("scheduler").rstrip())
-    if found is None:
-        raise Invalid("scheduler", f"must be one of {', '.join(SCHEDULERS)}")
-    return found
+    asked = _BY_NAME.get(name) or _BY_NAME.get(name.removesuffix("scheduler").rstrip())
+    if asked is None:
+        raise Invalid("scheduler", f"must be one of {', '.join(NAMES)}")
+    used = NOT_HERE.get(asked.name, asked)
+    if from_picture:
+        used = FROM_PICTURES.get(used.name, used)
+    return used, "" if used is asked else f"scheduler {asked.name} is not offered here; {used.name} was used."
 
 
 def find_algorithm(scheduler: str, word: str) -> str | None:
     """None for a scheduler that has no choice of algorithm: the word is then ignored, as the vendor does."""
+    if word.strip().lower() in NO_ALGORITHM:
+        return None
     found, offered = ALGORITHMS.get(word.strip().lower()), SOLVERS.get(scheduler, ALGORITHMS.values())
     if found not in offered:
         raise Invalid("algorithm_type", f"must be one of {', '.join(sorted(set(offered)))}")

@@ -9,7 +9,7 @@ from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import Call, Row
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.schedulers import SCHEDULERS
+from safelight.wire.modelslab.schedulers import NAMES
 from safelight.wire.openapi import Shape
 
 
@@ -24,7 +24,7 @@ async def system_details(call: Call) -> Response:
 
 
 async def schedulers_list(_call: Call) -> Response:
-    return answer({"schedulers": [f"{name}Scheduler" for name in SCHEDULERS]})
+    return answer({"schedulers": [f"{name}Scheduler" for name in NAMES]})
 
 
 SYSTEM_LOAD_OPERATION = words.other(
@@ -54,17 +54,17 @@ SYSTEM_DETAILS_OPERATION = words.other(
     ),
     {"model_count": 1, "queue_time": 0, "status": "ok"},
 )
-SCHEDULERS_LIST_OPERATION = words.other(
+NAMES_LIST_OPERATION = words.other(
     "The samplers by name",
     Shape("Schedulers", words.fields({"schedulers": {"type": "array", "items": {"type": "string"}}}, "schedulers")),
-    {"schedulers": [f"{name}Scheduler" for name in SCHEDULERS]},
+    {"schedulers": [f"{name}Scheduler" for name in NAMES]},
 )
 
 
 def describes(family: Family) -> tuple[Row, Row]:
     return (
         Row(f"{family.name}/system_details", family, system_details, SYSTEM_DETAILS_OPERATION),
-        Row(f"{family.name}/schedulers_list", family, schedulers_list, SCHEDULERS_LIST_OPERATION),
+        Row(f"{family.name}/schedulers_list", family, schedulers_list, NAMES_LIST_OPERATION),
     )
 
 
