@@ -26,6 +26,7 @@ from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs, Once
+from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
@@ -192,7 +193,7 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     services = Services(
         settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
         history=History(database), following=Following(database, jobs), steering=Steering(database, queue),
-        wishes=Wishes(database), enhance=str,
+        wishes=Wishes(database), ledger=Ledger(settings, database), enhance=str,
     )  # fmt: skip
     await database.open()
     try:

@@ -15,6 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,7 @@ from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import QUEUES, Jobs
+from safelight.service.ledger import AccountRow, Ledger, Wallet
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.progress import MOST_PREVIEW
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FIRST_ACCOUNT = "default"
+MOST_CREDIT = 10**9  # at a time; a wallet's column takes nine thousand times that
 Answer = TypeVar("Answer")
 Announce = Callable[[str, str | None], None]  # the server's address, and the first key where one was just made
 RENDERERS = {"modelslab": modelslab.webhook_body}
@@ -219,6 +222,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         following=Following(database, jobs),
         steering=Steering(database, queue),
         wishes=Wishes(database),
+        ledger=Ledger(settings, database),
         enhance=enhance,
     )
 
@@ -348,6 +352,24 @@ async def list_keys(settings: Settings) -> list[Key]:
 
 async def revoke_key(settings: Settings, key: str) -> Key:
     return await on_database(settings, lambda database: Accounts(database).revoke_key(key))
+
+
+async def list_accounts(settings: Settings) -> list[AccountRow]:
+    return await on_database(settings, lambda database: Ledger(settings, database).accounts())
+
+
+async def credit_account(settings: Settings, account: str, amount: str, note: str) -> Wallet:
+    try:
+        parsed = Decimal(amount)
+    except InvalidOperation:
+        parsed = Decimal("nan")
+    if not parsed.is_finite() or not 0 < abs(parsed) < MOST_CREDIT:
+        raise SetupFailed(f"{amount} is not an amount of money.")
+    return await on_database(settings, lambda database: Ledger(settings, database).credit(account, parsed, note))
+
+
+async def give_plan(settings: Settings, account: str, plan: str) -> None:
+    await on_database(settings, lambda database: Ledger(settings, database).give_plan(account, plan))
 
 
 async def webhook_secret(settings: Settings, account: str) -> str:

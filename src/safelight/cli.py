@@ -21,6 +21,7 @@ from safelight import doctor as examination
 from safelight.checkpoints import list_models
 from safelight.errors import SafelightError
 from safelight.records import Key
+from safelight.service.ledger import MILLION, Wallet
 from safelight.settings import read_settings
 
 T = TypeVar("T")
@@ -34,7 +35,9 @@ cli = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 models = typer.Typer(no_args_is_help=True, help="The checkpoints on the shelf.")
+accounts = typer.Typer(no_args_is_help=True, help="Wallets and plans of accounts, where billing is on.")
 cli.add_typer(keys, name="keys")
+cli.add_typer(accounts, name="accounts")
 cli.add_typer(models, name="models")
 
 DataDir = Annotated[Path | None, typer.Option(help="Where the embedded database and local files live.")]
@@ -190,6 +193,50 @@ def keys_webhook_secret(
 def _plain(key: Key) -> dict[str, Any]:
     fields = ("id", "account_name", "label", "prefix", "created_at", "last_used_at", "revoked_at")
     return {name: value.isoformat() if hasattr(value := getattr(key, name), "isoformat") else value for name in fields}
+
+
+@accounts.command("list")
+def accounts_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Every account: its plan, what its wallet holds, and what its unfinished jobs hold of it."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    found = _call(app.list_accounts(settings))
+    if as_json:
+        print(json.dumps([{"account": row.name, "plan": row.plan, **_money(row.wallet)} for row in found]))
+        return
+    table = Table("account", "plan", f"wallet ({settings.currency})", "held")
+    for row in found:
+        table.add_row(row.name, row.plan, *_money(row.wallet).values())
+    out.print(table)
+
+
+@accounts.command("credit", context_settings={"ignore_unknown_options": True})
+def accounts_credit(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    amount: Annotated[str, typer.Argument(help="Such as 25 or 12.50; with a minus it is taken out again.")],
+    note: Annotated[str, typer.Option(help="Kept with the entry: a receipt's number, say.")] = "",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put money that you have received into an account's wallet."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    wallet = _call(app.credit_account(settings, account, amount, note))
+    out.print(f"The wallet of {account} holds {_money(wallet)['available']} {settings.currency}.", soft_wrap=True)
+
+
+@accounts.command("plan")
+def accounts_plan(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    plan: Annotated[str, typer.Argument(help="A plan's name from SAFELIGHT_PLANS; pay_as_you_go takes it away.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give an account a plan, until you give it another."""
+    _call(app.give_plan(read_settings(data_dir=data_dir, database_url=database_url), account, plan))
+    out.print(f"Account {account} has plan {plan}.")
+
+
+def _money(wallet: Wallet) -> dict[str, str]:
+    return {name: f"{getattr(wallet, name) / MILLION:.6f}" for name in ("available", "held")}
 
 
 @models.command("list")

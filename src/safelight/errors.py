@@ -6,6 +6,7 @@
     |- Unauthorized       no key, an unknown key, or a revoked one
     |- Forbidden          a key that may not do this
     |- NotFound           nothing of that name belongs to the caller
+    |- NoCredit           the account's wallet does not hold the price
     |- NotOffered         a documented thing that this server does not do; names what is missing
     |- Refused            for now, try again later
     |  |- OverQuota       this account has too much waiting already
@@ -65,6 +66,10 @@ class NotFound(SafelightError):
         super().__init__(message)
 
 
+class NoCredit(SafelightError):
+    """Insufficient credits. Please add more credits to continue."""
+
+
 class Refused(SafelightError):
     """Try again later."""
 
@@ -75,6 +80,11 @@ class Refused(SafelightError):
 
 class OverQuota(Refused):
     """Rate limit exceeded. Too many of your requests are waiting."""
+
+    def __init__(self, message: str | None = None, retry_after: int = 5, limit: int | None = None) -> None:
+        """``limit`` is what the account's plan allows, where plans are on."""
+        self.limit = limit
+        super().__init__(message, retry_after)
 
 
 class Overloaded(Refused):

@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from safelight.errors import SetupFailed
 
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+
+
+class Plan(BaseModel):
+    """What an account may do, and what that costs it. Without a price it cannot be bought."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queue: int = Field(ge=1)
+    calls: int = Field(default=0, ge=0)
+    monthly: Decimal | None = Field(default=None, ge=0)
+    yearly: Decimal | None = Field(default=None, ge=0)
+
+
+FREE_PLAN = "pay_as_you_go"
 
 
 class Settings(BaseSettings):
@@ -133,6 +148,20 @@ class Settings(BaseSettings):
         description="Ports that addresses given by callers may use; hosts in private_hosts may use any.",
     )
 
+    billing: bool = Field(
+        False,
+        description="Let jobs cost what `prices` says and plans have limits. Off: everything is free, without limit.",
+    )
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Currency of wallets and prices.")
+    prices: dict[str, Decimal] = Field(
+        default_factory=dict,
+        description='Price of a million pixels x rows x steps, by task, as JSON: {"generate": 0.0002}. No price: nothing to pay.',
+    )
+    plans: dict[str, Plan] = Field(
+        {FREE_PLAN: Plan(queue=5), "basic": Plan(queue=5), "standard": Plan(queue=10), "premium": Plan(queue=15)},
+        description='Plans by name, as JSON: {"basic": {"queue": 5, "calls": 1000, "monthly": 9, "yearly": 90}}; see how-to/billing.md.',
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("public_url")
@@ -141,6 +170,18 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/") if value else None
+
+    @field_validator("prices")
+    @classmethod
+    def _are_prices(cls, value: dict[str, Decimal]) -> dict[str, Decimal]:
+        if wrong := [name for name, price in value.items() if not (price.is_finite() and price >= 0)]:
+            raise ValueError(f"{wrong[0]!r} must have a price of 0 or more")
+        return value
+
+    @field_validator("plans")
+    @classmethod
+    def _has_free_plan(cls, value: dict[str, Plan]) -> dict[str, Plan]:
+        return {FREE_PLAN: Plan(queue=5), **value}
 
     @field_validator("cors_origins")
     @classmethod

@@ -131,3 +131,21 @@ def test_a_doctor_says_what_to_do(
     (finding,) = doctor.examine(read_settings(**{"data_dir": tmp_path} | given))
     assert not finding.ok
     assert advice in finding.text
+
+
+def test_wallets_and_plans_beside_a_running_server(door: Running) -> None:
+    command(door.data, "keys", "create", "payer")
+    said = command(door.data, "accounts", "credit", "payer", "12.50", "--note", "invoice 17").stdout
+    assert said == "The wallet of payer holds 12.500000 USD.\n"
+    assert command(door.data, "accounts", "credit", "payer", "-2").stdout.startswith("The wallet of payer holds 10.5")
+    assert command(door.data, "accounts", "plan", "payer", "premium").stdout == "Account payer has plan premium.\n"
+    listed = json.loads(command(door.data, "accounts", "list", "--json").stdout)
+    assert {"account": "payer", "plan": "premium", "available": "10.500000", "held": "0.000000"} in listed
+    assert "premium" in command(door.data, "accounts", "list").stdout
+    for words, sentence in (
+        (("credit", "nobody", "1"), "There is no account nobody."),
+        (("credit", "payer", "much"), "much is not an amount of money."),
+    ):
+        refused = command(door.data, "accounts", *words)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert sentence in refused.stderr

@@ -30,6 +30,7 @@ from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
+from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
@@ -216,6 +217,7 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         following=Following(database, jobs),
         steering=Steering(database, queue),
         wishes=Wishes(database),
+        ledger=Ledger(settings, database),
         enhance=enhance,
     )
 

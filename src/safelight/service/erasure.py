@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from safelight.errors import NotFound, Unavailable
 from safelight.records import Account, Receipt
 from safelight.service.jobs import LARGEST_ID, as_prefix
+from safelight.service.ledger import settle
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
 from safelight.storage.database import Database, Row, Transaction
@@ -140,6 +141,7 @@ class Erasure:
                 ids=ids,
                 settle=self._settings.stalled_seconds,
             )
+            await settle(tx, ids)
             await tx.run("jobs.announce", ids=ids)
         await tx.run("erasure.announce", account=account.id, ids=ids)
 

@@ -29,6 +29,7 @@ from safelight.records import (
     Task,
     WorkerPulse,
 )
+from safelight.service.ledger import hold, queue_limit
 from safelight.service.requests import from_json, to_json
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
@@ -243,6 +244,7 @@ class Jobs:
             await tx.run("jobs.keep_request", id=job_id, body=body)
             if inputs and await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs]) != len(inputs):
                 raise Unavailable  # it took so long that they were taken for abandoned
+            await hold(tx, self._settings, account, job_id, request)
             await enqueue(tx, self._queue, job_id, request.task, rank)
             await tx.run("jobs.lock_room")
             await self._room(tx, account, Arriving(-1, -1))  # the job itself is counted by now
@@ -251,8 +253,10 @@ class Jobs:
         """How many jobs this account has waiting or running, where there is room for one more behind those ``ahead`` of it."""
         row = await tx.one("jobs.room", account=account.id)
         assert row is not None
-        if row["mine"] + ahead.mine >= self._settings.account_queue:
-            raise OverQuota(retry_after=await self._retry_after(tx))
+        limit = await queue_limit(tx, self._settings, account)
+        if row["mine"] + ahead.mine >= (limit or self._settings.account_queue):
+            said = f"Rate limit exceeded. Maximum {limit} queued requests allowed." if limit else None
+            raise OverQuota(said, await self._retry_after(tx), limit)
         if row["total"] + ahead.total >= self._settings.total_queue:
             raise Overloaded(retry_after=await self._retry_after(tx))
         return int(row["mine"])

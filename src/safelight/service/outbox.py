@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from safelight.service.ledger import settle
 from safelight.storage.database import Database, Transaction
 from safelight.storage.queue import WEBHOOKS, Queue
 
@@ -56,7 +57,8 @@ async def entrust(tx: Transaction, queue: Queue, delivery_id: uuid.UUID, seconds
 
 
 async def announce_end(tx: Transaction, queue: Queue, job_id: int, account_id: int) -> None:
-    """Part of the transaction that ends a job: its webhook is owed from now on, and whoever waits is woken."""
+    """Part of the transaction that ends a job: it is paid for or not, its webhook is owed from now on, and whoever waits is woken."""
+    await settle(tx, [job_id])
     wanted = await tx.one("jobs.wants_webhook", id=job_id)
     if wanted and wanted["wanted"]:
         row = await tx.one("outbox.add", account=account_id, job=job_id)

@@ -12,6 +12,7 @@ from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
+from safelight.service.ledger import Ledger
 from safelight.service.steering import Steering
 from safelight.service.wishes import Wishes
 from safelight.settings import Settings
@@ -29,6 +30,7 @@ class Services:
     erasure: Erasure
     history: History
     following: Following
+    ledger: Ledger
     steering: Steering
     wishes: Wishes
     enhance: Callable[[str], str]  # a better prompt from a prompt; the engine room's, handed in because it is pure

@@ -16,6 +16,7 @@ RULES = {
     "invariants.erased": "I3 nothing of an erased job is left to read",
     "invariants.receipts": "I4 every erasure has its receipt",
     "invariants.charges": "I5 a job is charged once, when it succeeds",
+    "invariants.books": "I5 the books add up, and prices are held by jobs that have not ended",
     "invariants.webhooks": "I6 every end that is to be told has one entry in the outbox",
     "invariants.fences": "I7 only what was claimed has a fence, and no two claims the same",
     "invariants.counts": "I9 what was counted is what a recount finds",

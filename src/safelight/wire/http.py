@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,8 +15,10 @@ from fastapi import Request, Response
 from safelight.errors import (
     Forbidden,
     Invalid,
+    NoCredit,
     NotFound,
     NotOffered,
+    OverQuota,
     Refused,
     SafelightError,
     Unauthorized,
@@ -50,6 +54,8 @@ def refusal_of(error: Exception) -> Refusal:
     if not isinstance(error, SafelightError):
         return Refusal(500, "Internal server error. Please try again.")
     match error:
+        case OverQuota(retry_after=seconds, limit=int(limit)):
+            headers = {"Retry-After": str(seconds)} | rate_headers(limit, 0, math.ceil(time.time()) + seconds)
         case Refused(retry_after=seconds):
             headers = {"Retry-After": str(seconds)}
         case Unavailable():
@@ -74,6 +80,12 @@ def _header(value: str) -> str:
     """Names that callers made up may stand in it."""
     plain = value.encode("ascii", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else " " for letter in plain)[:LONGEST_NOTES]
+
+
+def rate_headers(limit: int, remaining: int, reset: int) -> dict[str, str]:
+    """What is allowed, what is left of it, and in Unix seconds when that will be more."""
+    names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+    return dict(zip(names, map(str, (limit, remaining, reset)), strict=True))
 
 
 async def read_once(request: Request, form: Form, what: str) -> Once | None:
@@ -111,6 +123,7 @@ _STATUS: dict[type[SafelightError], int] = {  # the first that fits
     TooSlow: 408,
     Invalid: 400,
     Unauthorized: 401,
+    NoCredit: 402,
     Forbidden: 403,
     NotFound: 404,
     NotOffered: 501,

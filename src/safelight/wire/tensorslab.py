@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
 
-from safelight.errors import Invalid, NotFound
+from safelight.errors import Invalid, NoCredit, NotFound
 from safelight.records import Account, ImageRequest, Job, JobState
 from safelight.service.services import Services
 from safelight.settings import Settings
@@ -18,7 +18,7 @@ from safelight.wire.forms import Form, read_form
 from safelight.wire.http import RECEIPT, answer, authenticate, refusal_of
 from safelight.wire.openapi import Endpoint, Operation, Refusals, Schema, Shape, add
 
-SUCCESS, FAILURE = 1000, 9999
+SUCCESS, FAILURE, NO_CREDIT = 1000, 9999, 9000
 MOST_TASKS = 1_000
 MOST_TASK_ID = 200
 
@@ -96,7 +96,8 @@ def write_error(error: Exception, _path: str, _settings: Settings) -> Response:
         named = ", ".join(str(task) for task in error.ids)
         said = f"taskids names unknown tasks: {named}"
         return answer({"code": FAILURE, "msg": said, "data": {"status": "Failed"}}, 400)
-    return answer({"code": FAILURE, "msg": refusal.sentence}, refusal.status, refusal.headers)
+    code = NO_CREDIT if isinstance(error, NoCredit) else FAILURE
+    return answer({"code": code, "msg": refusal.sentence}, refusal.status, refusal.headers)
 
 
 def find_absent(path: str) -> tuple[str, Absence] | None:
@@ -141,6 +142,11 @@ _REFUSALS = Refusals(
         for status, text, said in (
             (400, "Request parameter error", "taskids must be a list of at least one task id"),
             (401, "No key, or one that is not valid", "Invalid API key"),
+            (
+                402,
+                "The wallet does not hold the price; code 9000",
+                "Insufficient credits. Please add more credits to continue.",
+            ),
             (408, "The body did not arrive in time", "body must arrive within 60 seconds"),
             (413, "The body is too large", "body must have at most 25,165,824 bytes"),
             (429, "Too much is waiting", "Try again later."),

@@ -48,5 +48,18 @@ SELECT account_id AS id, what, c.amount::bigint AS counted, r.amount::bigint AS 
 FROM counted c FULL JOIN recounted r USING (account_id, what)
 WHERE what IN ('bytes', 'succeeded', 'failed', 'cancelled') AND coalesce(c.amount, 0) <> coalesce(r.amount, 0)
 
+-- name: books
+-- Every transfer adds up to nothing, every wallet is what its entries say, and jobs hold a price only while they have not ended.
+SELECT transfer AS id FROM entries GROUP BY transfer HAVING sum(amount) <> 0
+UNION ALL
+SELECT 'wallet ' || account_id FROM wallets w
+FULL JOIN (SELECT account_id, coalesce(sum(amount) FILTER (WHERE book = 'wallet'), 0) AS available,
+                  coalesce(sum(amount) FILTER (WHERE book = 'held'), 0) AS held FROM entries GROUP BY account_id) e USING (account_id)
+WHERE coalesce(w.available, 0) <> coalesce(e.available, 0) OR coalesce(w.held, 0) <> coalesce(e.held, 0)
+UNION ALL
+SELECT 'job ' || h.job_id FROM holds h LEFT JOIN jobs j ON j.id = h.job_id
+WHERE CASE h.state WHEN 'held' THEN coalesce(j.state NOT IN ('queued', 'running'), true)
+                   WHEN 'captured' THEN j.state <> 'succeeded' ELSE j.state NOT IN ('failed', 'cancelled') END
+
 -- name: assets
 SELECT blob_key, state, size FROM assets WHERE state <> 'gone'

@@ -53,6 +53,7 @@ REFUSALS = Refusals(
     {
         400: error("A field breaks a rule, which the message names", "prompt is required"),
         401: error("No key, or one that is not valid", "Invalid API key"),
+        402: error("The wallet does not hold the price", "Insufficient credits. Please add more credits to continue."),
         404: error("Nothing of that name is yours", "Not found"),
         408: error("The body did not arrive in time", "body must arrive within 60 seconds"),
         413: error("The body is too large", "body must have at most 25,165,824 bytes"),
