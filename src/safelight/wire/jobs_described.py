@@ -25,7 +25,7 @@ _FIELDS: dict[str, object] = {
     "error": {"type": ["string", "null"]},
     "request": {"type": "object", "description": "What was asked, after defaults."},
 }
-_JOB = Shape("Job", {"type": "object", "properties": _FIELDS, "required": list(_FIELDS)})
+_JOB = Shape("Job", {"type": "object", "properties": _FIELDS, "required": ["id", "status", "step", "steps", "output", "request"]})
 _EXAMPLE = {
     "id": 302455,
     "status": "succeeded",
@@ -55,7 +55,7 @@ _PAGE = Shape(
     {
         "type": "object",
         "properties": {"jobs": {"type": "array", "items": _JOB.ref}, "next": {"type": ["integer", "null"]}},
-        "required": ["jobs", "next"],
+        "required": ["jobs"],
     },
 )
 _ERASED = Shape(
