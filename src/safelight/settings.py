@@ -10,7 +10,7 @@ import os
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -19,6 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from safelight.errors import SetupFailed
 
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+
+DialectName = Literal["modelslab", "openai", "tensorslab"]
 
 
 class Plan(BaseModel):
@@ -108,6 +110,10 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(5.0, gt=0, description="How often a worker says it is alive.")
     stalled_seconds: float = Field(20.0, gt=0, description="Silence after which a worker's jobs are given to another.")
 
+    dialects: frozenset[DialectName] = Field(
+        frozenset(get_args(DialectName)),
+        description="Which APIs are spoken, as JSON: some of modelslab, openai and tensorslab. Default: all of them.",
+    )
     errors_ok: bool = Field(
         False, description="Answer errors of the v3..v5 endpoints with HTTP 200, as very old clients expect."
     )

@@ -36,7 +36,7 @@ class Darkroom:
         self._slots = asyncio.Semaphore(os.cpu_count() or 1)
         self._program: _Program | None = None
 
-    async def develop(self, data: bytes, mode: Literal["RGB", "L"]) -> Bitmap:
+    async def develop(self, data: bytes, mode: Literal["RGB", "L", "A"]) -> Bitmap:
         """Raises Invalid without a field; its rule may be shown to anyone."""
         async with self._slots:
             reply = await self._ask(data, mode) or await self._ask(data, mode)

@@ -35,8 +35,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_MODES = {ord("R"): "RGB", ord("L"): "L", ord("A"): "A"}  # "A" is what is transparent, as a mask: there it is white
 _GROUND = {"RGB": "white", "L": "black"}  # what shows through: paper behind a picture, "keep this" behind a mask
 _HIGH_BYTE = [value >> 8 for value in range(2**16)]
+_INVERTED = [255 - value for value in range(256)]
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -55,9 +57,9 @@ def develop(data: bytes, mode: str, limits: Limits) -> Image.Image:
         picture.load()
         turn = _UPRIGHT.get(_orientation(picture))
         profile = picture.info.get("icc_profile")
-        flat = _to_srgb(_flatten(picture, _GROUND[mode]), profile)
+        flat = _clear(picture) if mode == "A" else _to_srgb(_flatten(picture, _GROUND[mode]), profile)
     upright = flat if turn is None else flat.transpose(turn)
-    final = upright.convert(mode)
+    final = upright if mode == "A" else upright.convert(mode)
     final.info.clear()
     return final
 
@@ -89,6 +91,14 @@ def _flatten(picture: Image.Image, ground: str) -> Image.Image:
         paper.alpha_composite(picture.convert("RGBA"))
         return paper.convert("RGB")
     return picture if picture.mode in ("RGB", "L", "CMYK") else picture.convert("RGB")
+
+
+def _clear(picture: Image.Image) -> Image.Image:
+    """White where it is transparent, black where it is not."""
+    alpha = picture.convert("RGBA").getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        raise Invalid("", "has no transparent part")
+    return alpha.point(_INVERTED)
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
@@ -143,8 +153,7 @@ def _child(conversation: socket.socket, limits: Limits) -> None:
         request = bytearray()
         while part := conversation.recv(2**20):
             request += part
-        mode = {ord("R"): "RGB", ord("L"): "L"}[request[0]]
-        conversation.sendall(_answer(bytes(memoryview(request)[1:]), mode, limits))
+        conversation.sendall(_answer(bytes(memoryview(request)[1:]), _MODES[request[0]], limits))
     finally:
         os._exit(0)
 

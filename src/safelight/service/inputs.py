@@ -19,7 +19,7 @@ from safelight.service.darkroom import Darkroom
 from safelight.service.outbound import Outbound, megabytes
 from safelight.settings import Settings
 
-Mode = Literal["RGB", "L"]
+Mode = Literal["RGB", "L", "A"]  # "A": what is transparent, as a mask
 OwnAsset = Callable[[str], Awaitable[bytes]]  # a picture of ours by its public name; raises NotFound
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")

@@ -125,6 +125,24 @@ async def read_form(request: Request, settings: Settings) -> Form:
     return Form({name: value for name, value in found.items() if name != "key"}, _key(request, given, query))
 
 
+async def read_upload(request: Request, settings: Settings) -> tuple[Form, dict[str, list[bytes]]]:
+    """The same where files may come as parts: they stand beside the form, under their names without a final ``[]``."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        return await read_form(request, settings), {}
+    body = await _read_body(request, settings.max_body_bytes, settings.body_seconds)
+    query = _urlencoded(request.scope["query_string"], "query")
+    files: dict[str, list[bytes]] = {}
+    fields: list[tuple[str, object]] = []
+    for name, value in await _parts(request, body):
+        if isinstance(value, str):
+            fields.append((name, value))
+        elif value:
+            files.setdefault(name.removesuffix("[]"), []).append(value)
+    given = query | gather(fields)
+    return Form({name: value for name, value in given.items() if name != "key"}, _key(request, given, query)), files
+
+
 def _key(request: Request, body: Mapping[str, object], query: Mapping[str, object]) -> str:
     """The body's key wins; Authorization comes last, since clients leave another service's key there."""
     authorization = request.headers.get("authorization", "")
@@ -178,6 +196,16 @@ def _urlencoded(raw: bytes, place: str) -> dict[str, object]:
 
 
 async def _multipart(request: Request, body: bytes) -> dict[str, object]:
+    """A file that was not chosen comes as a part without bytes."""
+    parts = await _parts(request, body)
+    if any(value for _, value in parts if isinstance(value, bytes)):
+        raise Invalid("body", _MULTIPART)
+    return gather((name, "" if isinstance(value, bytes) else value) for name, value in parts)
+
+
+async def _parts(request: Request, body: bytes) -> list[tuple[str, str | bytes]]:
+    """Of a multipart body: text of fields, bytes of files."""
+
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
@@ -189,18 +217,13 @@ async def _multipart(request: Request, body: bytes) -> dict[str, object]:
     except (MultiPartException, KeyError, ValueError):
         raise Invalid("body", _MULTIPART) from None
     try:
-        return gather((name, _part(value)) for name, value in form.multi_items())
+        return [(name, await _content(value)) for name, value in form.multi_items()]
     finally:
         await form.close()
 
 
-def _part(value: str | UploadFile) -> str:
-    """A file that was not chosen comes as a part without name and bytes."""
-    if isinstance(value, str):
-        return value
-    if value.filename or value.size:
-        raise Invalid("body", _MULTIPART)
-    return ""
+async def _content(value: str | UploadFile) -> str | bytes:
+    return value if isinstance(value, str) else await value.read()
 
 
 def _unset(value: object) -> bool:

@@ -25,7 +25,9 @@ _FIELDS: dict[str, object] = {
     "error": {"type": ["string", "null"]},
     "request": {"type": "object", "description": "What was asked, after defaults."},
 }
-_JOB = Shape("Job", {"type": "object", "properties": _FIELDS, "required": ["id", "status", "step", "steps", "output", "request"]})
+_JOB = Shape(
+    "Job", {"type": "object", "properties": _FIELDS, "required": ["id", "status", "step", "steps", "output", "request"]}
+)
 _EXAMPLE = {
     "id": 302455,
     "status": "succeeded",

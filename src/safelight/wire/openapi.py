@@ -54,6 +54,7 @@ class Operation:
     takes: Shape | None = None
     example: object = None
     forms: bool = True  # a form is taken as well as JSON
+    files: bool = False  # and so is one with files
     repeatable: bool = False  # with an Idempotency-Key
 
 
@@ -103,7 +104,7 @@ def _parameters(method: str, path: str, operation: Operation) -> list[Schema]:
     """What stands in the path; for GET, the fields stand in the query."""
     parameters: list[Schema] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"{(\w+)}", path)
+        for name in re.findall(r"{(\w+)(?::\w+)?}", path)
     ]
     if operation.repeatable:
         parameters.append(_IDEMPOTENCY_KEY)
@@ -117,7 +118,8 @@ def _parameters(method: str, path: str, operation: Operation) -> list[Schema]:
 def _body(operation: Operation, takes: Shape) -> Schema:
     content = {"application/json": {"schema": takes.ref, "example": operation.example}}
     form = {"application/x-www-form-urlencoded": {"schema": takes.ref}} if operation.forms else {}
-    return {"required": False, "content": content | form}
+    files = {"multipart/form-data": {"schema": takes.ref}} if operation.files else {}
+    return {"required": False, "content": content | form | files}
 
 
 def _response(text: str, shape: Shape, example: object) -> Schema:

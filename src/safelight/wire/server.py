@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -24,12 +24,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from safelight import __version__
 from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
-from safelight.settings import Settings
+from safelight.settings import DialectName, Settings
 from safelight.wire import absence, assets, house, jobs, jobs_described, tensorslab
 from safelight.wire.browsers import Browsers
 from safelight.wire.modelslab import absent
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
+from safelight.wire.openai import describe as openai_describe
+from safelight.wire.openai import routes as openai
+from safelight.wire.openai import write as openai_write
 from safelight.wire.openapi import Operation, components
 from safelight.wire.paths import tidy
 
@@ -67,8 +70,7 @@ def create(
         redirect_slashes=False,
     )
     rooms = (
-        modelslab.routes(services),
-        tensorslab.routes(services),
+        *(routes(services) for name, routes in ROUTES.items() if name in services.settings.dialects),
         assets.routes(services),
         jobs.routes(services),
         house.routes(services, ready),
@@ -128,7 +130,13 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
 
 def _operations() -> list[Operation]:
     tensorslab_operations = [operation for _, operation in tensorslab.TABLE.values()]
-    return [*modelslab.OPERATIONS, *tensorslab_operations, *jobs_described.OPERATIONS, *house.OPERATIONS.values()]
+    return [
+        *modelslab.OPERATIONS,
+        *openai_describe.OPERATIONS.values(),
+        *tensorslab_operations,
+        *jobs_described.OPERATIONS,
+        *house.OPERATIONS.values(),
+    ]
 
 
 def _request_id(scope: Scope) -> str:
@@ -195,6 +203,12 @@ def _dialect(path: str) -> Dialect:
 HOUSE = Dialect(house.write_error)
 DIALECTS = {
     "/api/": Dialect(modelslab_write.write_error, absent.find),
+    **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},
     "/v1/images/": Dialect(tensorslab.write_error),
     "/v1/video/": Dialect(tensorslab.write_error, tensorslab.find_absent),
+}
+ROUTES: dict[DialectName, Callable[[Services], APIRouter]] = {
+    "modelslab": modelslab.routes,
+    "openai": openai.routes,
+    "tensorslab": tensorslab.routes,
 }

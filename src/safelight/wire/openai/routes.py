@@ -1,0 +1,201 @@
+"""OpenAI's Images API: generations, edits and variations, whole or as a stream, and the models. What each asks of the services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from fastapi import APIRouter, Request, Response
+
+from safelight.errors import EngineFailed, Invalid, SafelightError, Unavailable
+from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, JobState, Standing
+from safelight.service.services import Services
+from safelight.wire.events import Event, stream
+from safelight.wire.forms import Form, read_form, read_upload
+from safelight.wire.http import answer, authenticate, picture_urls, read_once
+from safelight.wire.openai import write
+from safelight.wire.openai.describe import OPERATIONS
+from safelight.wire.openai.pictures import write_partial, write_picture
+from safelight.wire.openai.read import Kind, Wanted, check_names, read_request, read_sources, read_wanted
+from safelight.wire.openapi import Endpoint, add
+
+KINDS: dict[str, Kind] = {
+    "/v1/images/generations": "generations",
+    "/v1/images/edits": "edits",
+    "/v1/images/variations": "variations",
+}
+PATHS = (*KINDS, "/v1/models")  # what lies at them and beneath them is this dialect's
+PATIENCE = 600.0  # seconds; as long as the official clients wait
+DEFAULT = "default"
+
+Pictures = dict[AssetKind, Bitmap]
+Develop = Callable[..., Awaitable[Bitmap]]  # takes the mode
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request for pictures."""
+
+    services: Services
+    account: Account
+    request: Request
+    form: Form
+    files: dict[str, list[bytes]]
+    kind: Kind
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+    for path, kind in KINDS.items():
+        add(router, "POST", path, _endpoint(services, kind), OPERATIONS[path])
+    for method in ("GET", "HEAD"):
+        add(router, method, "/v1/models", _models(services), OPERATIONS["/v1/models"])
+        add(router, method, "/v1/models/{id:path}", _model(services), OPERATIONS["/v1/models/{id}"])
+    return router
+
+
+def _endpoint(services: Services, kind: Kind) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        form, files = await read_upload(request, services.settings)
+        account = await authenticate(services, form)
+        check_names(form, kind)
+        return await _generate(Call(services, account, request, form, files, kind))
+
+    return endpoint
+
+
+async def _generate(call: Call) -> Response:
+    services, wanted = call.services, read_wanted(call.form)
+    once = await read_once(call.request, call.form, call.kind)
+    if once and (earlier := await services.jobs.earlier(call.account, once)):
+        return await _answer(call, wanted, earlier)
+    if call.kind == "generations":
+        read_request(call.form, call.kind, services.settings, masked=False)
+        pictures: Pictures = {}
+    else:
+        async with services.jobs.room(call.account):
+            pictures = await _pictures(call)
+    asked = read_request(
+        call.form,
+        call.kind,
+        services.settings,
+        pictures.get(AssetKind.init_image),
+        masked=AssetKind.mask_image in pictures,
+    )
+    return await _answer(call, wanted, await services.jobs.submit(call.account, asked, pictures, once=once))
+
+
+async def _pictures(call: Call) -> Pictures:
+    """The first picture, and the mask where there is one: of its own, or what is transparent in the picture itself."""
+    inits = _given(call, "image") or _given(call, "images")
+    if not inits:
+        raise Invalid("image", "is required")
+    found = {AssetKind.init_image: await inits[0](mode="RGB")}
+    masks = _given(call, "mask") if call.kind == "edits" else []
+    if masks:
+        found[AssetKind.mask_image] = await masks[0](mode="A")
+    elif call.kind == "edits" and (holes := await _holes(inits[0])):
+        found[AssetKind.mask_image] = holes
+    return found
+
+
+def _given(call: Call, name: str) -> list[Develop]:
+    """Each picture that was given under a name, to be decoded in the mode that it is for."""
+    inputs, settings = call.services.inputs, call.services.settings
+    files, sources = call.files.get(name, []), read_sources(call.form, name, settings.max_body_bytes)
+    sent = [partial(inputs.decoded, data, field=name) for data in files]
+    return [*sent, *(partial(inputs.bitmap, source, field=name, payer=call.account.id) for source in sources)]
+
+
+async def _holes(init: Develop) -> Bitmap | None:
+    """The picture itself is sound: all that can be wrong with it now is that nothing of it is transparent."""
+    try:
+        return await init(mode="A")
+    except Invalid:
+        return None
+
+
+async def _answer(call: Call, wanted: Wanted, job: Job) -> Response:
+    if wanted.stream:
+        return stream(_events(call, wanted, job))
+    job = await call.services.jobs.wait(call.account, job.id, PATIENCE)
+    asked = _finished(job)
+    created = int(job.created_at.timestamp())
+    return answer(write.write_images(asked, wanted, created, [each async for each in _data(call, wanted, job)]))
+
+
+async def _data(call: Call, wanted: Wanted, job: Job) -> AsyncGenerator[write.Json, None]:
+    names = call.services.assets.output_names(job)
+    for name, url in zip(names, picture_urls(job, names, call.services.settings.base_url), strict=True):
+        if wanted.inline:
+            _, png = await call.services.assets.open(name)
+            yield {"b64_json": await write_picture(png, wanted)}
+        else:
+            yield {"url": url}
+
+
+async def _events(call: Call, wanted: Wanted, job: Job) -> AsyncGenerator[Event, None]:
+    """So many partial pictures on the way, then each whole one. What goes wrong once the stream is open is an event too."""
+    following = call.services.following.follow(call.account, job.id, previews=wanted.partials > 0)
+    sent, asked = 0, job.request
+    assert isinstance(asked, ImageRequest)
+    created = int(job.created_at.timestamp())
+    try:
+        async with aclosing(following):
+            async for standing in following:
+                job = standing.job
+                if standing.preview and _due(standing, sent, wanted.partials):
+                    b64 = await write_partial(standing.preview, (asked.width, asked.height), wanted)
+                    yield _event(write.write_partial(call.kind, asked, wanted, created, sent, b64))
+                    sent += 1
+        _finished(job)
+        async for each in _data(call, wanted, job):
+            yield _event(write.write_completed(call.kind, asked, wanted, created, str(each["b64_json"])))
+    except SafelightError as error:
+        yield Event("error", write.error_body(error))
+
+
+def _due(standing: Standing, sent: int, partials: int) -> bool:
+    """They are spread evenly over the steps."""
+    return sent < partials and standing.step * (partials + 1) >= (sent + 1) * standing.steps
+
+
+def _event(body: write.Json) -> Event:
+    return Event(str(body["type"]), body)
+
+
+def _finished(job: Job) -> ImageRequest:
+    """The request of a job that ended well. Raises what is to be said of any other."""
+    if not job.state.final:
+        raise Unavailable("The picture is not ready yet. It goes on being made.")
+    if job.state is not JobState.succeeded:
+        raise EngineFailed(job.error)
+    if job.nsfw and all(job.nsfw):
+        raise write.Blocked
+    assert isinstance(job.request, ImageRequest)
+    return job.request
+
+
+def _models(services: Services) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        await authenticate(services, await read_form(request, services.settings))
+        return answer({"object": "list", "data": [write.write_model(name) for name in _names(services)]})
+
+    return endpoint
+
+
+def _model(services: Services) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        await authenticate(services, await read_form(request, services.settings))
+        name = str(request.path_params["id"])
+        if name not in _names(services):
+            raise write.NoSuchModel(f"The model '{name}' does not exist")
+        return answer(write.write_model(name))
+
+    return endpoint
+
+
+def _names(services: Services) -> list[str]:
+    return sorted(services.settings.models) or [services.settings.model or DEFAULT]
