@@ -21,6 +21,7 @@ from safelight.errors import Cancelled
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
+from safelight.service.catalogue import Catalogue
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -192,8 +193,8 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     worker = Worker(settings, database, queue, blobs, makers=[generate], name=name)
     services = Services(
         settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
-        history=History(database), following=Following(database, jobs), steering=Steering(database, queue),
-        wishes=Wishes(database), ledger=Ledger(settings, database), enhance=str,
+        catalogue=Catalogue(settings, database), history=History(database), following=Following(database, jobs),
+        steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database), enhance=str,
     )  # fmt: skip
     await database.open()
     try:

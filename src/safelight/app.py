@@ -30,6 +30,7 @@ from safelight.errors import SetupFailed
 from safelight.records import Key
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
+from safelight.service.catalogue import Catalogue
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -218,6 +219,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         jobs=jobs,
         assets=assets,
         erasure=Erasure(settings, database, blobs),
+        catalogue=Catalogue(settings, database),
         history=History(database),
         following=Following(database, jobs),
         steering=Steering(database, queue),
@@ -370,6 +372,21 @@ async def credit_account(settings: Settings, account: str, amount: str, note: st
 
 async def give_plan(settings: Settings, account: str, plan: str) -> None:
     await on_database(settings, lambda database: Ledger(settings, database).give_plan(account, plan))
+
+
+async def list_aliases(settings: Settings) -> list[tuple[str, str]]:
+    return await on_database(settings, lambda database: Catalogue(settings, database).aliases())
+
+
+async def set_alias(settings: Settings, pattern: str, model: str | None) -> None:
+    """Forgotten where no model is given."""
+    named = named_checkpoints(settings)
+
+    async def change(database: Database) -> None:
+        catalogue = Catalogue(named, database)
+        await (catalogue.remove_alias(pattern) if model is None else catalogue.set_alias(pattern, model))
+
+    await on_database(settings, change)
 
 
 async def webhook_secret(settings: Settings, account: str) -> str:

@@ -239,6 +239,24 @@ def _money(wallet: Wallet) -> dict[str, str]:
     return {name: f"{getattr(wallet, name) / MILLION:.6f}" for name in ("available", "held")}
 
 
+@models.command("alias")
+def models_alias(
+    pattern: Annotated[str | None, typer.Argument(help="A name that apps send, or a pattern: 'flux*'.")] = None,
+    model: Annotated[str | None, typer.Argument(help="The checkpoint it stands for, or: default.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the pattern.")] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Let a name that apps send stand for a checkpoint; without arguments, list those that do."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    if pattern and (model or remove):
+        _call(app.set_alias(settings, pattern, None if remove else model))
+    table = Table("pattern", "stands for")
+    for row in _call(app.list_aliases(settings)):
+        table.add_row(*row)
+    out.print(table)
+
+
 @models.command("list")
 def models_list(model: Model = None, as_json: AsJson = False) -> None:
     """The checkpoints a request may name in `model_id`."""

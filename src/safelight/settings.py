@@ -78,6 +78,19 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="Textual-inversion files, as JSON, by the word that stands for them in a prompt.",
     )
+    model_aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description="What other names of checkpoints stand for, as JSON; the first pattern that fits: "
+        '{"flux*": "my-flux", "*": "default"}.',
+    )
+    unknown_model: Literal["default", "refuse"] = Field(
+        "default",
+        description="A checkpoint's name that is not here: default serves it with the default checkpoint and says so, refuse answers 404.",
+    )
+    unknown_names: Literal["refuse", "drop"] = Field(
+        "refuse",
+        description="Names of LoRAs and samplers that are not here: refuse answers 400 with those that are, drop does without and says so.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     model_memory_gib: float | None = Field(
         None,

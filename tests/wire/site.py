@@ -25,6 +25,7 @@ from psycopg.sql import SQL, Identifier
 from safelight.errors import Unavailable
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
+from safelight.service.catalogue import Catalogue
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -213,6 +214,7 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         jobs=jobs,
         assets=assets,
         erasure=Erasure(settings, database, blobs),
+        catalogue=Catalogue(settings, database),
         history=History(database),
         following=Following(database, jobs),
         steering=Steering(database, queue),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
+from safelight.service.catalogue import Catalogue
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -28,6 +29,7 @@ class Services:
     jobs: Jobs
     assets: Assets
     erasure: Erasure
+    catalogue: Catalogue
     history: History
     following: Following
     ledger: Ledger

@@ -17,7 +17,7 @@ from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Call, Row
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import read_path_id, read_request, read_request_id, read_source
+from safelight.wire.modelslab.read import read_model, read_path_id, read_request, read_request_id, read_source
 from safelight.wire.modelslab.schedulers import ALGORITHMS, SCHEDULERS
 from safelight.wire.openapi import Schema, Shape
 
@@ -36,7 +36,8 @@ async def inpaint(call: Call) -> Response:
 
 async def _generate(call: Call, operation: Operation) -> Response:
     services, form = call.services, call.form
-    request = read_request(form, operation, call.family, services.settings, services.enhance)
+    checkpoint = await services.catalogue.checkpoint(read_model(form))
+    request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint)
     needed = _PICTURES[operation]
     sources = {name: read_source(form, name, services.settings) for name in needed}
     if request.webhook:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from safelight.errors import Invalid, NotFound
 from safelight.records import ImageRequest, Operation
+from safelight.service.catalogue import DEFAULT_CHECKPOINT, Choice, known_loras
 from safelight.settings import Settings
 from safelight.wire.forms import Form
 from safelight.wire.modelslab.families import Family
@@ -24,14 +25,19 @@ LAST_ID = 2**63 - 1
 
 
 def read_request(
-    form: Form, operation: Operation, family: Family, settings: Settings, enhance: Callable[[str], str]
+    form: Form,
+    operation: Operation,
+    family: Family,
+    settings: Settings,
+    enhance: Callable[[str], str],
+    checkpoint: Choice = DEFAULT_CHECKPOINT,
 ) -> ImageRequest:
     """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule."""
+    notes = [checkpoint.note] if checkpoint.note else []
     prompt = form.required("prompt", limit=MOST_PROMPT)
     enhanced = form.yes("enhance_prompt", True)
-    notes: list[str] = []
     steps = _read_steps(form, settings.max_steps, notes)
-    scheduler = _read_scheduler(form, operation, notes)
+    scheduler = _read_scheduler(form, operation, settings, notes)
     return ImageRequest(
         operation=operation,
         prompt=enhance(prompt) if enhanced else prompt,
@@ -43,11 +49,11 @@ def read_request(
         guidance_scale=form.real(form.either("guidance_scale", "guidance"), 7.5, 1, 20),
         strength=_read_strength(form, steps, notes) if operation is not Operation.text2img else 1.0,
         seed=_read_seed(form, notes),
-        model=_read_model(form, settings),
+        model=checkpoint.model,
         sampler=scheduler.name or None,
         spacing="karras" if scheduler.karras else "default",
         algorithm_type=scheduler.algorithm_type,
-        loras=_read_loras(form, settings.loras),
+        loras=_read_loras(form, settings, notes),
         clip_skip=form.whole("clip_skip", 1, 1, 8),
         safety_checker=form.yes("safety_checker", True),
         enhance_prompt=enhanced,
@@ -62,6 +68,11 @@ def read_request(
         notes=tuple(notes),
         ignored=without_effect(form),
     )
+
+
+def read_model(form: Form) -> str:
+    """The name of a checkpoint, as apps send it: of this server, of a hosted one, or none."""
+    return form.choice("model_id", limit=MOST_NAME)
 
 
 def read_source(form: Form, name: str, settings: Settings) -> str:
@@ -123,20 +134,15 @@ def _read_seed(form: Form, notes: list[str]) -> int:
     return seed
 
 
-def _read_model(form: Form, settings: Settings) -> str | None:
-    """A name that the operator gave to a checkpoint; nothing, or the default's own name, is the default."""
-    name = form.choice("model_id", limit=MOST_NAME)
-    if name in ("", settings.model):
-        return None
-    if name not in settings.models:
-        raise NotFound("Model id not found")
-    return name
-
-
-def _read_scheduler(form: Form, operation: Operation, notes: list[str]) -> Scheduler:
+def _read_scheduler(form: Form, operation: Operation, settings: Settings, notes: list[str]) -> Scheduler:
     chosen = Scheduler("")
     if word := form.choice("scheduler", limit=MOST_NAME):
-        chosen, note = find_scheduler(word, from_picture=operation is not Operation.text2img)
+        try:
+            chosen, note = find_scheduler(word, from_picture=operation is not Operation.text2img)
+        except Invalid:
+            if settings.unknown_names == "refuse":
+                raise
+            note = f"scheduler {word} is not here; the checkpoint's own is used."
         notes += [note] if note else []
     algorithm = form.choice("algorithm_type", limit=MOST_NAME)
     return Scheduler(
@@ -146,15 +152,16 @@ def _read_scheduler(form: Form, operation: Operation, notes: list[str]) -> Sched
     )
 
 
-def _read_loras(form: Form, known: Mapping[str, object]) -> tuple[tuple[str, float], ...]:
+def _read_loras(form: Form, settings: Settings, notes: list[str]) -> tuple[tuple[str, float], ...]:
     names = [name for part in form.text("lora_model", limit=1_000).split(",") if (name := part.strip())]
-    if any(name not in known for name in names):
-        raise Invalid("lora_model", "must name LoRAs of this server, separated by commas")
     given = str(form.scalar("lora_strength", limit=1_000) or "").split(",")
     strengths = [Form({"lora_strength": part}).real("lora_strength", 1.0, -2, 2) for part in given]
     if len(strengths) not in (1, len(names)) and names:
         raise Invalid("lora_strength", "must be one number, or as many as lora_model has names")
-    return tuple(zip(names, strengths * len(names) if len(strengths) == 1 else strengths, strict=False))
+    kept, note = known_loras(names, settings)
+    notes += [note] if note else []
+    each = zip(names, strengths * len(names) if len(strengths) == 1 else strengths, strict=False)
+    return tuple((name, strength) for name, strength in each if name in kept)
 
 
 def _read_webhook(form: Form) -> str | None:

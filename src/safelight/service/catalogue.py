@@ -1,0 +1,122 @@
+"""What requests may name: the checkpoints and LoRAs of this server, and what stands for a name that it does not have.
+
+Knows names alone; whether a checkpoint can be loaded is the worker's to find out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import translate
+from pathlib import Path
+
+from safelight.errors import Invalid, NotFound
+from safelight.settings import Settings
+from safelight.storage.database import Database
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A checkpoint, None for the default one, and a sentence for the caller where that is not what was asked for."""
+
+    model: str | None = None
+    note: str = ""
+
+
+DEFAULT_CHECKPOINT = Choice()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something on offer. ``kind`` is checkpoint or lora; ``added_at`` is its file's, where this process sees the file."""
+
+    name: str
+    kind: str
+    added_at: datetime | None
+    default: bool = False
+
+
+class Catalogue:
+    """Aliases given by command come before those of the settings; of each the first pattern that fits counts."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+
+    async def checkpoint(self, name: str) -> Choice:
+        """Raises NotFound for a name that nothing stands for, where the settings want that."""
+        if (own := self._own(name)) is not None:
+            return own
+        stands_for = await self._alias(name)
+        if stands_for is not None and (found := self._own("" if stands_for == DEFAULT else stands_for)) is not None:
+            return Choice(found.model, _other(name, found.model or self.default))
+        if self._settings.unknown_model == "refuse":
+            raise NotFound("Model id not found")
+        return Choice(None, _other(name, self.default))
+
+    @property
+    def default(self) -> str:
+        return self._settings.model or DEFAULT
+
+    def entries(self) -> list[Entry]:
+        """All that requests may name, the default checkpoint first."""
+        models = self._settings.models
+        checkpoints = [_entry(name, "checkpoint", path, default=name == self.default) for name, path in models.items()]
+        loras = [_entry(name, "lora", path) for name, path in self._settings.loras.items()]
+        return sorted(checkpoints, key=lambda entry: not entry.default) + loras
+
+    async def aliases(self) -> list[tuple[str, str]]:
+        """Every pattern with what it stands for, in the order in which they are tried."""
+        given = [(row["pattern"], row["model"]) for row in await self._database.all("aliases.all")]
+        return [*given, *self._settings.model_aliases.items()]
+
+    async def set_alias(self, pattern: str, model: str) -> None:
+        """Raises NotFound for a checkpoint that is not here."""
+        if model != DEFAULT and self._own(model) is None:
+            raise NotFound(f"There is no checkpoint {model}; there are: {_listed(self._settings.models)}.")
+        await self._database.run("aliases.set", pattern=pattern, model=model)
+
+    async def remove_alias(self, pattern: str) -> None:
+        """Raises NotFound."""
+        if not await self._database.run("aliases.remove", pattern=pattern):
+            raise NotFound(f"No alias {pattern} was given by command.")
+
+    def _own(self, name: str) -> Choice | None:
+        """For the default's own name, or none, the default; for another of this server that one."""
+        if name in ("", self._settings.model):
+            return DEFAULT_CHECKPOINT
+        return Choice(name) if name in self._settings.models else None
+
+    async def _alias(self, name: str) -> str | None:
+        """Upper and lower case are one."""
+        aliases = await self.aliases()
+        return next((model for pattern, model in aliases if re.match(translate(pattern.lower()), name.lower())), None)
+
+
+def known_loras(names: Sequence[str], settings: Settings) -> tuple[tuple[str, ...], str]:
+    """Those that are here, and a sentence about the others where they are done without. Raises Invalid where not."""
+    known = settings.loras
+    unknown = [name for name in names if name not in known]
+    if unknown and settings.unknown_names == "refuse":
+        raise Invalid("lora_model", f"must name LoRAs of this server, separated by commas: {_listed(known)}")
+    kept = tuple(name for name in names if name in known)
+    return kept, f"Done without LoRAs that are not here: {', '.join(unknown)}." if unknown else ""
+
+
+def _other(asked: str, used: str) -> str:
+    return f"model_id {asked} is not on this server; {used} is used."
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(sorted(names)) or "there are none"
+
+
+def _entry(name: str, kind: str, path: Path, *, default: bool = False) -> Entry:
+    try:
+        added: datetime | None = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        added = None
+    return Entry(name, kind, added, default)

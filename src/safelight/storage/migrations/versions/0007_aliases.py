@@ -1,0 +1,13 @@
+"""Names that stand for checkpoints."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    script = Path(__file__).with_suffix(".sql").read_text("utf-8")
+    op.get_bind().connection.cursor().execute(script)

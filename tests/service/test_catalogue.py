@@ -1,0 +1,79 @@
+"""What stands for the names that apps send: this server's own, aliases in their order, and the default for the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safelight.errors import Invalid, NotFound
+from safelight.service.catalogue import Catalogue, Choice, known_loras
+from safelight.settings import Settings, read_settings
+from tests.house import House
+
+pytestmark = pytest.mark.anyio
+HERE = Path(__file__).parent
+MODELS = {"mine": HERE, "photo": HERE, "flux-local": HERE}
+
+
+def a_catalogue(house: House, **given: object) -> Catalogue:
+    return Catalogue(read_settings(models=MODELS, model="mine", loras={"ink": HERE}, **given), house.database)
+
+
+async def test_ones_own_names_need_no_note(house: House) -> None:
+    catalogue = a_catalogue(house)
+    assert [await catalogue.checkpoint(name) for name in ("", "mine", "photo")] == [Choice(), Choice(), Choice("photo")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"),
+    [("flux", "flux-local"), ("FLUX.1-dev", "flux-local"), ("realistic-vision-51", "photo"), ("sdxl", "mine")],
+)
+async def test_the_first_pattern_that_fits_counts(house: House, asked: str, used: str) -> None:
+    aliases = {"flux*": "flux-local", "realistic-*": "photo", "*": "default"}
+    choice = await a_catalogue(house, model_aliases=aliases, unknown_model="refuse").checkpoint(asked)
+    assert choice == Choice(
+        None if used == "mine" else used, f"model_id {asked} is not on this server; {used} is used."
+    )
+
+
+async def test_what_was_given_by_command_comes_first_and_goes_again(house: House) -> None:
+    catalogue = a_catalogue(house, model_aliases={"flux": "photo"})
+    await catalogue.set_alias("flux", "flux-local")
+    assert (await catalogue.checkpoint("flux")).model == "flux-local"
+    await catalogue.remove_alias("flux")
+    assert (await catalogue.checkpoint("flux")).model == "photo"
+    with pytest.raises(NotFound):
+        await catalogue.remove_alias("flux")
+    with pytest.raises(NotFound, match="There is no checkpoint painting; there are: flux-local, mine, photo"):
+        await catalogue.set_alias("flux", "painting")
+
+
+async def test_a_name_that_nothing_stands_for(house: House) -> None:
+    said = "model_id midjourney is not on this server; mine is used."
+    assert await a_catalogue(house).checkpoint("midjourney") == Choice(None, said)
+    with pytest.raises(NotFound, match="Model id not found"):
+        await a_catalogue(house, unknown_model="refuse").checkpoint("midjourney")
+
+
+async def test_an_alias_of_a_checkpoint_that_is_gone_is_as_none(house: House) -> None:
+    assert (await a_catalogue(house, model_aliases={"flux": "gone"}).checkpoint("flux")).model is None
+
+
+def loras(given: Settings) -> tuple[tuple[str, ...], str]:
+    return known_loras(["ink", "gold"], given)
+
+
+async def test_loras_are_refused_by_name_or_done_without() -> None:
+    with pytest.raises(Invalid, match=r"separated by commas: ink$"):
+        loras(read_settings(loras={"ink": HERE}))
+    dropped = read_settings(loras={"ink": HERE}, unknown_names="drop")
+    assert loras(dropped) == (("ink",), "Done without LoRAs that are not here: gold.")
+
+
+async def test_entries_begin_with_the_default(house: House) -> None:
+    entries = a_catalogue(house).entries()
+    assert [(entry.name, entry.kind, entry.default) for entry in entries] == [
+        ("mine", "checkpoint", True), ("photo", "checkpoint", False), ("flux-local", "checkpoint", False), ("ink", "lora", False),
+    ]  # fmt: skip
+    assert all(entry.added_at for entry in entries)
