@@ -12,58 +12,20 @@ import pytest
 import torch
 
 from safelight.checkpoints import BUNDLED
-from safelight.engine.decode import Decoder
-from safelight.engine.encode import Encoder
-from safelight.engine.generation import Generation, Pixels, Spacing
+from safelight.engine.generation import Generation, Spacing
 from safelight.engine.graphs import Graphs
-from safelight.engine.images import to_pixels
 from safelight.engine.model import Model
-from safelight.engine.pace import Pace
-from safelight.engine.plan import Plan, make_plan
+from safelight.engine.plan import Plan
 from safelight.engine.rows import Rows
-from safelight.engine.samplers import Samplers
-from safelight.engine.studio import Piece, Studio
 from safelight.engine.ticket import Ticket
 from safelight.errors import EngineFailed
 
+from .gallery import ROWS, Gallery, alone
 from .oracle import half_mask, picture
-from .stand_ins import MOODS, MicroModel, as_model
+from .stand_ins import MOODS
 
-ROWS = 12
 COMPANIES = 200
 CULPRITS = ("break encode", "break denoise", "break decode", "not a number")
-
-
-class Gallery:
-    """A studio whose pictures are hung here, by ticket and index."""
-
-    def __init__(self, exact: bool = True, model: Model | None = None, rows: Rows | None = None) -> None:
-        self.micro = MicroModel(moody=exact)
-        self.model = model or as_model(self.micro)
-        self.samplers = Samplers()
-        self.pictures: dict[tuple[Ticket, int], Pixels] = {}
-        pace, graphs = Pace(), Graphs()
-        self.studio = Studio(
-            Encoder(pace, exact=exact),
-            rows or Rows(graphs, ROWS, exact=exact),
-            pace,
-            graphs,
-            Decoder(pace, exact=exact, post=lambda act: act()),
-            finish=self._hang,
-            report=lambda ticket, progress: None,
-        )
-
-    def _hang(self, piece: Piece, pixels: Any) -> None:
-        self.pictures[piece.ticket, piece.index] = to_pixels(pixels)
-
-    def admit(self, generation: Generation) -> Ticket:
-        ticket = Ticket(generation, None, lambda ticket: None)
-        self.studio.admit(ticket, make_plan(generation, self.model, self.samplers), 0)
-        return ticket
-
-    def drain(self) -> None:
-        while not self.studio.idle:
-            self.studio.tick()
 
 
 def any_generation(dice: random.Random) -> Generation:
@@ -113,13 +75,6 @@ class Proved(Rows):
     def widths(self, plan: Plan) -> tuple[int, ...]:
         self.answers.add(super().widths(plan))
         return super().widths(plan)
-
-
-def alone(generation: Generation, model: Model | None = None, rows: Rows | None = None) -> list[Pixels]:
-    gallery = Gallery(model=model, rows=rows)
-    ticket = gallery.admit(generation)
-    gallery.drain()
-    return [gallery.pictures[ticket, i] for i in range(generation.samples)]
 
 
 def test_200_random_companies_change_no_byte() -> None:

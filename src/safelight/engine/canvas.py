@@ -89,12 +89,13 @@ def begin(
     noise = fresh()
     latents = noise_weight * noise if init is None or weight == 0 else weight * init + noise_weight * noise
     canvas = Canvas(plan, conditioning, source, latents[None])
-    if plan.source is None or plan.source.mask is None:
+    if plan.source is None or plan.source.mask is None or plan.source.repainted is None:
         return canvas
     # The pipelines encode the masked picture for every checkpoint, so its draw is made even where it goes unused.
     masked_noise, mask = fresh(), plan.source.mask.to(device)
     if masked is not None:
-        canvas.extra = torch.cat([mask, _sample(masked, masked_noise, plan)])
+        repainted = plan.source.repainted.to(device)
+        canvas.extra = plan.model.family.masked_channels(repainted, _sample(masked, masked_noise, plan))
     elif init is not None:
         canvas.blend = Blend(init, noise, mask)
     return canvas
@@ -105,8 +106,10 @@ def _sample(moments: Moments, noise: Tensor, plan: Plan) -> Tensor:
 
 
 def wants_moments(plan: Plan) -> bool:
-    """Whether the init image's own latents are needed. An inpainting checkpoint at full strength starts from noise."""
-    return plan.source is not None and not (wants_masked_moments(plan) and plan.generation.strength == 1.0)
+    """Whether the init image's own latents are needed. An inpainting checkpoint may start from noise."""
+    if plan.source is None:
+        return False
+    return not wants_masked_moments(plan) or plan.model.family.begins_with_picture(plan.generation.strength)
 
 
 def wants_masked_moments(plan: Plan) -> bool:

@@ -13,6 +13,7 @@ import diffusers
 import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from safelight.engine.families.family import Family, Parts
@@ -35,14 +36,16 @@ def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn
     """A module of an allowed class; ``find`` gives the weight of each name that the class asks for."""
     try:
         with torch.device("meta"):
-            module: nn.Module = _construct(kind, config)
-        found = {name: find(name) for name in module.state_dict()}
+            outline = _construct(kind, config)
+        found = {name: find(name) for name in outline.state_dict()}
         if missing := [name for name, tensor in found.items() if tensor is None]:
             raise EngineFailed(f"The checkpoint lacks {len(missing)} weights, {missing[0]} for one")
+        outline.load_state_dict(found, assign=True)
+        with _Weightless():  # now that what it describes is known to be no larger than its weights
+            module: nn.Module = _construct(kind, config)
         module.load_state_dict(found, assign=True)
     except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise EngineFailed("The checkpoint does not describe modules that its weights fit") from error
-    _restore_positions(module)
     return module.requires_grad_(False).eval()
 
 
@@ -53,21 +56,21 @@ def _construct(kind: Any, config: Config) -> Any:
 
 
 def find_in(weights: Weights) -> Callable[[str], Tensor | None]:
-    """Weights by name, or by the names that older files give the VAE's attention and the root of the text model."""
+    """Weights by name, or by the names that other versions of the libraries give or gave them."""
 
     def find(name: str) -> Tensor | None:
-        older = (name.replace(now, then) for now, then in OLDER.items())
-        return next((weights[known] for known in (name, *older, f"text_model.{name}") if known in weights), None)
+        other = (name.replace(now, then) for now, then in OTHER.items() if now in name)
+        known = (name, *other, f"text_model.{name}", f"model.{name}")
+        return next((weights[known] for known in known if known in weights), None)
 
     return find
 
 
-def _restore_positions(module: nn.Module) -> None:
-    """Position ids are not stored; they are the one buffer that a module built without memory still lacks."""
-    for part in module.modules():
-        ids = getattr(part, "position_ids", None)
-        if isinstance(ids, Tensor) and ids.is_meta:
-            part.position_ids = torch.arange(ids.shape[-1]).expand(1, -1)
+class _Weightless(TorchFunctionMode):
+    """While active, whatever is to hold weights takes no memory; what a module computes for itself is computed."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}) | ({"device": "meta"} if func is torch.empty else {}))
 
 
 def scheduler_class(name: str) -> type[SchedulerMixin]:
@@ -98,4 +101,13 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
         diffusers.UniPCMultistepScheduler,
     )
 }
-OLDER = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+OTHER = {
+    ".to_q.": ".query.",
+    ".to_k.": ".key.",
+    ".to_v.": ".value.",
+    ".to_out.0.": ".proj_attn.",
+    "encoder.embed_tokens.": "shared.",
+    "model.language_model.": "model.",
+    "model.visual.": "visual.",
+    "lm_head.": "model.language_model.embed_tokens.",
+}

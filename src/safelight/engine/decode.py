@@ -52,7 +52,7 @@ class Decoder:
                 _give(group, answers, done)
 
     def _groups(self, canvases: Sequence[Canvas]) -> Iterator[list[Canvas]]:
-        for _, same in groupby(sorted(canvases, key=lambda c: repr(c.plan.bucket)), key=lambda c: c.plan.bucket):
+        for _, same in groupby(sorted(canvases, key=_kind), key=_kind):
             group = list(same)
             for i in range(0, len(group), self._together):
                 yield group[i : i + self._together]
@@ -86,6 +86,11 @@ class Decoder:
         self._pace.vae(pictures.shape[0] * pictures.shape[2] * pictures.shape[3], time.perf_counter() - began)
         self._pace.timings.pictures += len(pictures)
         return pictures.unbind()
+
+
+def _kind(canvas: Canvas) -> str:
+    """Pictures that may share a call of the decoder."""
+    return repr((canvas.plan.bucket, canvas.plan.shape))
 
 
 def _give(group: Sequence[Canvas], answers: Sequence[Tensor | SafelightError], done: Done) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from safelight.engine.batcher import padded
 from safelight.engine.canvas import Canvas
+from safelight.engine.families.family import Shape
 from safelight.engine.graphs import Graphs
 from safelight.engine.isolate import isolate
 from safelight.engine.pace import Pace
 from safelight.engine.update import guide, send
 from safelight.errors import SafelightError
+
+Item = TypeVar("Item")
 
 
 class Denoiser:
@@ -33,11 +38,27 @@ class Denoiser:
         return _guided(canvases, outputs)
 
 
-def _guided(canvases: Sequence[Canvas], outputs: Sequence[Tensor]) -> Sequence[Tensor]:
-    device = canvases[0].plan.model.device
-    counts = torch.tensor([canvas.plan.rows for canvas in canvases])
-    last = counts.cumsum(0) - 1
-    push = torch.tensor([canvas.plan.push for canvas in canvases])
-    return guide(
-        torch.stack(list(outputs)), send(last - counts + 1, device), send(last, device), send(push, device)
-    ).unbind()
+def _guided(canvases: Sequence[Canvas], outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Of each picture, its one or two answers as one. Those of a size together."""
+    first = list(accumulate((canvas.plan.rows for canvas in canvases), initial=0))
+    answers: dict[int, Tensor] = {}
+    for same in by_shape(range(len(canvases)), lambda i: canvases[i].plan.shape):
+        device = canvases[0].plan.model.device
+        stacked = torch.stack([output for i in same for output in outputs[first[i] : first[i + 1]]])
+        last = torch.tensor([canvases[i].plan.rows for i in same]).cumsum(0) - 1
+        begin = last - torch.tensor([canvases[i].plan.rows for i in same]) + 1
+        push = torch.tensor([canvases[i].plan.push for i in same])
+        pushed = guide(stacked, send(begin, device), send(last, device), send(push, device))
+        answers |= dict(zip(same, pushed, strict=True))
+    return [
+        canvas.plan.model.family.settle(answers[i], outputs[first[i + 1] - 1]) if canvas.plan.guided else answers[i]
+        for i, canvas in enumerate(canvases)
+    ]
+
+
+def by_shape(items: Iterable[Item], shape: Callable[[Item], Shape]) -> list[list[Item]]:
+    """Items apart by the shape of their latents, in the order of the first of each."""
+    groups: dict[Shape, list[Item]] = {}
+    for item in items:
+        groups.setdefault(shape(item), []).append(item)
+    return list(groups.values())

@@ -43,6 +43,7 @@ class Generation:
     samples: int = 1
     steps: int = 20
     guidance_scale: float = 7.5
+    true_cfg_scale: float = 1.0  # of networks that are told their guidance: above 1, a negative prompt counts too
     strength: float = 0.7  # (0, 1]; image-to-image and inpainting only
     seed: int = 0  # 0 .. 2**32 - 1
     sampler: str | None = None  # a ModelsLab scheduler name; None is the checkpoint's own

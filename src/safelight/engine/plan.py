@@ -38,6 +38,7 @@ class Source:
     masked_pixels: Tensor | None  # the same, grey where it is to be repainted
     masked_digest: str
     mask: Tensor | None  # (1, h, w) at the latents' size; 1 is repainted
+    repainted: Tensor | None  # (1, H, W), the same at the picture's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,6 @@ class Plan:
     width: int  # as drawn, in pixels
     height: int
     source: Source | None
-
     bucket: Bucket
 
     @property
@@ -77,18 +77,16 @@ def check(generation: Generation) -> None:
     for side in ("width", "height"):
         if getattr(g, side) < 8 or getattr(g, side) % 8:
             raise Invalid(side, "must be a positive multiple of 8")
-    if g.samples < 1:
-        raise Invalid("samples", "must be at least 1")
-    if g.steps < 1:
-        raise Invalid("steps", "must be at least 1")
-    if not math.isfinite(g.guidance_scale):
-        raise Invalid("guidance_scale", "must be a finite number")
+    for count in ("samples", "steps", "clip_skip"):
+        if getattr(g, count) < 1:
+            raise Invalid(count, "must be at least 1")
+    for scale in ("guidance_scale", "true_cfg_scale"):
+        if not math.isfinite(getattr(g, scale)):
+            raise Invalid(scale, "must be a finite number")
     if not 0 < g.strength <= 1:
         raise Invalid("strength", "must be above 0 and at most 1")
     if not 0 <= g.seed < 2**32:
         raise Invalid("seed", "must be between 0 and 4294967295")
-    if g.clip_skip < 1:
-        raise Invalid("clip_skip", "must be at least 1")
     if g.mask_image is not None and g.init_image is None:
         raise Invalid("init_image", "is required with mask_image")
     if g.init_image is not None and (g.init_image.ndim != 3 or g.init_image.shape[2] != 3):
@@ -132,7 +130,7 @@ def _source(init: Pixels, mask: Pixels | None, width: int, height: int, side: in
     pixels = images.to_tensor(init, width, height)
     content = f"{images.digest(init)} {width}x{height}"
     if mask is None:
-        return Source(pixels, content, None, "", None)
+        return Source(pixels, content, None, "", None, None)
     repainted = images.mask_to_tensor(mask, width, height)
     latent_size = (height // side, width // side)
     return Source(
@@ -141,4 +139,5 @@ def _source(init: Pixels, mask: Pixels | None, width: int, height: int, side: in
         pixels * (repainted < 0.5),
         f"{content} {images.digest(mask)}",
         torch.nn.functional.interpolate(repainted, size=latent_size)[0],
+        repainted[0],
     )

@@ -89,11 +89,12 @@ class Trial:
         extra = model.family.extra_channels
         x = torch.randn(count, channels + extra, *sides, generator=dice).to(model.device)
         times = torch.rand(count, generator=dice).mul(1000).floor().tolist()
-        text = model.encode_text([""], 1, plan.generation.loras)[0]
-        texts = [vary(text, dice) for _ in range(count)]
+        said = model.encode_text(model.family.trial_prompts(plan.generation), 1, plan.generation.loras)
+        longest = max(said, key=lambda text: len(text.embedding))
+        texts = [vary(longest, dice) for _ in range(count)]
         self._rows = [
-            Row(row[:channels], time, said, row[channels:] if extra else None)
-            for row, time, said in zip(x, times, texts, strict=True)
+            Row(row[:channels], time, text, row[channels:] if extra else None)
+            for row, time, text in zip(x, times, texts, strict=True)
         ]
 
     def rows(self, order: list[int]) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from safelight.engine.batcher import Batcher, Entry, Tick
 from safelight.engine.canvas import Canvas
 from safelight.engine.decode import Decoder
-from safelight.engine.denoise import Denoiser
+from safelight.engine.denoise import Denoiser, by_shape
 from safelight.engine.encode import Encoder, Start
 from safelight.engine.generation import Pixels, Progress
 from safelight.engine.graphs import Graphs
@@ -141,8 +141,8 @@ class Studio:
             else:
                 outputs[piece.id] = answer
         well = self._present([piece for piece in pieces if piece.id in outputs])
-        if well:
-            self._advance(well, torch.stack([outputs[piece.id] for piece in well]))
+        for same in by_shape(well, lambda piece: piece.plan.shape):
+            self._advance(same, torch.stack([outputs[piece.id] for piece in same]))
         used = sum(piece.plan.rows for piece in pieces)
         pixels = pieces[0].plan.width * pieces[0].plan.height
         self._pace.step(pixels, used, tick.rows, time.perf_counter() - began)

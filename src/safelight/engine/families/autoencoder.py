@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from safelight.engine.update import send
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -26,6 +28,10 @@ class Place:
             return tensor.to(self.device)
         layout = self.layout if tensor.ndim == 4 else torch.preserve_format
         return tensor.to(self.device, self.dtype, memory_format=layout)
+
+    def send(self, tensor: Tensor) -> Tensor:
+        """Numbers from the host, as they are."""
+        return send(tensor, self.device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

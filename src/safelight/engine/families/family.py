@@ -18,7 +18,6 @@ from safelight.engine.families.autoencoder import Autoencoder, Kl, Place
 from safelight.engine.flow import Schedule
 from safelight.engine.generation import Generation
 from safelight.engine.textual_inversion import Concept
-from safelight.engine.update import send
 
 Inputs = dict[str, Tensor]  # of one call, by name; their shapes follow from the bucket and the number of rows
 Shape = tuple[int, int, int]  # of a picture's latents: channels, height, width
@@ -83,6 +82,15 @@ class Family(ABC):
         """Of the mask and the masked picture, where the network itself reads them and cannot do without."""
         return 0
 
+    def masked_channels(self, mask: Tensor, masked: Tensor) -> Tensor:
+        """Those further channels, from a mask (1, H, W) whose ones are repainted and the masked picture's latents (C, h, w)."""
+        sides = masked.shape[-2:]
+        return torch.cat([torch.nn.functional.interpolate(mask[None], size=sides)[0], masked])
+
+    def begins_with_picture(self, strength: float) -> bool:
+        """Whether an inpainting checkpoint's pipeline encodes the init image itself too."""
+        return strength < 1.0
+
     def shape(self, width: int, height: int) -> Shape:
         side = self.autoencoder.side
         return self.autoencoder.channels, height // side, width // side
@@ -99,6 +107,16 @@ class Family(ABC):
     def push(self, generation: Generation) -> float:
         """How far the answer goes from the negative prompt's towards the prompt's and beyond: 1 is the prompt's own."""
         return generation.guidance_scale
+
+    def settle(self, pushed: Tensor, told: Tensor) -> Tensor:
+        """What guidance made of the answer (C, h, w) to the prompt, ``told``, put right as the family's pipeline does."""
+        del told
+        return pushed
+
+    def trial_prompts(self, generation: Generation) -> list[str]:
+        """Prompts that make tensors of the same shapes as this generation does, for trying a call out."""
+        del generation
+        return [""]
 
     def schedule(self, shape: Shape) -> Schedule:
         del shape
@@ -127,4 +145,4 @@ class Family(ABC):
 
 
 def timesteps(rows: Sequence[Row], place: Place) -> Tensor:
-    return send(torch.tensor([row.timestep for row in rows]), place.device)
+    return place.send(torch.tensor([row.timestep for row in rows]))

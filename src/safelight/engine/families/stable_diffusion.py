@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from safelight.engine import compvis
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import Classes, Conditioning, Family, Inputs, Networks, Parts, Row, timesteps
+from safelight.engine.families.text import CLIP_TOKENIZERS
 from safelight.engine.textual_inversion import Concept, teach
 
 TEXT_MODELS = ("text_encoder", "text_encoder_2")
-CLIP_TOKENIZERS = {"CLIPTokenizer": CLIPTokenizer, "CLIPTokenizerFast": CLIPTokenizer}
 
 
 class StableDiffusion(Family):

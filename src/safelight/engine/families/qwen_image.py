@@ -1,0 +1,131 @@
+"""Qwen-Image: a transformer that reads a Qwen2.5-VL language model's hidden states, as many as the prompt has words for.
+
+Prompts of a call are padded to one length under a mask. The pictures are still ones of a video autoencoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from safelight.engine.families.autoencoder import Autoencoder, Moments, Place
+from safelight.engine.families.family import (
+    Classes,
+    Conditioning,
+    Family,
+    Inputs,
+    Networks,
+    Parts,
+    Row,
+    Shape,
+    timesteps,
+)
+from safelight.engine.families.text import QWEN_TOKENIZERS, Words, length_class, padded_texts
+from safelight.engine.families.tokens import pack, unpack
+from safelight.engine.flow import Schedule
+from safelight.engine.generation import Generation
+from safelight.engine.textual_inversion import Concept
+
+TEMPLATE = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+    "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+)
+TEMPLATE_TOKENS = 34  # before the prompt; what the language model says of them is not told to the transformer
+LONGEST = 512  # tokens of a prompt and what follows it
+
+
+class QwenImage(Family):
+    pipelines = tuple(f"QwenImage{task}Pipeline" for task in ("", "Img2Img", "Inpaint"))
+    classes: ClassVar[Classes] = {
+        "transformer": {"QwenImageTransformer2DModel": QwenImageTransformer2DModel},
+        "vae": {"AutoencoderKLQwenImage": AutoencoderKLQwenImage},
+        "text_encoder": {"Qwen2_5_VLForConditionalGeneration": Qwen2_5_VLForConditionalGeneration},
+        "tokenizer": QWEN_TOKENIZERS,
+    }
+
+    def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
+        super().__init__(parts, place, concepts)
+        self._config: Any = parts.networks["transformer"].config
+        self._words = Words(parts.tokenizers["tokenizer"], TEMPLATE, TEMPLATE_TOKENS + LONGEST, place)
+
+    def _autoencoder(self, network: nn.Module) -> Autoencoder:
+        return Frames(network, self.place)
+
+    def company(self, generation: Generation, shape: Shape) -> str:
+        prompts = [generation.prompt, generation.negative_prompt] if self.guided(generation) else [generation.prompt]
+        longest = max(self._words.count(prompt) for prompt in prompts) - TEMPLATE_TOKENS
+        return f"{shape[1]}x{shape[2]}, {length_class(longest)} tokens"
+
+    def trial_prompts(self, generation: Generation) -> list[str]:
+        return [generation.prompt, generation.negative_prompt]
+
+    def schedule(self, shape: Shape) -> Schedule:
+        return Schedule(even=True, tokens=(shape[1] // 2) * (shape[2] // 2))
+
+    def settle(self, pushed: Tensor, told: Tensor) -> Tensor:
+        """Guidance changes where a token goes, not how far."""
+        pushed_tokens, told_tokens = pack(pushed[None]), pack(told[None])
+        lengths = [torch.norm(tokens, dim=-1, keepdim=True) for tokens in (told_tokens, pushed_tokens)]
+        return unpack(pushed_tokens * (lengths[0] / lengths[1]), *told.shape[-2:])[0]
+
+    def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
+        """Each alone, so that nothing pads it."""
+        del clip_skip
+        answers = (
+            networks["text_encoder"](self._words(prompt), output_hidden_states=True, logits_to_keep=1)
+            for prompt in prompts
+        )
+        return [Conditioning(answer.hidden_states[-1][0, TEMPLATE_TOKENS:]) for answer in answers]
+
+    def gather(self, rows: Sequence[Row]) -> Inputs:
+        text, told = padded_texts([row.text.embedding for row in rows])
+        return {
+            "hidden_states": torch.stack([row.x for row in rows]),  # (R, C, h, w)
+            "timestep": timesteps(rows, self.place),
+            "encoder_hidden_states": self.place.enter(text),  # (R, L, D)
+            "encoder_hidden_states_mask": told.to(self.place.device),  # (R, L)
+        }
+
+    def call(self, networks: Networks, inputs: Inputs) -> Tensor:
+        height, width = inputs["hidden_states"].shape[-2:]
+        tokens = networks["transformer"](
+            **inputs
+            | {
+                "hidden_states": pack(self.place.enter(inputs["hidden_states"])),
+                "timestep": inputs["timestep"] / 1000,
+                "img_shapes": [[(1, height // 2, width // 2)]] * len(inputs["hidden_states"]),
+            }
+        ).sample
+        return unpack(tokens, height, width)
+
+
+class Frames:
+    """AutoencoderKLQwenImage: each channel of its latents has a mean and a spread; a picture is one frame."""
+
+    def __init__(self, network: nn.Module, place: Place) -> None:
+        self._network: Any = network
+        self._place = place
+        config: Any = self._network.config
+        self.channels: int = config["z_dim"]
+        self.side: int = 2 ** len(config["temperal_downsample"])
+        self._mean = torch.tensor(config["latents_mean"])[:, None, None]
+        self._inverse = 1.0 / torch.tensor(config["latents_std"])[:, None, None]
+
+    def look(self, pixels: Tensor) -> Moments:
+        posterior = self._network.encode(self._place.enter(pixels[:, :, None])).latent_dist
+        return Moments(posterior.mean[:, :, 0].float(), posterior.std[:, :, 0].float())
+
+    def shrink(self, sample: Tensor) -> Tensor:
+        return (sample - self._mean.to(sample)) * self._inverse.to(sample)
+
+    def grow(self, latents: Tensor) -> Tensor:
+        return latents / self._inverse.to(latents) + self._mean.to(latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        pixels: Tensor = self._network.decode(self._place.enter(self.grow(latents)[:, :, None])).sample
+        return pixels[:, :, 0].float()

@@ -1,0 +1,244 @@
+"""Every family and task: our engine and diffusers' own pipeline read the same folder and draw the same picture."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from safelight.engine.families.family import Row
+from safelight.engine.generation import Generation, LoraUse, Pixels
+from safelight.engine.graphs import Graphs
+from safelight.engine.images import to_pixels
+from safelight.engine.model import Model
+from safelight.engine.plan import make_plan
+from safelight.engine.rows import Rows
+from safelight.engine.samplers import Samplers, configure
+from safelight.errors import Invalid
+
+from . import flow_checkpoints
+from .gallery import Gallery, alone
+from .oracle import distance, half_mask, picture, pictures_of
+
+INIT = {"init_image": picture(96, 64), "strength": 0.6}
+INPAINT = {**INIT, "mask_image": half_mask(96, 64), "strength": 0.8}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one checkpoint is written, and which of diffusers' pipelines draws each task."""
+
+    write: Callable[[Path], Path]
+    pipelines: Mapping[str, str]
+    told: Callable[[Generation], dict[str, Any]]  # the pipeline's own words for a request
+    changes: dict[str, Any] = field(default_factory=dict)  # of a request
+
+
+def guided(g: Generation) -> dict[str, Any]:
+    return {"guidance_scale": g.guidance_scale, "negative_prompt": g.negative_prompt}
+
+
+def distilled(g: Generation) -> dict[str, Any]:
+    return guided(g) | {"true_cfg_scale": g.true_cfg_scale}
+
+
+def true_guided(g: Generation) -> dict[str, Any]:
+    return {"true_cfg_scale": g.guidance_scale, "negative_prompt": g.negative_prompt}
+
+
+def tasks(name: str) -> dict[str, str]:
+    return {
+        "text2img": f"{name}Pipeline",
+        "img2img": f"{name}Img2ImgPipeline",
+        "inpaint": f"{name}InpaintPipeline",
+    }
+
+
+KINDS = {
+    "sd3": Kind(flow_checkpoints.write_sd3, tasks("StableDiffusion3"), guided),
+    "flux": Kind(flow_checkpoints.write_flux, tasks("Flux"), distilled, {"guidance_scale": 3.5}),
+    "flux-cfg": Kind(flow_checkpoints.write_flux, tasks("Flux"), distilled, {"true_cfg_scale": 2.5}),
+    "schnell": Kind(flow_checkpoints.write_schnell, tasks("Flux"), distilled),
+    "fill": Kind(
+        flow_checkpoints.write_fill,
+        {"inpaint": "FluxFillPipeline"},
+        lambda g: {"guidance_scale": 30.0},
+        {"guidance_scale": 30.0},
+    ),
+    "qwen": Kind(flow_checkpoints.write_qwen, tasks("QwenImage"), true_guided, {"guidance_scale": 4.0}),
+    "z-image": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 5.0}),
+    "z-image-turbo": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 0.0}),
+}
+STARTS: dict[str, dict[str, Any]] = {"text2img": {}, "img2img": INIT, "inpaint": INPAINT}
+CASES = [(name, task) for name, kind in KINDS.items() for task in kind.pipelines]
+
+
+@pytest.fixture(scope="module")
+def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Model]]:
+    @cache
+    def load(name: str) -> tuple[Path, Model]:
+        folder = KINDS[name].write(tmp_path_factory.mktemp(name))
+        return folder, Model.load(folder)
+
+    return load
+
+
+def asked(name: str, task: str, **what: Any) -> Generation:
+    usual: dict[str, Any] = {"prompt": "a red cat", "negative_prompt": "a dog", "width": 96, "height": 64}
+    usual |= {"steps": 4, "seed": 4}
+    return Generation(**(usual | KINDS[name].changes | STARTS[task] | what))
+
+
+def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tensor, Pixels]:
+    """The last latents, as the autoencoder wants them, and the picture."""
+    latents: list[Tensor] = []
+
+    def keep(_: Any, step: int, time: Any, now: dict[str, Tensor]) -> dict[str, Any]:
+        latents[:] = [now["latents"][0]]
+        return {}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline: Any = getattr(diffusers, KINDS[name].pipelines[task]).from_pretrained(folder)
+        pipeline.set_progress_bar_config(disable=True)
+        picture = pipeline(
+            prompt=g.prompt,
+            num_inference_steps=g.steps,
+            generator=torch.Generator().manual_seed(g.seed),
+            output_type="pt",
+            callback_on_step_end=keep,
+            **({"height": g.height, "width": g.width} | pictures_of(g) | KINDS[name].told(g)),
+        ).images[0]
+    last = latents[0] if latents[0].ndim == 3 else flow_checkpoints.unpacked(latents[0], g.height // 8, g.width // 8)
+    if (name, task) == ("sd3", "inpaint"):  # this one pipeline forgets the shift that its siblings add
+        vae = pipeline.vae
+        with torch.no_grad():
+            picture = vae.decode(last[None] / vae.config.scaling_factor + vae.config.shift_factor).sample[0] / 2 + 0.5
+    return last, to_pixels(torch.as_tensor(picture) * 2 - 1)
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_a_picture_equals_the_pipelines_alone_and_in_company(
+    name: str, task: str, model_of: Callable[[str], tuple[Path, Model]]
+) -> None:
+    folder, model = model_of(name)
+    generation = asked(name, task)
+    latents, pixels = by_pipeline(folder, name, task, generation)
+    for company in ([], companions(name)):
+        gallery = Gallery(exact=False, model=model, rows=Rows(Graphs(), 8, exact=False))
+        others = [gallery.admit(other) for other in company]
+        ticket = gallery.admit(generation)
+        gallery.drain()
+        assert distance(gallery.latents[ticket], latents) < 1e-4
+        assert np.abs(gallery.pictures[ticket, 0].astype(int) - pixels.astype(int)).max() <= 2
+        assert all((other, 0) in gallery.pictures for other in others)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_exact_mode_is_exact(name: str, model_of: Callable[[str], tuple[Path, Model]]) -> None:
+    _, model = model_of(name)
+    rows = Rows(Graphs(), 4, exact=True)
+    known = companions(name)[:4]
+    gallery = Gallery(model=model, rows=rows)
+    tickets = []
+    for generation in known:
+        tickets.append(gallery.admit(generation))
+        gallery.studio.tick()
+    gallery.drain()
+    for generation, ticket in zip(known, tickets, strict=True):
+        assert np.array_equal(gallery.pictures[ticket, 0], alone(generation, model, rows)[0])
+
+
+def companions(name: str) -> list[Generation]:
+    """Twelve that differ in everything that may differ within a call."""
+    dice = random.Random(7)
+    possible = list(KINDS[name].pipelines)
+    return [
+        replace(
+            asked(name, dice.choice(possible)),
+            prompt=dice.choice(["a cat", "a dog, of a kind that nobody has seen", "red"]),
+            steps=dice.choice([2, 3, 5]),
+            seed=i,
+        )
+        for i in range(12)
+    ]
+
+
+def test_z_image_shares_calls_across_sizes_and_lengths_of_prompts(
+    model_of: Callable[[str], tuple[Path, Model]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model = model_of("z-image")
+    rows = Rows(Graphs(), 8, exact=True)
+    sizes = [(64, 64), (96, 64), (64, 96), (64, 32)]
+    known = [
+        asked("z-image", "text2img", width=width, height=height, prompt="cat " * (1 + i), seed=i)
+        for i, (width, height) in enumerate(sizes)
+    ]
+    solo = [alone(generation, model, rows)[0] for generation in known]
+    calls: list[int] = []
+    call = model.denoise
+
+    def counted(rows: Sequence[Row], loras: Sequence[LoraUse] = ()) -> list[Tensor]:
+        calls.append(len({row.x.shape for row in rows}))
+        return call(rows, loras)
+
+    monkeypatch.setattr(model, "denoise", counted)
+    gallery = Gallery(model=model, rows=rows)
+    tickets = [gallery.admit(generation) for generation in known]
+    gallery.drain()
+    assert calls == [len(sizes)] * known[0].steps
+    for ticket, expected in zip(tickets, solo, strict=True):
+        assert np.array_equal(gallery.pictures[ticket, 0], expected)
+
+
+def test_ancestral_noise_is_the_pictures_own(model_of: Callable[[str], tuple[Path, Model]]) -> None:
+    """The pipeline's step takes no generator, so here all of its noise is the global one's."""
+    folder, model = model_of("sd3")
+    generation = asked("sd3", "text2img", sampler="EulerAncestralDiscrete")
+    pipeline: Any = diffusers.StableDiffusion3Pipeline.from_pretrained(folder)
+    pipeline.scheduler = pipeline.scheduler.from_config(pipeline.scheduler.config, stochastic_sampling=True)
+    pipeline.set_progress_bar_config(disable=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(generation.seed)
+        told = guided(generation) | {"width": 96, "height": 64, "num_inference_steps": 4, "output_type": "latent"}
+        latents = pipeline(generation.prompt, **told).images[0]
+    gallery = Gallery(exact=False, model=model, rows=Rows(Graphs(), 8, exact=False))
+    ticket = gallery.admit(generation)
+    gallery.drain()
+    assert distance(gallery.latents[ticket], latents) < 1e-4
+
+
+def test_samplers_for_other_models_are_mapped_or_refused_by_name(
+    model_of: Callable[[str], tuple[Path, Model]],
+) -> None:
+    _, model = model_of("schnell")
+
+    def table(sampler: str | None) -> Any:
+        return make_plan(asked("schnell", "text2img", sampler=sampler), model, Samplers()).table
+
+    own = [step.weights.tolist() for step in table(None).steps]
+    assert own == [step.weights.tolist() for step in table("EulerDiscreteScheduler").steps]
+    assert own == [step.weights.tolist() for step in table("DDIM").steps]
+    with pytest.raises(
+        Invalid, match="sampler PNDM is not for checkpoints that predict a flow, as this one; one of Fl"
+    ):
+        table("PNDM")
+    with pytest.raises(Invalid, match="sampler FlowMatchEulerDiscrete is only for checkpoints that predict a flow"):
+        configure(diffusers.DDIMScheduler(), "FlowMatchEulerDiscrete")
+
+
+def test_a_size_that_the_network_cannot_draw_is_drawn_near_it_and_delivered(
+    model_of: Callable[[str], tuple[Path, Model]],
+) -> None:
+    plan = make_plan(asked("schnell", "text2img", width=104, height=72), model_of("schnell")[1], Samplers())
+    assert (plan.width, plan.height) == (96, 64)
