@@ -145,7 +145,8 @@ class ImageRequest(JobRequest):
     samples: int = 1
     steps: int = 20
     guidance_scale: float = 7.5
-    strength: float = 0.7
+    strength: float = 0.7  # 0 .. 1; 0 keeps the init image
+    fit: str = "crop"  # what becomes of an init image of other proportions: crop, stretch or pad
     seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed
     model: str | None = None
     sampler: str | None = None

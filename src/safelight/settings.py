@@ -112,6 +112,10 @@ class Settings(BaseSettings):
         25.0, ge=0, le=600, description="How long a request is held open before it is answered with `processing`."
     )
     max_side: int = Field(1024, ge=64, le=8192, description="Largest width or height that may be asked for, in pixels.")
+    init_fit: Literal["crop", "stretch", "pad"] = Field(
+        "crop",
+        description="How an init image of other proportions than the picture asked for is fitted, its mask with it: crop, stretch or pad.",
+    )
     max_steps: int = Field(51, ge=1, le=1000, description="Most denoising steps that may be asked for.")
     account_queue: int = Field(
         100, ge=1, description="Most jobs one account may have waiting or running; the next is refused with 429."

@@ -79,7 +79,9 @@ def test_5_numbers_and_booleans_in_every_dress(site: Site, key: str, number: obj
 def test_6_7_8_minus_one_empty_strings_and_missing_sizes(site: Site, key: str) -> None:
     given = {"seed": -1, "webhook": "", "scheduler": "", "lora_model": "", "model_id": "", "mask_image": ""}
     body = site.post("v3/img2img", key, prompt="a cat", init_image=PHOTO, num_inference_steps=1, **given).json()
-    assert (body["meta"]["W"], body["meta"]["H"], body["meta"]["n_samples"]) == (512, 512, 1)
+    assert (body["meta"]["W"], body["meta"]["H"], body["meta"]["n_samples"]) == (96, 64, 1)  # as the photo's 48 x 32
+    body = site.post("v3/text2img", key, prompt="a cat", num_inference_steps=1, width="", height=None).json()
+    assert (body["meta"]["W"], body["meta"]["H"]) == (512, 512)
 
 
 def test_9_fetch_in_its_shapes(site: Site, key: str) -> None:

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import numpy as np
-from PIL import Image
-
-from safelight.engine.generation import Generation, LoraUse, Picture, Pixels, Progress, Result, Spacing
+from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
 from safelight.records import AssetKind, ImageRequest, JobRequest, Task
+from safelight.service.makers.framing import framed, kept
 from safelight.service.makers.maker import Made, Order
 
 
@@ -61,7 +59,7 @@ class Generate:
         assert isinstance(request, ImageRequest)
         generation = await self._generation(request, order)
         if generation.init_image is not None and not request.strength:
-            result = await asyncio.to_thread(_kept, generation)
+            result = await asyncio.to_thread(kept, generation)
         else:
             with order.at_work():
                 result = await self._run(generation, order)
@@ -89,12 +87,14 @@ class Generate:
         return None if checked and self._lightbox.nsfw(pixels) >= self._threshold else self._lightbox.sketch(pixels)
 
     async def _generation(self, request: ImageRequest, order: Order) -> Generation:
+        init, mask = [await self._pixels(order, kind) for kind in (AssetKind.init_image, AssetKind.mask_image)]
+        if init is not None:
+            init, mask = await asyncio.to_thread(framed, init, mask, request.width, request.height, request.fit)
         return Generation(
             prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
             samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale, strength=request.strength,
             seed=request.seed, sampler=request.sampler, spacing=Spacing(request.spacing),
-            algorithm_type=request.algorithm_type, init_image=await self._pixels(order, AssetKind.init_image),
-            mask_image=await self._pixels(order, AssetKind.mask_image), model=request.model,
+            algorithm_type=request.algorithm_type, init_image=init, mask_image=mask, model=request.model,
             loras=tuple(LoraUse(name, strength) for name, strength in request.loras), clip_skip=request.clip_skip,
             owner=order.owner,
         )  # fmt: skip
@@ -108,12 +108,3 @@ class Generate:
         nsfw = [request.safety_checker and self._lightbox.nsfw(pixels) >= self._threshold for pixels in pictures]
         shown = [pixels * 0 if flagged else pixels for pixels, flagged in zip(pictures, nsfw, strict=True)]
         return [self._lightbox.encode(pixels) for pixels in shown], nsfw
-
-
-def _kept(generation: Generation) -> Result:
-    """Of no strength at all: the init image at the size that was asked for, once for each sample. No engine is asked."""
-    assert generation.init_image is not None
-    size = (generation.width, generation.height)
-    pixels = np.asarray(Image.fromarray(generation.init_image).resize(size, Image.Resampling.LANCZOS))
-    seeds = [(generation.seed + number) % 2**32 for number in range(generation.samples)]
-    return Result(tuple(Picture(pixels, seed) for seed in seeds), generation.steps, 0.0, size)

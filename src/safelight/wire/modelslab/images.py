@@ -5,19 +5,28 @@ Knows no body by heart: ``read`` and ``write`` do.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from fastapi import Response
 
 from safelight.records import AssetKind, ImageRequest, Job, JobState, Operation
 from safelight.service.assets import output_name
+from safelight.service.sizes import size_like
 from safelight.wire import openapi
 from safelight.wire.http import answer, read_once, told
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Call, Row
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import read_model, read_path_id, read_request, read_request_id, read_source
+from safelight.wire.modelslab.read import (
+    has_size,
+    read_model,
+    read_path_id,
+    read_request,
+    read_request_id,
+    read_source,
+)
 from safelight.wire.modelslab.schedulers import ALGORITHMS, SCHEDULERS
 from safelight.wire.openapi import Schema, Shape
 
@@ -51,6 +60,9 @@ async def _generate(call: Call, operation: Operation) -> Response:
             AssetKind.labelled(name): await services.inputs.bitmap(sources[name], field=name, mode=mode, payer=payer)
             for name, mode in needed.items()
         }
+    if operation is not Operation.text2img and not has_size(form):
+        width, height = size_like(pictures[AssetKind.init_image], services.settings.max_side)
+        request = replace(request, width=width, height=height)
     job = await services.jobs.submit(call.account, request, pictures, once=once)
     return await _answer_held(call, request, job)
 
@@ -118,6 +130,10 @@ TEXT: Schema = {
 }
 PICTURE: Schema = {
     **TEXT,
+    "width": words.whole(
+        "Width in pixels, divisible by 8; without width and height the init image's size:", None, 64, None
+    ),
+    "height": words.whole("Height in pixels, divisible by 8; likewise:", None, 64, None),
     "init_image": {"type": "string", "minLength": 1, "description": "An http(s) address, a data URI or base64."},
     "strength": words.real("How much of the init image may be destroyed; 0 gives it back.", 0.7, 0, 1),
 }

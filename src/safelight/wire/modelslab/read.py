@@ -48,6 +48,7 @@ def read_request(
         steps=steps,
         guidance_scale=form.real(form.either("guidance_scale", "guidance"), 7.5, 1, 20),
         strength=_read_strength(form, steps, notes) if operation is not Operation.text2img else 1.0,
+        fit=settings.init_fit,
         seed=_read_seed(form, notes),
         model=checkpoint.model,
         sampler=scheduler.name or None,
@@ -73,6 +74,10 @@ def read_request(
 def read_model(form: Form) -> str:
     """The name of a checkpoint, as apps send it: of this server, of a hosted one, or none."""
     return form.choice("model_id", limit=MOST_NAME)
+
+
+def has_size(form: Form) -> bool:
+    return any(form.whole(name, 0) for name in ("width", "height"))
 
 
 def read_source(form: Form, name: str, settings: Settings) -> str:
