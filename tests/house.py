@@ -29,6 +29,7 @@ from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs, Once
 from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
+from safelight.service.makers.judge import Judge
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
@@ -190,7 +191,7 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     )
     lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw, sketch=sketch)
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
-    worker = Worker(settings, database, queue, blobs, makers=[generate], name=name)
+    worker = Worker(settings, database, queue, blobs, makers=[generate, Judge(lightbox)], name=name)
     services = Services(
         settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
         catalogue=Catalogue(settings, database), history=History(database), following=Following(database, jobs),

@@ -267,6 +267,7 @@ def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
     from safelight.engine import images, safety
     from safelight.service import worker
     from safelight.service.makers.generate import Generate, Lightbox
+    from safelight.service.makers.judge import Judge
 
     settings, checker = ground.settings, safety.SafetyChecker()
     lightbox = Lightbox(
@@ -288,7 +289,7 @@ def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
         ground.database,
         ground.queue,
         ground.blobs,
-        makers=[maker for maker in (generate,) if QUEUES[maker.task] in queues],
+        makers=[maker for maker in (generate, Judge(lightbox)) if QUEUES[maker.task] in queues],
         name=f"{socket.gethostname()}-{os.getpid()}",
         pulse=pulse,
     )

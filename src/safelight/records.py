@@ -19,6 +19,7 @@ class Task(StrEnum):
     """What a job is for. Each is asked for by a record of its own (a ``JobRequest``) and made by a maker of its own."""
 
     generate = "generate"
+    judge = "judge"
 
 
 class Operation(StrEnum):
@@ -172,6 +173,28 @@ class ImageRequest(JobRequest):
     @property
     def makes(self) -> tuple[AssetKind, ...]:
         return (AssetKind.output,) * self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRequest(JobRequest):
+    """Whether a picture of so many pixels is not safe for work: whether its score reaches ``threshold`` (0 .. 1)."""
+
+    task: ClassVar[Task] = Task.judge
+
+    threshold: float
+    pixels: int
+
+    @property
+    def cost(self) -> float:
+        return float(self.pixels)
+
+    @property
+    def steps_to_run(self) -> int:
+        return 1
+
+    @property
+    def makes(self) -> tuple[AssetKind, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

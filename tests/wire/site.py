@@ -33,6 +33,7 @@ from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
+from safelight.service.makers.judge import Judge
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.services import Services
@@ -176,7 +177,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         services = _services(settings, database, queue, outbound)
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
-        worker = Worker(settings, database, queue, blobs, makers=[generate], name="test")
+        worker = Worker(settings, database, queue, blobs, makers=[generate, Judge(lightbox)], name="test")
         outbox = Outbox(database, queue)
         webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, {"modelslab": webhook_body})
         queue.teach(WEBHOOKS, webhooks.deliver)

@@ -30,3 +30,44 @@ def test_ones_own_names_are_served_without_a_word(site: Site, key: str) -> None:
     reply = site.img2img(key, model_id="other")
     assert reply.json()["meta"]["model"] == "other"
     assert "x-safelight-notes" not in reply.headers
+
+
+@pytest.mark.parametrize("path", ["v3/dreambooth/model_list", "v4/dreambooth/model_list"])
+def test_the_old_list_is_a_bare_array_with_the_printed_fields(site: Site, key: str, path: str) -> None:
+    found = site.post(path, key).json()
+    assert [entry["model_id"] for entry in found] == ["plain", "other"]
+    printed = {"model_id", "status", "created_at", "instance_prompt", "model_name", "description", "screenshots"}
+    assert all(printed <= set(entry) and entry["status"] == "model_ready" for entry in found)
+
+
+def catalogue(site: Site, key: str, path: str = "v7/models", **query: str | int) -> tuple[list[str], dict[str, int]]:
+    body = site.http.get(f"/api/{path}", params={"key": key, **query}).json()
+    return [entry["model_id"] for entry in body["data"]], body["pagination"]
+
+
+@pytest.mark.parametrize("path", ["v7/models", "v6/model-search", "agents/v1/models"])
+def test_the_newer_catalogue_is_searched_and_comes_in_pages(site: Site, key: str, path: str) -> None:
+    everything = ["plain", "ink", "other", "wash"]
+    assert catalogue(site, key, path)[0] == everything
+    assert catalogue(site, key, path, search="IN")[0] == ["plain", "ink"]
+    assert catalogue(site, key, path, search="in k")[0] == ["ink"]
+    assert catalogue(site, key, path, model_type="lora", sort="desc")[0] == ["wash", "ink"]
+    assert catalogue(site, key, path, feature="video_fusion")[0] == []
+    second = {"current_page": 2, "per_page": 3, "total": 4, "last_page": 2}
+    assert catalogue(site, key, path, page=2, per_page=3) == (["wash"], second)
+    one = site.http.get(f"/api/{path}/ink", headers={"Authorization": f"Bearer {key}"}).json()["data"]
+    assert (one["model_id"], one["model_type"]) == ("ink", "lora")
+    for part in ("filters", "tags", "providers"):
+        assert site.http.get(f"/api/{path}/{part}", headers={"key": key}).json()["status"] == "success"
+
+
+def test_questions_about_one_checkpoint(site: Site, key: str) -> None:
+    said = {"status": "success", "message": "Model exists on server"}
+    assert site.post("v1/enterprise/verify_model", key, model_id="other").json() == said
+    refused = site.post("v1/enterprise/verify_model", key, model_id="flux")
+    assert (refused.status_code, refused.json()["message"]) == (404, "Model not found: flux")
+    assert site.post("v4/dreambooth/model_reload", key, model_id="plain").json()["status"] == "success"
+    listed = site.post("v1/enterprise/get_all_models", key).json()["models"]
+    assert [model["model_id"] for model in listed] == ["plain", "other"]
+    assert site.post("v1/enterprise/sync_models", key).json()["model_list"] == ["plain", "other"]
+    assert site.post("v3/finetune_list", key).json() == {"status": "success", "messege": "model list", "data": []}

@@ -51,6 +51,12 @@ class History:
             before = jobs[-1].id
         return Page(found, before)
 
+    async def made(self, account: Account, skip: int, limit: int) -> tuple[int, list[Job]]:
+        """Jobs whose outputs can be read, newest first: how many there are in all, and those of one page."""
+        rows = await self._database.all("jobs.made", account=account.id, skip=skip, limit=limit)
+        row = await self._database.one("jobs.count_made", account=account.id)
+        return int(row["jobs"]) if row else 0, [job_of(row) for row in rows]
+
     async def _read(self, account: Account, wanted: Filter, before: int, size: int) -> list[Job]:
         rows = await self._database.all(
             "jobs.page", account=account.id, before=before, limit=size, model=wanted.model, since=wanted.since,

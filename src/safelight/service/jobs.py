@@ -39,7 +39,7 @@ from safelight.storage.queue import PICTURES, Queue
 LARGEST_ID = 2**63 - 1
 UNMEASURED = 2e6  # cost per second assumed until a worker has measured its own
 RETRY_AFTER = 300  # seconds; the longest wait that a refusal names
-QUEUES = {Task.generate: PICTURES}  # a queue for each kind of machine
+QUEUES = {Task.generate: PICTURES, Task.judge: PICTURES}  # a queue for each kind of machine
 
 
 @dataclass(frozen=True, slots=True)

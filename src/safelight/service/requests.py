@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from safelight.errors import Invalid
-from safelight.records import ImageRequest, JobRequest, Operation, Task
+from safelight.records import ImageRequest, JobRequest, JudgeRequest, Operation, Task
 
 
 def to_json(request: JobRequest) -> dict[str, Any]:
@@ -64,4 +64,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-_READERS: dict[Task, Callable[[Mapping[str, Any]], JobRequest]] = {Task.generate: _image_request}
+_READERS: dict[Task, Callable[[Mapping[str, Any]], JobRequest]] = {
+    Task.generate: _image_request,
+    Task.judge: lambda body: JudgeRequest(**_known(JudgeRequest, body)),
+}

@@ -37,6 +37,21 @@ WHERE j.account_id = %(account)s AND j.id < %(before)s AND j.erased_at IS NULL
   AND (%(until)s::timestamptz IS NULL OR j.created_at < %(until)s)
 ORDER BY j.id DESC LIMIT %(limit)s
 
+-- name: made
+SELECT j.*, r.body, live.outputs
+FROM jobs j
+JOIN LATERAL (
+    SELECT count(*) AS outputs FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
+        AND (a.expires_at IS NULL OR a.expires_at > now())
+) live ON live.outputs > 0
+LEFT JOIN requests r ON r.job_id = j.id
+WHERE j.account_id = %(account)s AND j.state = 'succeeded' AND j.erased_at IS NULL
+ORDER BY j.id DESC OFFSET %(skip)s LIMIT %(limit)s
+
+-- name: count_made
+SELECT count(DISTINCT request_id) AS jobs FROM assets
+WHERE account_id = %(account)s AND state = 'live' AND kind = 'output' AND (expires_at IS NULL OR expires_at > now())
+
 -- name: by_prefix
 SELECT id FROM jobs WHERE file_prefix = %(file_prefix)s AND account_id = %(account)s
 

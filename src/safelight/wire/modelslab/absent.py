@@ -37,6 +37,13 @@ TEAMS = Absence(
     "teams", "This server has accounts and no teams. Its operator makes an account with a key for each member."
 )
 WORKFLOWS = Absence("workflows", "This server runs no workflows. Chain its endpoints by webhook instead.")
+INSTALLING = Absence(
+    "model upload",
+    "Checkpoints of this server are added by its operator, with SAFELIGHT_MODELS or SAFELIGHT_LORAS; its model list names them.",
+)
+KEEPING = Absence(
+    "uploads of sound, video and 3D", "This server takes pictures and neither sound, video nor 3D models."
+)
 UPDATING = Absence("updating", "This server is updated by its operator with pip, not through the API.")
 STORING = Absence(
     "own storage", "Where pictures rest is the operator's setting SAFELIGHT_BLOB_URL, not part of the API."
@@ -178,6 +185,12 @@ ABSENT: dict[str, Absence] = dict(
                 "v1",
                 "workflows workflows/{id} workflows/{id}/run workflows/{id}/runs/{id} workflows/{id}/runs/{id}/cancel",
             ),
+        ),
+        *_each(KEEPING, ("v6", "video/base64_to_url voice/base64_to_url 3d/base64_to_url obj/base64_to_url")),
+        *_each(
+            INSTALLING,
+            ("v3", "load_model upload_model"),
+            (_ENTERPRISE, "load_model load_model_v2 load_vae delete_model"),
         ),
         *_each(STORING, (_ENTERPRISE, "update_s3 reset_s3")),
     ]

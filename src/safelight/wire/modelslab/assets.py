@@ -5,10 +5,12 @@ Knows no body by heart: ``read`` and ``write`` do.
 
 from __future__ import annotations
 
+import math
+
 from fastapi import Response
 
 from safelight.errors import Invalid, NotFound
-from safelight.records import Asset
+from safelight.records import Asset, Job
 from safelight.service.crop import crop_square
 from safelight.wire.http import RECEIPT, answer
 from safelight.wire.modelslab import describe as words
@@ -18,6 +20,7 @@ from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import read_picture_name, read_request_id, read_source
 from safelight.wire.openapi import Shape
 
+MOST_PER_PAGE = 30
 CROPPED = 512  # pixels; the side that the vendor's training pages ask of a cropped picture
 
 
@@ -33,6 +36,44 @@ async def base64_to_url(call: Call) -> Response:
     source = read_source(call.form, field, call.services.settings)
     asset = await _upload(call, source, field, square=False, temp=True)
     return answer({"status": "success", "id": asset.request_id, "output": [write.upload_url(asset, call.base_url)]})
+
+
+async def upload_image(call: Call) -> Response:
+    source = read_source(call.form, "base64_image", call.services.settings)
+    asset = await _upload(call, source, "base64_image", square=False, temp=False)
+    return answer(
+        {"status": "success", "message": "image uploaded", "image_url": write.upload_url(asset, call.base_url)}
+    )
+
+
+async def assets_generated(call: Call) -> Response:
+    """Newest first. The only way to the ids of what one has made."""
+    kind = call.form.text("type", limit=20, default="image")
+    page = call.form.whole("page", 1, 1, 10**6)
+    size = call.form.whole("per_page", 10, 1, MOST_PER_PAGE)
+    total, jobs = (
+        await call.services.history.made(call.account, (page - 1) * size, size) if kind == "image" else (0, [])
+    )
+    data = [{"id": job.id, "output": _urls(call, job)} for job in jobs]
+    return answer(
+        {"status": "success", "type": kind, "data": data, "pagination": _pagination(page, size, total, len(data))}
+    )
+
+
+def _urls(call: Call, job: Job) -> list[str]:
+    return write.picture_urls(job, call.services.assets.output_names(job), call.base_url)
+
+
+def _pagination(page: int, size: int, total: int, shown: int) -> dict[str, int | None]:
+    first = (page - 1) * size + 1
+    return {
+        "current_page": page,
+        "per_page": size,
+        "total": total,
+        "last_page": max(1, math.ceil(total / size)),
+        "from": first if shown else None,
+        "to": first + shown - 1 if shown else None,
+    }
 
 
 async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bool) -> Asset:
@@ -121,11 +162,45 @@ CLEAR_CACHE_OPERATION = words.other(
 )
 
 
+UPLOAD_IMAGE_OPERATION = words.other(
+    "Upload a picture",
+    Shape("ImageUploaded", words.fields(words.DONE | {"image_url": {"type": "string"}}, "status", "image_url")),
+    {"status": "success", "message": "image uploaded", "image_url": words.EXAMPLE_URL},
+    Shape(
+        "ImageUpload", words.fields(words.KEY | {"base64_image": {"type": "string", "minLength": 1}}, "base64_image")
+    ),
+    base64_image="iVBORw0KGgo=",
+)
+ASSETS_GENERATED_OPERATION = words.other(
+    "The pictures that one has made, in pages (type, page, per_page up to 30)",
+    Shape(
+        "AssetsGenerated",
+        words.fields(
+            words.DONE | {"type": {"type": "string"}, "data": {"type": "array"}, "pagination": {"type": "object"}},
+            "status",
+            "data",
+            "pagination",
+        ),
+    ),
+    {
+        "status": "success",
+        "type": "image",
+        "data": [{"id": 302455, "output": [words.EXAMPLE_URL]}],
+        "pagination": {"current_page": 1, "per_page": 10, "total": 1, "last_page": 1, "from": 1, "to": 1},
+    },
+    Shape("AssetsQuery", words.fields({**words.KEY, "type": words.string("image; of others there are none here.")})),
+    type="image",
+)
+
+
 def clears(family: Family) -> Row:
     return Row(f"{family.name}/clear_cache", family, clear_cache, CLEAR_CACHE_OPERATION, BOTH)
 
 
 ROWS = (
+    Row("assets_generated", families.V6, assets_generated, ASSETS_GENERATED_OPERATION),
+    Row("v6/assets_generated", families.V6, assets_generated, ASSETS_GENERATED_OPERATION),
+    Row("v1/enterprise/upload_image", families.ENTERPRISE, upload_image, UPLOAD_IMAGE_OPERATION),
     Row("v3/base64_crop", families.V3, base64_crop, BASE64_CROP_OPERATION),
     Row("v3/delete_image", families.V3, delete_image, DELETE_IMAGE_OPERATION),
     clears(families.V3),

@@ -65,7 +65,7 @@ def read_request(
         track_id=form.scalar("track_id", limit=MOST_TRACK_ID),
         dialect="modelslab",
         route=family.name,
-        extras={name: _address(form, name) for name in ("init_image", "mask_image") if form.has(name)},
+        extras={name: echoed_address(form.fields[name]) for name in ("init_image", "mask_image") if form.has(name)},
         notes=tuple(notes),
         ignored=without_effect(form),
     )
@@ -176,10 +176,9 @@ def _read_webhook(form: Form) -> str | None:
     return address or None
 
 
-def _address(form: Form, name: str) -> str:
-    """For the echo in ``meta``: an address as given, nothing for inline pictures."""
-    value = form.fields[name]
-    return value if isinstance(value, str) and len(value) <= MOST_URL and _is_address(value) else ""
+def echoed_address(source: object) -> str:
+    """Of a picture as it was given: its address, nothing for inline pictures."""
+    return source if isinstance(source, str) and len(source) <= MOST_URL and _is_address(source) else ""
 
 
 def _is_address(word: str) -> bool:
