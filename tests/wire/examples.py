@@ -95,11 +95,11 @@ def allowances() -> tuple[Allowance, ...]:
 
 
 def nearest(example: Example, ours: Json) -> Json | None:
-    """The printed answer to compare ours with: one of the same status, or else the first that reports a success."""
+    """The printed answer to compare ours with: one of the same status, or else the first that reports a success, if any does."""
     state = ours.get("status") if isinstance(ours, dict) else None
     same = [answer for answer in example.answers if isinstance(answer, dict) and answer.get("status") == state]
     well = [answer for answer in example.answers if not _reports_trouble(answer)]
-    return next(iter(same or well or example.answers), None)
+    return next(iter(same or well), None)
 
 
 def _reports_trouble(answer: Json) -> bool:

@@ -21,7 +21,7 @@ class Family:
     waiting: str = GIVEN
     tip: str = SPEED
     whole_eta: bool = False  # its pages print whole seconds, and typed clients of it read nothing else
-    tells_where: bool = False  # a second tip names the address to fetch from
+    twofold: bool = False  # its pages changed the names of message and tip: both are sent
     community: bool = True  # its meta is the long one of the v4..v6 pages
     cleared: str = "Cache cleared"
 
@@ -45,7 +45,7 @@ V4_DREAMBOOTH = Family("v4/dreambooth", "v3/dreambooth/fetch", fetch_says="messe
 V5 = Family("v5", "v5/images/fetch")
 V6 = Family("v6", "v6/images/fetch", says="message")
 V6_IMAGES = Family(
-    "v6/images", "v6/images/fetch", fetch_says="messege", waiting=ESTIMATED, whole_eta=True, tells_where=True
+    "v6/images", "v6/images/fetch", fetch_says="messege", waiting=ESTIMATED, whole_eta=True, twofold=True
 )
 V6_REALTIME = _newer("v6/realtime")
 V6_EDITING = _newer("v6/image_editing")

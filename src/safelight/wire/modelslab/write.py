@@ -67,8 +67,8 @@ def write_processing(job: Job, urls: Sequence[str], eta: float, base_url: str) -
         "meta": write_meta(job, family, urls),
         "future_links": list(urls),
     }
-    if family.tells_where:
-        body["tip_1"] = f"{BACKGROUND}: here is link for fetch api : {fetched_at}"
+    if family.twofold:
+        body |= {"message": family.waiting, "tip_1": f"{BACKGROUND}: here is link for fetch api : {fetched_at}"}
     return body if family is V3 else body | {"proxy_links": list(urls)}
 
 
