@@ -20,6 +20,7 @@ OWN_ID = re.compile(r'("request_id"\s*:\s*"?)[^",}\s]*')
 TASK = re.compile(r'("taskids?"\s*:\s*\[?\s*)"[^"]*"')
 FETCHED = re.compile(r"/fetch/[^/?]+")
 QUERY_KEY = re.compile(r"([?&]key=)[^&]*")
+STEERING = re.compile(r"/(clear_queue|restart_server)$")
 PLACEHOLDER = re.compile(r"\{\w+\}")
 INSTANT = re.compile(r'"instant_response"\s*:\s*[^,}]*')
 WORKERS = 8
@@ -53,14 +54,17 @@ class Replay:
     def play_all(self, examples: tuple[Example, ...]) -> list[Played]:
         waiting = [example for example in examples if example.prints("processing")]
         refused = [example for example in examples if example.prints("error")]
+        steering = [example for example in examples if STEERING.search(example.path)]
+        asked = [example for example in examples if example not in steering]
         with ThreadPoolExecutor(WORKERS) as together:
-            played = [*together.map(self.asked, examples), *together.map(self.refused, refused)]
+            played = [*together.map(self.asked, asked), *together.map(self.refused, refused)]
+            played += together.map(self.asked, steering)  # by themselves: they end what others wait for
             with self._site.closed_gate():
                 played += together.map(self.waiting, waiting)
         return played
 
     def asked(self, example: Example) -> Played:
-        own = Own(self._site.key(), self._picture)
+        own = Own(self._key(example), self._picture)
         if needs_a_picture(example):
             own = Own(own.key, own.picture, self._site.post("v3/img2img", own.key, **SMALL).json()["id"])
         return self._compared(example, "asked", send(self._site.http, example, own), 200)
@@ -77,6 +81,10 @@ class Replay:
         reply = send(self._site.http, example, own, instant=True)
         self._site.post("v5/clear_cache", own.key)
         return self._compared(example, "waiting", reply, 200)
+
+    def _key(self, example: Example) -> str:
+        """The enterprise pages are those of a customer's own server: its key is an operator's."""
+        return self._site.operator_key() if "/enterprise/" in example.path else self._site.key()
 
     def sweep(self, paths: tuple[tuple[str, str], ...]) -> list[Difference]:
         """Paths that the vendors name and that lead nowhere, or not by the method they name."""

@@ -75,7 +75,7 @@ def reason(difference: Difference) -> str:
 
 
 def numbers(played: list[Played]) -> str:
-    of_example: dict[Example, list[Difference]] = {one.example: [] for one in played}
+    of_example: dict[Example, list[Difference]] = {example: [] for example in examples()}
     for one in played:
         of_example[one.example] += one.differences
     return "\n".join([*_by_year(of_example), "", *_by_reason(of_example), ""])
