@@ -1,10 +1,11 @@
-"""How good is a checkpoint? Four questions with a number each, against floors and a ceiling.
+"""How good is a checkpoint? Five questions with a number each, against floors and a ceiling.
 
     python -m training.evaluate --model src/safelight/model --work run/training
 
 agreement  is the prompt's noun the best of 20 for the picture, says a judge trained on the real sprites alone?
 colour     is the border of the picture nearest to the asked background colour, of the palette's twelve?
 place      is a lone object in the asked half; are two objects each on their asked side?
+edges      how steep are the steepest edges, of what white beside black would be?
 img2img    is the start's layout kept at low strength, and is a new prompt obeyed at high strength?
 
 Floors are the untrained image model and the mean of the real pictures; the ceiling is real sprites composited as
@@ -41,6 +42,7 @@ class Score:
     colour: float
     place: float
     pair: float
+    edges: float
 
 
 def ask(
@@ -124,6 +126,13 @@ def place(made: Tensor, wanted: Sequence[str]) -> float:
     return hits / len(wanted)
 
 
+def edges(made: Tensor) -> float:
+    """The mean of the steepest fiftieth of the differences between neighbours: a soft picture has none that are steep."""
+    light = made.mean(1)
+    steps = torch.cat([light.diff(dim=1).abs().flatten(1), light.diff(dim=2).abs().flatten(1)], 1) / 2
+    return float(steps.topk(steps.shape[1] // 50).values.mean())
+
+
 def sides(net: judge.Judge, made: Tensor, wanted: Sequence[tuple[str, str]]) -> float:
     """Share of pictures in which each half, seen alone, agrees better with its own noun than with the other half's."""
     side = made.shape[-1]
@@ -147,11 +156,13 @@ def score(net: judge.Judge, sprites: Sprites, make: Maker) -> Score:
         place_scenes(sprites),
         pair_scenes(sprites),
     )
+    seen = make(tinted)
     return Score(
         agreement(net, make(plain), [noun(s.sprite) for s in plain], sprites.names),
-        colour(make(tinted), [s.background for s in tinted]),
+        colour(seen, [s.background for s in tinted]),
         place(make(placed), [s.layout for s in placed]),
         sides(net, make(paired), [(noun(s.sprite), noun(s.other)) for s in paired]),
+        edges(seen),
     )
 
 
@@ -237,6 +248,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parent / "data")
     parser.add_argument("--work", type=Path, default=Path("run/training"), help="where the judge is kept")
     parser.add_argument("--judge-minutes", type=float, default=5.0)
+    parser.add_argument("--alone", action="store_true", help="the checkpoint without floors and ceiling: half the time")
     parser.add_argument("--out", type=Path, default=Path("run/training/scores.json"))
     options = parser.parse_args()
     pipeline = pictures.load(options.model)
@@ -251,7 +263,8 @@ def main() -> None:
         "real, through the autoencoder": through_autoencoder(sprites, pipeline),
         "real sprites (ceiling)": real(sprites),
     }
-    rows = {name: score(net, sprites, make) for name, make in makers.items()}
+    chosen = ["this checkpoint"] if options.alone else list(makers)
+    rows = {name: score(net, sprites, makers[name]) for name in chosen}
     strengths = img2img(net, sprites, pipeline)
     psnr = autoencoder_psnr(sprites, pipeline)
     result = {
@@ -266,11 +279,12 @@ def main() -> None:
 
 def table(rows: dict[str, Score], strengths: dict[str, dict[str, float]], psnr: float) -> str:
     lines = [
-        "| pictures | prompt first of 20 | background colour | left or right | both sides right |",
-        "|---|---|---|---|---|",
+        "| pictures | prompt first of 20 | background colour | left or right | both sides right | edges |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {s.agreement:.0%} | {s.colour:.0%} | {s.place:.0%} | {s.pair:.0%} |" for name, s in rows.items()
+        f"| {name} | {s.agreement:.0%} | {s.colour:.0%} | {s.place:.0%} | {s.pair:.0%} | {s.edges:.2f} |"
+        for name, s in rows.items()
     ]
     lines += [
         "",

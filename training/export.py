@@ -15,10 +15,10 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from training import latents, networks
+from training import latents, networks, pictures
 from training.sizes import Size
 
-NAME = "safelight-sprites-1"
+NAME = "safelight-sprites-2"
 DESCRIPTION = "A small Stable Diffusion 1.x checkpoint, trained from scratch on drawings of {} things; see README.md."
 
 
@@ -42,6 +42,7 @@ def export(data: Path, size: Size, work: Path, out: Path) -> None:
     about = {
         "name": NAME,
         "native_size": size.pixels,
+        "guidance_scale": pictures.GUIDANCE,
         "description": DESCRIPTION.format(len(size.nouns)),
         "nouns": list(size.nouns),
     }

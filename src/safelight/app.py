@@ -24,10 +24,10 @@ import structlog
 from PIL import Image
 
 from safelight import supervisor
-from safelight.checkpoints import BUNDLED_NAME, named_checkpoints
+from safelight.checkpoints import BUNDLED_NAME, named_checkpoints, read_wants
 from safelight.engine.prompts import enhance
 from safelight.errors import SetupFailed
-from safelight.records import Key
+from safelight.records import Key, Wants
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
@@ -219,7 +219,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         jobs=jobs,
         assets=assets,
         erasure=Erasure(settings, database, blobs),
-        catalogue=Catalogue(settings, database),
+        catalogue=Catalogue(settings, database, read_wants(settings)),
         history=History(database),
         following=Following(database, jobs),
         steering=Steering(database, queue),
@@ -392,6 +392,12 @@ async def set_alias(settings: Settings, pattern: str, model: str | None) -> None
 
 async def webhook_secret(settings: Settings, account: str) -> str:
     return await on_database(settings, lambda database: secret_of(database, account))
+
+
+def wants(settings: Settings) -> Wants:
+    """What the default checkpoint asks for where nothing is said."""
+    settings = named_checkpoints(settings)
+    return read_wants(settings)[settings.model or BUNDLED_NAME]
 
 
 def imagine(

@@ -5,11 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from safelight.errors import SetupFailed
+from safelight.records import Wants
 from safelight.settings import Settings
 
 BUNDLED = Path(__file__).parent / "model"
-BUNDLED_NAME = "safelight-sprites-1"
+BUNDLED_NAME = "safelight-sprites-2"
+CARD = "safelight.json"
+
+
+class Card(BaseModel):
+    """What a checkpoint says of itself, as far as it concerns what callers leave out; the engine reads the rest."""
+
+    steps: int = Field(Wants().steps, ge=1, le=1000)
+    guidance_scale: float = Field(Wants().guidance_scale, ge=1, le=20)
+    guidance_rescale: float = Field(0.0, ge=0, le=1)  # the engine's, checked before it is loaded
 
 
 def named_checkpoints(settings: Settings) -> Settings:
@@ -35,6 +47,22 @@ def named_checkpoints(settings: Settings) -> Settings:
                 f"{name} is to be at {path}, and nothing is there. Correct model, models, loras or embeddings."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
+
+
+def read_wants(settings: Settings) -> dict[str, Wants]:
+    """What the card beside each checkpoint asks for."""
+    return {name: _wants(name, path) for name, path in settings.models.items()}
+
+
+def _wants(name: str, path: Path) -> Wants:
+    place = path / CARD if path.is_dir() else path.with_suffix(".json")
+    if not place.is_file():
+        return Wants()
+    try:
+        card = Card.model_validate_json(place.read_bytes())
+    except ValueError as error:
+        raise SetupFailed(f"The card {place} of checkpoint {name} cannot be obeyed: {error}") from error
+    return Wants(card.steps, card.guidance_scale)
 
 
 def list_models(settings: Settings) -> list[dict[str, Any]]:

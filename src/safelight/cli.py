@@ -107,7 +107,9 @@ def imagine(
         float, typer.Option(min=0.01, max=1.0, help="1 forgets the picture, 0.1 hardly changes it.")
     ] = 0.7,
     steps: Annotated[int, typer.Option(min=1, max=1000)] = 30,
-    guidance_scale: Annotated[float, typer.Option(min=1, max=20)] = 7.5,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=1, max=20, help="Default: as the checkpoint's card says, or 7.5.")
+    ] = None,
     width: Annotated[int, typer.Option(min=64)] = 512,
     height: Annotated[int, typer.Option(min=64)] = 512,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
@@ -118,7 +120,8 @@ def imagine(
     settings = read_settings(model=model)
     wanted = {
         "prompt": prompt, "negative_prompt": negative_prompt, "strength": strength, "steps": steps,
-        "guidance_scale": guidance_scale, "width": width, "height": height, "seed": seed, "sampler": sampler,
+        "guidance_scale": guidance_scale or app.wants(settings).guidance_scale,
+        "width": width, "height": height, "seed": seed, "sampler": sampler,
     }  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:

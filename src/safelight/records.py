@@ -198,6 +198,14 @@ class JudgeRequest(JobRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class Wants:
+    """What a checkpoint asks for, by its own card, where a caller leaves a field out."""
+
+    steps: int = 20
+    guidance_scale: float = 7.5
+
+
+@dataclass(frozen=True, slots=True)
 class Bitmap:
     """A picture that has passed every check: PNG bytes, upright, without metadata, RGB (or L for a mask)."""
 

@@ -74,6 +74,7 @@ class MicroModel:
         unet_channels: int = 4,
         native_size: int | None = None,
         moody: bool = False,
+        guidance_rescale: float = 0.0,
         **config: Any,
     ) -> None:
         self.moody = moody
@@ -83,6 +84,7 @@ class MicroModel:
             self.vae = micro_vae().eval().requires_grad_(False)
         self.family = StableDiffusion(Parts({"unet": self.unet, "vae": self.vae}, {}), Place(self.device, self.dtype))
         self.native_size = native_size
+        self.guidance_rescale = guidance_rescale
         own: Any = diffusers.PNDMScheduler
         self.own = own.from_config(SD_CONFIG | config)
         self.encoded: list[str] = []  # prompts that reached the encoder

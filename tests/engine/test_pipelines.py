@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,20 @@ def test_latents_equal_the_pipelines(
     assert distance(ours, by_folder(folder, kind, asked)) < 1e-4
 
 
-def by_folder(folder: Path, kind: str, asked: Generation) -> Tensor:
+def test_a_checkpoint_that_wants_its_guidance_tempered_equals_the_pipeline_that_is_told_to(
+    sd1: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(sd1, tmp_path / "tempered")
+    (folder / "safelight.json").write_text('{"guidance_rescale": 0.7}')
+    tempered, plain = (Model.load(path, device=torch.device("cpu"), dtype=torch.float32) for path in (folder, sd1))
+    asked = Generation("a red cat", "a dog", width=64, height=64, steps=6, seed=4, guidance_scale=20.0)
+    ours = by_engine(tempered, [asked], rows=2)[0]
+    kind = "StableDiffusionPipeline"
+    assert distance(ours, by_folder(folder, kind, asked, guidance_rescale=0.7)) < 1e-4
+    assert distance(ours, by_engine(plain, [asked], rows=2)[0]) > 1e-3
+
+
+def by_folder(folder: Path, kind: str, asked: Generation, **more: float) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline: Any = getattr(diffusers, kind).from_pretrained(folder, safety_checker=None)
@@ -60,5 +74,6 @@ def by_folder(folder: Path, kind: str, asked: Generation) -> Tensor:
             generator=[torch.Generator().manual_seed(asked.seed)],
             output_type="latent",
             **sized,
+            **more,
         ).images
     return latents[0]

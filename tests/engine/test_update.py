@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
 from safelight.engine.generation import Generation
 from safelight.engine.samplers import Samplers
 from safelight.engine.tables import Step
-from safelight.engine.update import advance, guide, weighted_sum
+from safelight.engine.update import advance, guide, temper, weighted_sum
 
 from .stand_ins import MicroModel
 
@@ -51,3 +52,11 @@ def test_guidance_pairs_rows_and_leaves_single_ones_alone() -> None:
     guided = guide(outputs, torch.tensor([0, 2]), torch.tensor([1, 2]), scale)
     torch.testing.assert_close(guided[0], outputs[0] + 7.5 * (outputs[1] - outputs[0]))
     assert torch.equal(guided[1], outputs[2])
+
+
+def test_tempering_equals_the_rescaling_of_diffusers_and_none_changes_no_bit() -> None:
+    guided, prompted = torch.randn(2, 3, *SHAPE) * torch.tensor([2.0, 1.0])[:, None, None, None, None]
+    expected = rescale_noise_cfg(guided, prompted, 0.6)
+    ours = torch.stack([temper(a, b, 0.6) for a, b in zip(guided, prompted, strict=True)])
+    torch.testing.assert_close(ours, expected)
+    assert torch.equal(temper(guided[0], prompted[0], 0.0), guided[0])

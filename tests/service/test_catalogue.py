@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from safelight.errors import Invalid, NotFound
+from safelight.records import Wants
 from safelight.service.catalogue import Catalogue, Choice, known_loras
 from safelight.settings import Settings, read_settings
 from tests.house import House
@@ -23,6 +24,13 @@ def a_catalogue(house: House, **given: object) -> Catalogue:
 async def test_ones_own_names_need_no_note(house: House) -> None:
     catalogue = a_catalogue(house)
     assert [await catalogue.checkpoint(name) for name in ("", "mine", "photo")] == [Choice(), Choice(), Choice("photo")]
+
+
+async def test_a_checkpoint_brings_what_its_card_wants(house: House) -> None:
+    given, photo = read_settings(models=MODELS, model="mine"), Wants(steps=30, guidance_scale=4.0)
+    catalogue = Catalogue(given, house.database, {"photo": photo})
+    assert (await catalogue.checkpoint("photo")).wants == photo
+    assert (await catalogue.checkpoint("")).wants == Wants()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from safelight.engine.samplers import ALGORITHM_TYPES, SAMPLERS
 from safelight.errors import Invalid, NotFound
-from safelight.records import ImageRequest, Operation
+from safelight.records import ImageRequest, Operation, Wants
+from safelight.service.catalogue import Choice
 from safelight.settings import read_settings
 from safelight.wire.forms import Form
 from safelight.wire.modelslab.families import V3
@@ -195,3 +196,15 @@ def test_any_text_is_a_number_or_is_not(read_one: Callable[[Form], float], word:
     except Invalid as invalid:
         number = 1 if invalid.field == "n" else 0
     assert 1 <= number <= 9
+
+
+def test_what_is_left_out_is_as_the_checkpoint_wants_it_and_what_is_sent_wins() -> None:
+    def asked(**fields: object) -> tuple[int, float]:
+        choice = Choice("sprites", wants=Wants(steps=30, guidance_scale=4.0))
+        form = Form({"prompt": "a", **fields})
+        request = read_request(form, Operation.text2img, V3, SETTINGS, str, choice)
+        return request.steps, request.guidance_scale
+
+    assert asked() == (30, 4.0)
+    assert asked(guidance_scale=7.5) == (30, 7.5)
+    assert asked(steps=9) == (9, 4.0)

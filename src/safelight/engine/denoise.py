@@ -15,7 +15,7 @@ from safelight.engine.families.family import Shape
 from safelight.engine.graphs import Graphs
 from safelight.engine.isolate import isolate
 from safelight.engine.pace import Pace
-from safelight.engine.update import guide, send
+from safelight.engine.update import guide, send, temper
 from safelight.errors import SafelightError
 
 Item = TypeVar("Item")
@@ -50,10 +50,15 @@ def _guided(canvases: Sequence[Canvas], outputs: Sequence[Tensor]) -> list[Tenso
         push = torch.tensor([canvases[i].plan.push for i in same])
         pushed = guide(stacked, send(begin, device), send(last, device), send(push, device))
         answers |= dict(zip(same, pushed, strict=True))
-    return [
-        canvas.plan.model.family.settle(answers[i], outputs[first[i + 1] - 1]) if canvas.plan.guided else answers[i]
-        for i, canvas in enumerate(canvases)
-    ]
+    return [_settled(canvas, answers[i], outputs[first[i + 1] - 1]) for i, canvas in enumerate(canvases)]
+
+
+def _settled(canvas: Canvas, pushed: Tensor, prompted: Tensor) -> Tensor:
+    """Where guidance may have gone too far, by the family's way and by the checkpoint's wish."""
+    if not canvas.plan.guided:
+        return pushed
+    model = canvas.plan.model
+    return temper(model.family.settle(pushed, prompted), prompted, model.guidance_rescale)
 
 
 def by_shape(items: Iterable[Item], shape: Callable[[Item], Shape]) -> list[list[Item]]:

@@ -65,6 +65,7 @@ class Model:
         self._loras: OrderedDict[str, Lora] = OrderedDict()
         self._reading_lora = threading.Lock()
         self.native_size: int | None = components.notes.get("native_size")
+        self.guidance_rescale = float(components.notes.get("guidance_rescale", 0.0))
 
     @classmethod
     def load(

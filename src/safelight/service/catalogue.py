@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import translate
 from pathlib import Path
+from types import MappingProxyType
 
 from safelight.errors import Invalid, NotFound
+from safelight.records import Wants
 from safelight.settings import Settings
 from safelight.storage.database import Database
 
 DEFAULT = "default"
+USUAL = Wants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Choice:
 
     model: str | None = None
     note: str = ""
+    wants: Wants = USUAL  # where the caller leaves a field out
 
 
 DEFAULT_CHECKPOINT = Choice()
@@ -43,11 +47,21 @@ class Entry:
 class Catalogue:
     """Aliases given by command come before those of the settings; of each the first pattern that fits counts."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings, self._database = settings, database
+    def __init__(
+        self, settings: Settings, database: Database, wants: Mapping[str, Wants] = MappingProxyType({})
+    ) -> None:
+        self._settings, self._database, self._wants = settings, database, wants
 
     async def checkpoint(self, name: str) -> Choice:
-        """Raises NotFound for a name that nothing stands for, where the settings want that."""
+        """With what its card wants. Raises NotFound for a name that nothing stands for, where the settings want that."""
+        chosen = await self._chosen(name)
+        return replace(chosen, wants=self.wants(chosen.model))
+
+    def wants(self, model: str | None) -> Wants:
+        """Of a checkpoint's card, None for the default one's."""
+        return self._wants.get(model or self.default, USUAL)
+
+    async def _chosen(self, name: str) -> Choice:
         if (own := self._own(name)) is not None:
             return own
         stands_for = await self._alias(name)

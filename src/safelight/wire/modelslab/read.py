@@ -32,11 +32,14 @@ def read_request(
     enhance: Callable[[str], str],
     checkpoint: Choice = DEFAULT_CHECKPOINT,
 ) -> ImageRequest:
-    """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule."""
+    """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule.
+
+    What is left out is as the checkpoint wants it, or as the vendor's page says where its card says nothing.
+    """
     notes = [checkpoint.note] if checkpoint.note else []
     prompt = form.required("prompt", limit=MOST_PROMPT)
     enhanced = form.yes("enhance_prompt", True)
-    steps = _read_steps(form, settings.max_steps, notes)
+    steps = _read_steps(form, checkpoint.wants.steps, settings.max_steps, notes)
     scheduler = _read_scheduler(form, operation, settings, notes)
     return ImageRequest(
         operation=operation,
@@ -46,7 +49,7 @@ def read_request(
         height=_read_side(form, "height", settings.max_side),
         samples=form.whole("samples", 1, 1, 4),
         steps=steps,
-        guidance_scale=form.real(form.either("guidance_scale", "guidance"), 7.5, 1, 20),
+        guidance_scale=form.real(form.either("guidance_scale", "guidance"), checkpoint.wants.guidance_scale, 1, 20),
         strength=_read_strength(form, steps, notes) if operation is not Operation.text2img else 1.0,
         fit=settings.init_fit,
         seed=_read_seed(form, notes),
@@ -110,10 +113,10 @@ def _read_side(form: Form, name: str, most: int) -> int:
     return side
 
 
-def _read_steps(form: Form, most: int, notes: list[str]) -> int:
+def _read_steps(form: Form, usual: int, most: int, notes: list[str]) -> int:
     """What is above the most that is run here is cut to it, as the vendor does."""
     name = form.either("num_inference_steps", "steps")
-    asked = form.whole(name, min(20, most), 1)
+    asked = form.whole(name, min(usual, most), 1)
     if asked > most:
         notes.append(f"{name} was cut from {asked} to {most}.")
     return min(asked, most)

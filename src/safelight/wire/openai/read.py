@@ -89,7 +89,13 @@ def read_wanted(form: Form) -> Wanted:
 
 
 def read_request(
-    form: Form, kind: Kind, settings: Settings, init: Bitmap | None = None, *, masked: bool
+    form: Form,
+    kind: Kind,
+    settings: Settings,
+    init: Bitmap | None = None,
+    *,
+    masked: bool,
+    guidance: float = 7.5,
 ) -> ImageRequest:
     """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule."""
     _one_of(form, "style", ("vivid", "natural"), "natural")
@@ -105,7 +111,7 @@ def read_request(
         height=height,
         samples=form.whole("n", 1, 1, MOST_PICTURES),
         steps=form.whole("steps", min(steps, settings.max_steps), 1, settings.max_steps),
-        guidance_scale=form.real("guidance_scale", 7.5, 1, 20),
+        guidance_scale=form.real("guidance_scale", guidance, 1, 20),
         strength=1.0 if init is None else form.real("strength", 1.0 if masked else usual, 0.05, 1),
         seed=form.whole("seed", secrets.randbits(32), 0, 2**32 - 1),
         model=read_model(form, settings),

@@ -18,7 +18,7 @@ from safelight.wire.http import answer, authenticate, picture_urls, read_once
 from safelight.wire.openai import write
 from safelight.wire.openai.describe import OPERATIONS
 from safelight.wire.openai.pictures import write_partial, write_picture
-from safelight.wire.openai.read import Kind, Wanted, check_names, read_request, read_sources, read_wanted
+from safelight.wire.openai.read import Kind, Wanted, check_names, read_model, read_request, read_sources, read_wanted
 from safelight.wire.openapi import Endpoint, add
 
 KINDS: dict[str, Kind] = {
@@ -83,6 +83,7 @@ async def _generate(call: Call) -> Response:
         services.settings,
         pictures.get(AssetKind.init_image),
         masked=AssetKind.mask_image in pictures,
+        guidance=services.catalogue.wants(read_model(call.form, services.settings)).guidance_scale,
     )
     return await _answer(call, wanted, await services.jobs.submit(call.account, asked, pictures, once=once))
 
