@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from safelight.wire import house, tensorslab
+from safelight.wire import house
 from safelight.wire.modelslab.images import MASKED
 from safelight.wire.modelslab.routes import TABLE
 from safelight.wire.modelslab.without_effect import FIELDS
+from safelight.wire.tensorslab import routes as tensorslab
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/http.md").read_text()
 PATHS = {f"/api/{row.path}" for row in TABLE} | set(tensorslab.TABLE) | set(house.OPERATIONS)

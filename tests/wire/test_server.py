@@ -47,7 +47,7 @@ def test_every_reply_has_a_request_id_and_a_sound_one_is_kept(site: Site) -> Non
 def test_the_document_is_valid_and_describes_every_route(document: Json) -> None:
     validate(document)
     from safelight.wire.modelslab.routes import TABLE
-    from safelight.wire.tensorslab import TABLE as TASKS
+    from safelight.wire.tensorslab.routes import TABLE as TASKS
 
     wanted = {f"/api/{row.path}" for row in TABLE} | set(TASKS) | {"/healthz", "/readyz", "/v1/erasures/{id}"}
     assert wanted <= set(document["paths"])

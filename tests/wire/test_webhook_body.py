@@ -11,9 +11,10 @@ import pytest
 from safelight import errors
 from safelight.records import ImageRequest, Job, JobState, Operation
 from safelight.settings import read_settings
-from safelight.wire import house, tensorslab
+from safelight.wire import house
 from safelight.wire.modelslab.images import SUCCESS
 from safelight.wire.modelslab.write import webhook_body, write_error, write_success
+from safelight.wire.tensorslab import write as tensorslab
 
 PREFIX = "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -82,7 +83,10 @@ STATUSES = {
     "Invalid": 400,
     "Unfetchable": 400,
     "Unauthorized": 401,
+    "NoCredit": 402,
+    "Forbidden": 403,
     "NotFound": 404,
+    "NotOffered": 501,
     "OverQuota": 429,
     "Overloaded": 429,
     "Refused": 429,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from safelight.wire import tensorslab
 from safelight.wire.absence import Absence
 from safelight.wire.modelslab.absent import ABSENT
 from safelight.wire.modelslab.routes import TABLE
+from safelight.wire.tensorslab import routes as tensorslab
+from safelight.wire.tensorslab.write import NO_VIDEO, VIDEO
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/reference/wire.md"
 HEAD = """# The wire, endpoint by endpoint
@@ -48,8 +49,8 @@ def _absent() -> list[str]:
         by_absence[absence].append(f"`/api/{path}`")
     for absence, paths in by_absence.items():
         lines.append(f"| {absence.name} | {', '.join(paths)} | {absence.sentence} |")
-    videos = ", ".join(f"`{path}`" for path in sorted(tensorslab.NO_VIDEO))
-    return [*lines, f"| {tensorslab.VIDEO.name} (TensorsLab) | {videos} | {tensorslab.VIDEO.sentence} |", ""]
+    videos = ", ".join(f"`{path}`" for path in sorted(NO_VIDEO))
+    return [*lines, f"| {VIDEO.name} (TensorsLab) | {videos} | {VIDEO.sentence} |", ""]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from safelight import __version__
 from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
 from safelight.settings import DialectName, Settings
-from safelight.wire import absence, assets, house, jobs, jobs_described, tensorslab
+from safelight.wire import absence, assets, house, jobs, jobs_described
 from safelight.wire.browsers import Browsers
 from safelight.wire.modelslab import absent
 from safelight.wire.modelslab import routes as modelslab
@@ -35,6 +35,8 @@ from safelight.wire.openai import routes as openai
 from safelight.wire.openai import write as openai_write
 from safelight.wire.openapi import Operation, components
 from safelight.wire.paths import tidy
+from safelight.wire.tensorslab import routes as tensorslab
+from safelight.wire.tensorslab import write as tensorslab_write
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -204,8 +206,8 @@ HOUSE = Dialect(house.write_error)
 DIALECTS = {
     "/api/": Dialect(modelslab_write.write_error, absent.find),
     **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},
-    "/v1/images/": Dialect(tensorslab.write_error),
-    "/v1/video/": Dialect(tensorslab.write_error, tensorslab.find_absent),
+    "/v1/images/": Dialect(tensorslab_write.write_error),
+    "/v1/video/": Dialect(tensorslab_write.write_error, tensorslab_write.find_absent),
 }
 ROUTES: dict[DialectName, Callable[[Services], APIRouter]] = {
     "modelslab": modelslab.routes,

@@ -1,0 +1,157 @@
+"""Making pictures as TensorsLab's models do, by this server's checkpoints: the model's name is an alias like any other.
+
+With a source picture it is that picture made anew by the prompt, without one it is a new picture.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+
+from fastapi import Response
+
+from safelight.errors import Invalid
+from safelight.records import AssetKind, Bitmap, ImageRequest, Operation
+from safelight.service.sizes import size_like
+from safelight.wire import openapi
+from safelight.wire.forms import Form
+from safelight.wire.http import told
+from safelight.wire.openapi import Schema, Shape
+from safelight.wire.tensorslab.call import Act, Call
+from safelight.wire.tensorslab.write import described, write_done
+
+MODELS = ("seedreamv4", "seedreamv45", "seedreamv5", "zimage", "quickedit")
+SOURCES = ("sourceImage", "sourceImage.items")  # both stand in the vendor's own example
+MOST_PROMPT, MOST_NAME, MOST_URL, MOST_BATCH = 10_000, 200, 2_048, 15
+SIDE = 2048  # of the square that a proportion alone stands for
+UNIT, LEAST = 8, 64  # pixels
+STRENGTH = 0.7
+STRETCH = 4  # the longest proportion of two sides
+Develop = Callable[[], Awaitable[Bitmap]]  # a picture as it was given, to be fetched and decoded when its turn comes
+
+_PIXELS = re.compile(r"(\d{1,5})\s*[xX*×]\s*(\d{1,5})")
+_RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
+_KILO = re.compile(r"([124])[kK]")
+
+
+async def make(call: Call) -> Response:
+    """Answered at once; how far it is, ``infobytaskid`` tells."""
+    services = call.services
+    given = _sources(call)
+    checkpoint = await services.catalogue.checkpoint(call.form.text("category", limit=MOST_NAME) or call.path)
+    notes = [note for note in (checkpoint.note, _unused(len(given))) if note]
+    request = replace(
+        read_request(call.form, call.path, bool(given), notes, services.settings.max_side), model=checkpoint.model
+    )
+    if request.enhance_prompt:
+        request = replace(request, prompt=services.enhance(request.prompt))
+    async with services.jobs.room(call.account):
+        pictures = {AssetKind.init_image: await given[0]()} if given else {}
+    if given and not call.form.has("resolution"):
+        width, height = size_like(pictures[AssetKind.init_image], services.settings.max_side)
+        request = replace(request, width=width, height=height)
+    job = await services.jobs.submit(call.account, request, pictures)
+    return write_done({"taskid": job.file_prefix}, "Task created successfully", told(job.request))
+
+
+def read_request(form: Form, model: str, from_picture: bool, notes: list[str], most: int) -> ImageRequest:
+    """Raises Invalid naming the field and the rule."""
+    width, height = read_resolution(form.text("resolution", limit=MOST_NAME), most, notes)
+    seed = form.whole("seed", -1)
+    return ImageRequest(
+        operation=Operation.img2img if from_picture else Operation.text2img,
+        prompt=form.required("prompt", limit=MOST_PROMPT),
+        width=width,
+        height=height,
+        samples=form.whole("batchsize", 1, 1, MOST_BATCH),
+        seed=secrets.randbits(32) if seed == -1 else seed % 2**32,
+        strength=STRENGTH if from_picture else 1.0,
+        enhance_prompt=form.yes("prompt_extend", False),
+        dialect="tensorslab",
+        route=model,
+        notes=tuple(notes),
+    )
+
+
+def read_resolution(word: str, most: int, notes: list[str]) -> tuple[int, int]:
+    """Width and height from ``16:9``, ``2K``, ``1024x768`` or ``1024*768``; what is larger than the server makes is shrunk."""
+    asked = _asked(word.strip() or "1:1")
+    scale = min(1.0, most / max(asked))
+    width, height = (max(LEAST, round(side * scale / UNIT) * UNIT) for side in asked)
+    if word and scale < 1:
+        notes.append(f"resolution {word} is more than this server makes; the picture has {width}x{height}.")
+    return width, height
+
+
+def _asked(word: str) -> tuple[int, int]:
+    if kilo := _KILO.fullmatch(word):
+        return int(kilo[1]) * 1024, int(kilo[1]) * 1024
+    if (pixels := _PIXELS.fullmatch(word)) and min(sides := (int(pixels[1]), int(pixels[2]))) >= LEAST:
+        return sides
+    if ratio := _RATIO.fullmatch(word):
+        wide, high = int(ratio[1]), int(ratio[2])
+        if 0 < max(wide, high) <= STRETCH * min(wide, high):
+            return round(SIDE * wide / max(wide, high)), round(SIDE * high / max(wide, high))
+    raise Invalid("resolution", "must be a proportion (16:9), 1K, 2K or 4K, or pixels (1024x768)")
+
+
+def _sources(call: Call) -> list[Develop]:
+    """Files before addresses."""
+    inputs, most = call.services.inputs, call.services.settings.max_body_bytes
+    files = [data for name in SOURCES for data in call.files.get(name, [])]
+    addresses = [(name, source) for name in (*SOURCES, "imageUrl") for source in _texts(call.form, name, most)]
+    return [
+        *(partial(inputs.decoded, data, field="sourceImage") for data in files),
+        *(partial(inputs.bitmap, source, field=name, payer=call.account.id) for name, source in addresses),
+    ]
+
+
+def _texts(form: Form, name: str, most: int) -> list[str]:
+    """One address or several."""
+    value = form.fields.get(name)
+    given = value if isinstance(value, list) else [value]
+    return [Form({name: each}).required(name, limit=most) for each in given if each not in (None, "")]
+
+
+def _unused(sources: int) -> str:
+    return f"Of {sources} source pictures the first is used." if sources > 1 else ""
+
+
+_TEXT: Schema = {"type": ["string", "null"]}
+_MAKE = Shape(
+    "TensorsLabTask",
+    {
+        "type": "object",
+        "properties": {
+            "prompt": {"type": "string", "minLength": 1, "maxLength": MOST_PROMPT},
+            "resolution": {**_TEXT, "description": "16:9, 2K, 1024x768 or 1024*768."},
+            "batchsize": {"type": ["integer", "string", "null"], "minimum": 1, "description": "1 to 15 pictures."},
+            "seed": {"type": ["integer", "string", "null"]},
+            "prompt_extend": {
+                "type": ["string", "integer", "boolean", "null"],
+                "description": "1 enhances the prompt.",
+            },
+            "category": {**_TEXT, "description": "A checkpoint's name or alias instead of the address's."},
+            "sourceImage": {**_TEXT, "description": "A picture to start from; as a file where the body is multipart."},
+            "imageUrl": {**_TEXT, "description": "Its address."},
+        },
+        "required": ["prompt"],
+    },
+)
+_EXAMPLE = {"prompt": "a cat sitting on a bench", "resolution": "1:1", "batchsize": 1}
+ROWS: dict[str, tuple[Act, openapi.Operation]] = {
+    f"/v1/images/{name}": (
+        make,
+        described(
+            f"A picture by the checkpoint that stands for {name}",
+            _MAKE,
+            _EXAMPLE,
+            {"taskid": "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"},
+            files=True,
+        ),
+    )
+    for name in MODELS
+}
