@@ -32,9 +32,11 @@ from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
 from safelight.service.steering import Steering
+from safelight.service.usage import Usage
 from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
 from safelight.settings import Settings
@@ -195,7 +197,8 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     services = Services(
         settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
         catalogue=Catalogue(settings, database), history=History(database), following=Following(database, jobs),
-        steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database), enhance=str,
+        steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database),
+        rates=Rates(settings, database), usage=Usage(database), enhance=str,
     )  # fmt: skip
     await database.open()
     try:

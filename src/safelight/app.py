@@ -40,9 +40,11 @@ from safelight.service.ledger import AccountRow, Ledger, Wallet
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.progress import MOST_PREVIEW
+from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
 from safelight.service.steering import RESTART, Steering
+from safelight.service.usage import Usage
 from safelight.service.webhooks import Webhooks, secret_of
 from safelight.service.wishes import Wishes
 from safelight.serving import Ending, Serving, Watch
@@ -225,6 +227,8 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         steering=Steering(database, queue),
         wishes=Wishes(database),
         ledger=Ledger(settings, database),
+        rates=Rates(settings, database),
+        usage=Usage(database),
         enhance=enhance,
     )
 

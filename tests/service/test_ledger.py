@@ -121,7 +121,7 @@ async def test_a_plan_includes_calls_and_has_its_own_queue(shop: House) -> None:
         await shop.submit()
     assert await shop.services.ledger.calls(shop.account) == 2
     await shop.services.ledger.give_plan("tester", "pay_as_you_go")
-    assert (await shop.services.ledger.standing(shop.account)).plan.queue == 5
+    assert (await shop.services.ledger.membership(shop.account)).plan.queue == 5
 
 
 async def test_only_what_exists_is_credited_or_planned(shop: House) -> None:

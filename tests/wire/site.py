@@ -36,8 +36,10 @@ from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.rates import Rates
 from safelight.service.services import Services
 from safelight.service.steering import Steering
+from safelight.service.usage import Usage
 from safelight.service.webhooks import Webhooks
 from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
@@ -221,6 +223,8 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         steering=Steering(database, queue),
         wishes=Wishes(database),
         ledger=Ledger(settings, database),
+        rates=Rates(settings, database),
+        usage=Usage(database),
         enhance=enhance,
     )
 

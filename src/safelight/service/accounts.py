@@ -56,6 +56,27 @@ class Accounts:
     async def list_keys(self) -> list[Key]:
         return [_key(row) for row in await self._database.all("accounts.keys")]
 
+    async def own_keys(self, account: Account) -> list[Key]:
+        """Those that open something."""
+        return [_key(row) for row in await self._database.all("accounts.own_keys", account=account.id)]
+
+    async def own_key(self, account: Account, key_id: int) -> Key:
+        """Raises NotFound for what is unknown, another's, or revoked: alike."""
+        found = next((key for key in await self.own_keys(account) if key.id == key_id), None)
+        if found is None:
+            raise NotFound
+        return found
+
+    async def relabel_own(self, account: Account, key_id: int, label: str) -> Key:
+        """Raises NotFound."""
+        await self._database.run("accounts.relabel", account=account.id, id=key_id, label=label)
+        return await self.own_key(account, key_id)
+
+    async def revoke_own(self, account: Account, key_id: int) -> None:
+        """Raises NotFound. Also the key that asks for it."""
+        if not await self._database.run("accounts.revoke_own", account=account.id, id=key_id):
+            raise NotFound
+
     async def revoke_key(self, prefix_or_id: str) -> Key:
         """Raises NotFound where no key, or more than one, is meant. From its return on the key opens nothing."""
         row = await self._database.one("accounts.revoke", which=prefix_or_id)

@@ -188,6 +188,10 @@ class Jobs:
             raise NotFound(ids=[task])
         return await self.get(account, row["id"])
 
+    async def unfinished(self, account: Account) -> int:
+        row = await self._database.one("jobs.room", account=account.id)
+        return int(row["mine"]) if row else 0
+
     async def load(self) -> QueueLoad:
         row = await self._database.one("jobs.load")
         assert row is not None

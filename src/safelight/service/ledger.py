@@ -29,12 +29,15 @@ class Wallet:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The plan that an account has, and until when."""
+class Membership:
+    """The plan that an account has: since when, until when, and whether it will be renewed. Without ``id``, everybody's."""
 
     name: str
     plan: Plan
+    id: int | None = None
+    began_at: datetime | None = None
     ends_at: datetime | None = None
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,9 @@ class Ledger:
         row = await self._database.one("ledger.balance", account=account.id)
         return Wallet(**row) if row else Wallet()
 
-    async def standing(self, account: Account) -> Standing:
+    async def membership(self, account: Account) -> Membership:
         async with self._database.transaction() as tx:
-            return await standing(tx, self._settings, account.id)
+            return await membership(tx, self._settings, account.id)
 
     async def calls(self, account: Account) -> int:
         """How many of this month's included calls are used."""
@@ -100,7 +103,7 @@ async def hold(tx: Transaction, settings: Settings, account: Account, job_id: in
     if not settings.billing:
         return
     available = await lock(tx, account.id)
-    included = (await standing(tx, settings, account.id)).plan.calls
+    included = (await membership(tx, settings, account.id)).plan.calls
     covered = included > 0 and await _calls(tx, account.id) < included
     amount = 0 if covered else price(settings, request)
     if amount > available:
@@ -117,7 +120,7 @@ async def queue_limit(tx: Transaction, settings: Settings, account: Account) -> 
     """How many jobs the account's plan lets it have waiting or running; None where there are no plans."""
     if not settings.billing:
         return None
-    return (await standing(tx, settings, account.id)).plan.queue
+    return (await membership(tx, settings, account.id)).plan.queue
 
 
 async def move(tx: Transaction, account_id: int, transfer: str, amount: int, other: str, note: str = "") -> bool:
@@ -144,12 +147,13 @@ def in_millionths(amount: Decimal) -> int:
     return int((amount * MILLION).to_integral_value(ROUND_CEILING))
 
 
-async def standing(tx: Transaction, settings: Settings, account_id: int) -> Standing:
+async def membership(tx: Transaction, settings: Settings, account_id: int) -> Membership:
     """A plan that the operator has since taken from the settings counts as none."""
     row = await tx.one("ledger.plan", account=account_id)
     if row is None or row["plan"] not in settings.plans:
-        return Standing(FREE_PLAN, settings.plans[FREE_PLAN])
-    return Standing(row["plan"], settings.plans[row["plan"]], row["ends_at"])
+        return Membership(FREE_PLAN, settings.plans[FREE_PLAN])
+    plan, cancelled = settings.plans[row["plan"]], row["cancelled_at"] is not None
+    return Membership(row["plan"], plan, row["id"], row["began_at"], row["ends_at"], cancelled)
 
 
 async def _calls(tx: Transaction, account_id: int) -> int:

@@ -14,7 +14,9 @@ from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
+from safelight.service.rates import Rates
 from safelight.service.steering import Steering
+from safelight.service.usage import Usage
 from safelight.service.wishes import Wishes
 from safelight.settings import Settings
 
@@ -33,6 +35,8 @@ class Services:
     history: History
     following: Following
     ledger: Ledger
+    rates: Rates
+    usage: Usage
     steering: Steering
     wishes: Wishes
     enhance: Callable[[str], str]  # a better prompt from a prompt; the engine room's, handed in because it is pure

@@ -64,7 +64,7 @@ def add(router: APIRouter, method: str, path: str, endpoint: Endpoint, operation
         "parameters": _parameters(method, path, operation),
         "responses": {"200": _response("All is well", operation.gives, operation.answer), **operation.refusals.refs()},
     }
-    if operation.takes and method == "POST":
+    if operation.takes and method in ("POST", "PUT"):
         extra["requestBody"] = _body(operation, operation.takes)
     router.add_api_route(
         path,

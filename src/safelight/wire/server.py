@@ -27,7 +27,7 @@ from safelight.service.services import Services
 from safelight.settings import DialectName, Settings
 from safelight.wire import absence, assets, house, jobs, jobs_described
 from safelight.wire.browsers import Browsers
-from safelight.wire.modelslab import absent
+from safelight.wire.modelslab import absent, agents
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
 from safelight.wire.openai import describe as openai_describe
@@ -204,6 +204,7 @@ def _dialect(path: str) -> Dialect:
 
 HOUSE = Dialect(house.write_error)
 DIALECTS = {
+    "/api/agents/": Dialect(agents.write_error, absent.find),
     "/api/": Dialect(modelslab_write.write_error, absent.find),
     **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},
     "/v1/images/": Dialect(tensorslab_write.write_error),

@@ -19,6 +19,16 @@ UPDATE keys SET last_used_at = now() WHERE id = %(id)s
 -- name: keys
 SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id ORDER BY k.id
 
+-- name: own_keys
+SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id
+WHERE k.account_id = %(account)s AND k.revoked_at IS NULL ORDER BY k.id
+
+-- name: relabel
+UPDATE keys SET label = %(label)s WHERE id = %(id)s AND account_id = %(account)s AND revoked_at IS NULL
+
+-- name: revoke_own
+UPDATE keys SET revoked_at = now() WHERE id = %(id)s AND account_id = %(account)s AND revoked_at IS NULL
+
 -- name: revoke
 UPDATE keys k SET revoked_at = coalesce(k.revoked_at, now()) FROM accounts a
 WHERE a.id = k.account_id

@@ -5,11 +5,20 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from safelight.service.services import Services
-from safelight.wire.modelslab import assets, enterprise, images, judging, models, system
+from safelight.wire.modelslab import accounts, agents, assets, enterprise, images, judging, models, system
 from safelight.wire.modelslab.call import endpoint
 from safelight.wire.openapi import add
 
-TABLE = (*images.ROWS, *assets.ROWS, *models.ROWS, *judging.ROWS, *system.ROWS, *enterprise.ROWS)
+TABLE = (
+    *images.ROWS,
+    *assets.ROWS,
+    *models.ROWS,
+    *judging.ROWS,
+    *system.ROWS,
+    *accounts.ROWS,
+    *agents.ROWS,
+    *enterprise.ROWS,
+)
 OPERATIONS = [row.operation for row in TABLE]
 
 

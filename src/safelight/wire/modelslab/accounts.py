@@ -1,0 +1,107 @@
+"""What the vendor's older pages ask of an account: its balance, its products, how much it has under way.
+
+Where billing is off they answer zeros, which is the truth: nothing is counted against anybody.
+"""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from safelight.service.ledger import MILLION
+from safelight.wire.http import answer, rate_headers
+from safelight.wire.modelslab import describe as words
+from safelight.wire.modelslab import families
+from safelight.wire.modelslab.call import BOTH, Call, Row
+from safelight.wire.openapi import Operation, Shape
+
+COUNTS_A_MINUTE = 30  # of request_count, as its page says
+COUNTED = "Current processing request count retrieved successfully"
+PRODUCT = "imagen"  # the vendor's word for pictures
+
+Json = dict[str, object]
+
+
+async def wallet_balance(call: Call) -> Response:
+    return answer({"status": "success", "data": await balance(call)})
+
+
+async def subscribed_products(call: Call) -> Response:
+    return answer({"status": "success", "data": {PRODUCT: await product(call)}})
+
+
+async def request_count(call: Call) -> Response:
+    headers = await limited(call, "request_count", COUNTS_A_MINUTE)
+    count = await call.services.jobs.unfinished(call.account)
+    return answer({"status": "success", "processing_count": count, "message": COUNTED}, headers=headers)
+
+
+async def limited(call: Call, what: str, limit: int) -> dict[str, str]:
+    """The headers that say what is left of a minute's calls; none where nothing is limited. Raises OverQuota."""
+    taken = await call.services.rates.take(call.account, what, limit)
+    return rate_headers(taken.limit, taken.remaining, taken.resets_at) if taken else {}
+
+
+async def balance(call: Call) -> Json:
+    wallet = await call.services.ledger.wallet(call.account)
+    return {"balance": money(wallet.available), "currency": call.services.settings.currency}
+
+
+async def product(call: Call) -> Json:
+    """The calls that a plan includes each month, and how many of them are left."""
+    ledger = call.services.ledger
+    included = (await ledger.membership(call.account)).plan.calls if call.services.settings.billing else 0
+    used = min(included, await ledger.calls(call.account)) if included else 0
+    return {
+        "total_api_call": included,
+        "api_call_remaining": included - used,
+        "percentage_used": 100 * used // included if included else 0,
+    }
+
+
+def money(millionths: int) -> float:
+    return millionths / MILLION
+
+
+def about_accounts(
+    summary: str, gives: Shape, given: object, takes: Shape = words.KEY_ONLY, **example: object
+) -> Operation:
+    return Operation(summary, "Accounts", gives, given, words.REFUSALS, takes, {"key": "", **example})
+
+
+BALANCE: Json = words.fields({"balance": {"type": "number"}, "currency": {"type": "string"}}, "balance", "currency")
+BALANCE_OPERATION = about_accounts(
+    "What the wallet holds",
+    Shape("Balance", words.fields(words.DONE | {"data": BALANCE}, "status", "data")),
+    {"status": "success", "data": {"balance": 43.6, "currency": "USD"}},
+)
+_CALLS: Json = {"type": "integer", "minimum": 0}
+_PRODUCT = words.fields(
+    {"total_api_call": _CALLS, "api_call_remaining": _CALLS, "percentage_used": _CALLS}, "total_api_call"
+)
+PRODUCTS_OPERATION = about_accounts(
+    "The calls that the account's plan includes each month",
+    Shape(
+        "Products",
+        words.fields(words.DONE | {"data": {"type": "object", "additionalProperties": _PRODUCT}}, "status", "data"),
+    ),
+    {
+        "status": "success",
+        "data": {PRODUCT: {"total_api_call": 999, "api_call_remaining": 897, "percentage_used": 10}},
+    },
+)
+COUNT_OPERATION = about_accounts(
+    "How many of the account's requests wait or run",
+    Shape(
+        "RequestCount",
+        words.fields(
+            words.DONE | {"processing_count": _CALLS, "message": {"const": COUNTED}}, "status", "processing_count"
+        ),
+    ),
+    {"status": "success", "processing_count": 2, "message": COUNTED},
+)
+
+ROWS = (
+    Row("wallet_balance", families.V3, wallet_balance, BALANCE_OPERATION, BOTH),
+    Row("subscribed_products", families.V3, subscribed_products, PRODUCTS_OPERATION, BOTH),
+    Row("v6/processing/request_count", families.V6, request_count, COUNT_OPERATION, BOTH),
+)
