@@ -32,6 +32,7 @@ from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.services import Services
@@ -198,7 +199,8 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
         settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
         catalogue=Catalogue(settings, database), history=History(database), following=Following(database, jobs),
         steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database),
-        rates=Rates(settings, database), usage=Usage(database), enhance=str,
+        rates=Rates(settings, database), usage=Usage(database), preferences=Preferences(database),
+        enhance=str,
     )  # fmt: skip
     await database.open()
     try:

@@ -39,6 +39,7 @@ from safelight.service.jobs import QUEUES, Jobs
 from safelight.service.ledger import AccountRow, Ledger, Wallet
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.preferences import Preferences
 from safelight.service.progress import MOST_PREVIEW
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
@@ -224,6 +225,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         catalogue=Catalogue(settings, database, read_wants(settings)),
         history=History(database),
         following=Following(database, jobs),
+        preferences=Preferences(database),
         steering=Steering(database, queue),
         wishes=Wishes(database),
         ledger=Ledger(settings, database),

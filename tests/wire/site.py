@@ -36,6 +36,7 @@ from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.services import Services
 from safelight.service.steering import Steering
@@ -220,6 +221,7 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         catalogue=Catalogue(settings, database),
         history=History(database),
         following=Following(database, jobs),
+        preferences=Preferences(database),
         steering=Steering(database, queue),
         wishes=Wishes(database),
         ledger=Ledger(settings, database),

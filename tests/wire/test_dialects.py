@@ -11,6 +11,7 @@ from safelight.wire import server
 from .site import Site
 
 ASKS: dict[DialectName, str] = {
+    "a1111": "/sdapi/v1/txt2img",
     "modelslab": "/api/v3/system_load",
     "openai": "/v1/images/generations",
     "tensorslab": "/v1/images/infobytaskid",

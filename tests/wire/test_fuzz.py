@@ -41,6 +41,7 @@ OPERATIONS = [
     "POST /api/v3/delete_image",
     "GET /api/v5/clear_cache",
     "POST /api/v6/images/text2img",
+    "POST /sdapi/v1/txt2img",
     "POST /v1/images/generations",
     "POST /v1/images/edits",
     "GET /v1/models",

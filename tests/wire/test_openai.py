@@ -177,7 +177,8 @@ def test_models(client: OpenAI) -> None:
 
 def test_the_named_checkpoint_draws(site: Site, client: OpenAI, key: str) -> None:
     for name, drawn in (("other", "other"), ("plain", "plain"), ("gpt-image-2", "plain"), ("dall-e-3", "plain")):
-        client.images.generate(prompt=PROMPT, size=SMALL, model=name)
+        made = client.images.with_raw_response.generate(prompt=PROMPT, size=SMALL, model=name)
+        assert ("x-safelight-notes" in made.headers) == (name not in ("other", "plain"))
         assert site.http.get("/v1/jobs", headers={"key": key}).json()["jobs"][0]["model"] == drawn
 
 

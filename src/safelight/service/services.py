@@ -14,6 +14,7 @@ from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
+from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
@@ -37,6 +38,7 @@ class Services:
     ledger: Ledger
     rates: Rates
     usage: Usage
+    preferences: Preferences
     steering: Steering
     wishes: Wishes
     enhance: Callable[[str], str]  # a better prompt from a prompt; the engine room's, handed in because it is pure

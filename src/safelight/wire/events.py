@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -29,8 +29,9 @@ def write_event(event: Event) -> bytes:
     return f"{head}event: {event.name}\ndata: ".encode() + msgspec.json.encode(event.data) + b"\n\n"
 
 
-def stream(events: AsyncGenerator[Event, None]) -> Response:
-    return StreamingResponse(_beating(events), media_type="text/event-stream", headers=HEADERS)
+def stream(events: AsyncGenerator[Event, None], headers: Mapping[str, str] | None = None) -> Response:
+    told = {**HEADERS, **(headers or {})}
+    return StreamingResponse(_beating(events), media_type="text/event-stream", headers=told)
 
 
 async def _beating(events: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:

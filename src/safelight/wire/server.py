@@ -26,6 +26,8 @@ from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
 from safelight.settings import DialectName, Settings
 from safelight.wire import absence, assets, house, jobs, jobs_described
+from safelight.wire.a1111 import routes as a1111
+from safelight.wire.a1111 import write as a1111_write
 from safelight.wire.browsers import Browsers
 from safelight.wire.modelslab import absent, agents
 from safelight.wire.modelslab import routes as modelslab
@@ -134,6 +136,7 @@ def _operations() -> list[Operation]:
     tensorslab_operations = [operation for _, operation in tensorslab.TABLE.values()]
     return [
         *modelslab.OPERATIONS,
+        *a1111.OPERATIONS.values(),
         *openai_describe.OPERATIONS.values(),
         *tensorslab_operations,
         *jobs_described.OPERATIONS,
@@ -205,12 +208,14 @@ def _dialect(path: str) -> Dialect:
 HOUSE = Dialect(house.write_error)
 DIALECTS = {
     "/api/agents/": Dialect(agents.write_error, absent.find),
+    "/sdapi/": Dialect(a1111_write.write_error),
     "/api/": Dialect(modelslab_write.write_error, absent.find),
     **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},
     "/v1/images/": Dialect(tensorslab_write.write_error),
     "/v1/video/": Dialect(tensorslab_write.write_error, tensorslab_write.find_absent),
 }
 ROUTES: dict[DialectName, Callable[[Services], APIRouter]] = {
+    "a1111": a1111.routes,
     "modelslab": modelslab.routes,
     "openai": openai.routes,
     "tensorslab": tensorslab.routes,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from safelight.errors import Invalid
 from safelight.records import Bitmap, ImageRequest, Operation
+from safelight.service.catalogue import Choice
 from safelight.settings import Settings
 from safelight.wire.forms import Form
 
@@ -75,7 +76,7 @@ def read_wanted(form: Form) -> Wanted:
     output = _one_of(form, "output_format", FORMATS, "png")
     if given == "url" and output != "png":
         raise Invalid("response_format", f"must be b64_json for {output}: addresses lead to PNG files")
-    newer = form.text("model", limit=MOST_WORD).startswith(("gpt-image", "chatgpt-image"))
+    newer = read_model(form).startswith(("gpt-image", "chatgpt-image"))
     if _one_of(form, "background", ("transparent", "opaque", "auto"), "auto") == "transparent":
         raise Invalid("background", "must be opaque or auto: pictures made here have no transparent parts")
     return Wanted(
@@ -89,13 +90,7 @@ def read_wanted(form: Form) -> Wanted:
 
 
 def read_request(
-    form: Form,
-    kind: Kind,
-    settings: Settings,
-    init: Bitmap | None = None,
-    *,
-    masked: bool,
-    guidance: float = 7.5,
+    form: Form, kind: Kind, settings: Settings, choice: Choice, init: Bitmap | None = None, *, masked: bool
 ) -> ImageRequest:
     """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule."""
     _one_of(form, "style", ("vivid", "natural"), "natural")
@@ -111,22 +106,22 @@ def read_request(
         height=height,
         samples=form.whole("n", 1, 1, MOST_PICTURES),
         steps=form.whole("steps", min(steps, settings.max_steps), 1, settings.max_steps),
-        guidance_scale=form.real("guidance_scale", guidance, 1, 20),
+        guidance_scale=form.real("guidance_scale", choice.wants.guidance_scale, 1, 20),
         strength=1.0 if init is None else form.real("strength", 1.0 if masked else usual, 0.05, 1),
+        fit=settings.init_fit,
         seed=form.whole("seed", secrets.randbits(32), 0, 2**32 - 1),
-        model=read_model(form, settings),
+        model=choice.model,
         sampler=form.text("sampler", limit=MOST_WORD) or None,
         safety_checker=_one_of(form, "moderation", ("low", "auto"), "auto") == "auto",
         track_id=form.text("safety_identifier", limit=MOST_WORD) or form.text("user", limit=MOST_WORD) or None,
         dialect="openai",
         route=kind,
+        notes=(choice.note,) if choice.note else (),
     )
 
 
-def read_model(form: Form, settings: Settings) -> str | None:
-    """A checkpoint of that name, else the default one: tools send names of OpenAI's models whatever the server has."""
-    name = form.text("model", limit=MOST_WORD)
-    return name if name in settings.models and name != settings.model else None
+def read_model(form: Form) -> str:
+    return form.text("model", limit=MOST_WORD)
 
 
 def read_size(form: Form, settings: Settings, init: Bitmap | None) -> tuple[int, int]:

@@ -9,12 +9,13 @@ from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
-from safelight.errors import EngineFailed, Invalid, SafelightError, Unavailable
+from safelight.errors import EngineFailed, Invalid, NotFound, SafelightError, Unavailable
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, JobState, Standing
+from safelight.service.catalogue import Choice
 from safelight.service.services import Services
 from safelight.wire.events import Event, stream
 from safelight.wire.forms import Form, read_form, read_upload
-from safelight.wire.http import answer, authenticate, picture_urls, read_once
+from safelight.wire.http import answer, authenticate, picture_urls, read_once, told
 from safelight.wire.openai import write
 from safelight.wire.openai.describe import OPERATIONS
 from safelight.wire.openai.pictures import write_partial, write_picture
@@ -71,21 +72,23 @@ async def _generate(call: Call) -> Response:
     once = await read_once(call.request, call.form, call.kind)
     if once and (earlier := await services.jobs.earlier(call.account, once)):
         return await _answer(call, wanted, earlier)
-    if call.kind == "generations":
-        read_request(call.form, call.kind, services.settings, masked=False)
-        pictures: Pictures = {}
-    else:
+    choice = await _choice(call)
+    asked = read_request(call.form, call.kind, services.settings, choice, masked=False)
+    pictures: Pictures = {}
+    if call.kind != "generations":
         async with services.jobs.room(call.account):
             pictures = await _pictures(call)
-    asked = read_request(
-        call.form,
-        call.kind,
-        services.settings,
-        pictures.get(AssetKind.init_image),
-        masked=AssetKind.mask_image in pictures,
-        guidance=services.catalogue.wants(read_model(call.form, services.settings)).guidance_scale,
-    )
+        init, masked = pictures[AssetKind.init_image], AssetKind.mask_image in pictures
+        asked = read_request(call.form, call.kind, services.settings, choice, init, masked=masked)
     return await _answer(call, wanted, await services.jobs.submit(call.account, asked, pictures, once=once))
+
+
+async def _choice(call: Call) -> Choice:
+    name = read_model(call.form)
+    try:
+        return await call.services.catalogue.checkpoint(name)
+    except NotFound:
+        raise write.NoSuchModel(f"The model '{name}' does not exist") from None
 
 
 async def _pictures(call: Call) -> Pictures:
@@ -120,11 +123,12 @@ async def _holes(init: Develop) -> Bitmap | None:
 
 async def _answer(call: Call, wanted: Wanted, job: Job) -> Response:
     if wanted.stream:
-        return stream(_events(call, wanted, job))
+        return stream(_events(call, wanted, job), told(job.request))
     job = await call.services.jobs.wait(call.account, job.id, PATIENCE)
     asked = _finished(job)
     created = int(job.created_at.timestamp())
-    return answer(write.write_images(asked, wanted, created, [each async for each in _data(call, wanted, job)]))
+    body = write.write_images(asked, wanted, created, [each async for each in _data(call, wanted, job)])
+    return answer(body, headers=told(asked))
 
 
 async def _data(call: Call, wanted: Wanted, job: Job) -> AsyncGenerator[write.Json, None]:

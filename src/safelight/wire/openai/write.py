@@ -6,11 +6,22 @@ from collections.abc import Sequence
 
 from fastapi import Response
 
-from safelight.errors import EngineFailed, Invalid, NotFound, Refused, SafelightError, Unauthorized, Unavailable
+from safelight.errors import (
+    EngineFailed,
+    Forbidden,
+    Invalid,
+    NoCredit,
+    NotFound,
+    NotOffered,
+    Refused,
+    SafelightError,
+    Unauthorized,
+    Unavailable,
+)
 from safelight.records import ImageRequest
 from safelight.settings import Settings
 from safelight.wire.forms import TooLarge, TooSlow
-from safelight.wire.http import answer
+from safelight.wire.http import answer, refusal_of
 from safelight.wire.openai.read import Kind, UnknownParameter, Wanted
 
 Json = dict[str, object]
@@ -52,24 +63,19 @@ def write_model(name: str) -> Json:
 
 
 def write_error(error: Exception, _path: str, _settings: Settings) -> Response:
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Refused) else {}
-    if isinstance(error, EngineFailed):
-        headers["X-Should-Retry"] = "false"  # the official clients send again what failed with 500
-    return answer(error_body(error), _sort(error)[0], headers)
+    refusal = refusal_of(error)
+    status = 400 if isinstance(error, Blocked) else refusal.status
+    # The official clients send again what failed with 500, which for a picture that could not be made is no use.
+    hint = {"X-Should-Retry": "false"} if isinstance(error, EngineFailed) else {}
+    return answer(error_body(error), status, refusal.headers | hint)
 
 
 def error_body(error: Exception) -> Json:
-    _, kind, code = _sort(error)
+    kind, code = next((told for sort, told in SORTS.items() if isinstance(error, sort)), MISTAKE)
     if isinstance(error, Invalid) and error.rule == "is required":
         code = "missing_required_parameter"
     param = error.field if isinstance(error, Invalid) else "model" if code == "model_not_found" else None
-    said = error.message if isinstance(error, SafelightError) else "Internal server error. Please try again."
-    return {"error": {"message": said, "type": kind, "param": param or None, "code": code}}
-
-
-def _sort(error: Exception) -> tuple[int, str, str | None]:
-    """Status, type and code, by the first line that fits."""
-    return next((told for kind, told in SORTS.items() if isinstance(error, kind)), MISTAKE)
+    return {"error": {"message": refusal_of(error).sentence, "type": kind, "param": param or None, "code": code}}
 
 
 def _look(request: ImageRequest, wanted: Wanted) -> Json:
@@ -87,17 +93,20 @@ def _event(kind: Kind) -> str:
 
 
 _WRONG = "invalid_request_error"
-SORTS: dict[type[Exception], tuple[int, str, str | None]] = {
-    TooLarge: (413, _WRONG, "request_too_large"),
-    TooSlow: (408, _WRONG, "request_timeout"),
-    UnknownParameter: (400, _WRONG, "unknown_parameter"),
-    Invalid: (400, _WRONG, "invalid_value"),
-    Blocked: (400, "image_generation_user_error", "moderation_blocked"),
-    Unauthorized: (401, _WRONG, "invalid_api_key"),
-    NoSuchModel: (404, _WRONG, "model_not_found"),
-    NotFound: (404, _WRONG, None),
-    Refused: (429, "rate_limit_error", "rate_limit_exceeded"),
-    EngineFailed: (500, "image_generation_server_error", "image_generation_failed"),
-    Unavailable: (503, "server_error", "server_unavailable"),
+MISTAKE = ("server_error", "internal_error")
+SORTS: dict[type[Exception], tuple[str, str | None]] = {  # type and code; the first that fits
+    TooLarge: (_WRONG, "request_too_large"),
+    TooSlow: (_WRONG, "request_timeout"),
+    UnknownParameter: (_WRONG, "unknown_parameter"),
+    Invalid: (_WRONG, "invalid_value"),
+    Blocked: ("image_generation_user_error", "moderation_blocked"),
+    Unauthorized: (_WRONG, "invalid_api_key"),
+    Forbidden: (_WRONG, "insufficient_permissions"),
+    NoCredit: ("insufficient_quota", "insufficient_quota"),
+    NoSuchModel: (_WRONG, "model_not_found"),
+    NotFound: (_WRONG, None),
+    NotOffered: (_WRONG, "not_supported"),
+    Refused: ("rate_limit_error", "rate_limit_exceeded"),
+    EngineFailed: ("image_generation_server_error", "image_generation_failed"),
+    Unavailable: ("server_error", "server_unavailable"),
 }
-MISTAKE = (500, "server_error", "internal_error")

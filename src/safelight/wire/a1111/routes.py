@@ -1,0 +1,95 @@
+"""AUTOMATIC1111's API as a table: under /sdapi/v1, who answers what. A key comes by Basic authentication, or as everywhere here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request, Response
+
+from safelight.service.services import Services
+from safelight.wire.a1111 import extras, lists, making
+from safelight.wire.a1111.describe import operation
+from safelight.wire.a1111.making import Call
+from safelight.wire.a1111.read import DIALECT
+from safelight.wire.forms import Form, read_form
+from safelight.wire.http import authenticate
+from safelight.wire.openapi import Endpoint, Operation, add
+
+PREFIX = "/sdapi/v1"
+
+Act = Callable[[Call], Awaitable[Response]]
+
+READ: dict[str, Act] = {
+    "progress": making.progress,
+    "options": lists.options,
+    "sd-models": lists.sd_models,
+    "samplers": lists.samplers,
+    "schedulers": lists.schedulers,
+    "loras": lists.loras,
+    "embeddings": lists.embeddings,
+    "upscalers": lists.upscalers,
+    "latent-upscale-modes": lists.nothing,
+    "sd-vae": lists.nothing,
+    "sd-modules": lists.nothing,
+    "hypernetworks": lists.nothing,
+    "face-restorers": lists.nothing,
+    "realesrgan-models": lists.nothing,
+    "prompt-styles": lists.nothing,
+    "script-info": lists.nothing,
+    "extensions": lists.nothing,
+    "scripts": lists.scripts,
+    "cmd-flags": lists.cmd_flags,
+    "memory": lists.memory,
+}
+WRITE: dict[str, Act] = {
+    "txt2img": making.txt2img,
+    "img2img": making.img2img,
+    "interrupt": making.interrupt,
+    "skip": making.interrupt,
+    "options": lists.set_options,
+    "extra-single-image": extras.extra_single_image,
+    "extra-batch-images": extras.extra_batch_images,
+    "png-info": extras.png_info,
+    "interrogate": lists.interrogate,
+    "refresh-checkpoints": lists.done,
+    "refresh-vae": lists.done,
+    "refresh-loras": lists.done,
+    "refresh-embeddings": lists.done,
+    "unload-checkpoint": lists.done,
+    "reload-checkpoint": lists.done,
+}
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    **{("GET", path): operation("GET", path) for path in READ},
+    **{("POST", path): operation("POST", path) for path in WRITE},
+}
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+    for method, acts in (("GET", READ), ("POST", WRITE)):
+        for path, act in acts.items():
+            add(router, method, f"{PREFIX}/{path}", _endpoint(services, act), OPERATIONS[method, path])
+    return router
+
+
+def _endpoint(services: Services, act: Act) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        form = with_key(await read_form(request, services.settings), request.headers.get("authorization", ""))
+        account = await authenticate(services, form)
+        options = await services.preferences.get(account, DIALECT)
+        return await act(Call(services, account, request, form, options))
+
+    return endpoint
+
+
+def with_key(form: Form, authorization: str) -> Form:
+    """The password of Basic authentication, or the user's name where that is all; whatever is left may stand for the user."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return form
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return Form(form.fields)
+    return Form(form.fields, password or user)
