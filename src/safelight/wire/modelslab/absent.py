@@ -28,7 +28,9 @@ EDITING = Absence("editing", "This server has no such editing model yet. img2img
 CONTROL = Absence(
     "controlnet", "This server does not run ControlNet models yet. Use img2img with a low strength instead."
 )
-INTERIOR = Absence("interior", "This server has no interior model yet. Use img2img with a prompt of the room instead.")
+INTERIOR = Absence(
+    "interior", "This server finds no objects by their names. Send a mask to image_editing/object_removal instead."
+)
 SIGNING_UP = Absence(
     "sign-up", "Accounts and keys of this server are made by its operator: `safelight keys create NAME`."
 )
@@ -149,18 +151,12 @@ ABSENT: dict[str, Absence] = dict(
             EDITING,
             ("v3", "magic_mix"),
             ("v5", "outpaint pix2pix depth2img img_mixer magic_mix mixture_canvas multiview blip_diffusion"),
-            ("v6/image_editing", "outpaint object_removal mask_creator caption img_mixer qwen_edit"),
-            (f"{_ENTERPRISE}/image_editing", "outpaint object_removal mask_creator qwen_edit magic_mix"),
+            ("v6/image_editing", "mask_creator caption img_mixer qwen_edit"),
+            (f"{_ENTERPRISE}/image_editing", "mask_creator qwen_edit magic_mix"),
         ),
         *_each(CONTROL, ("v5", "controlnet"), ("v6/images", "controlnet"), (_ENTERPRISE, "controlnet")),
         *_each(
-            INTERIOR,
-            ("v3", "interior"),
-            ("v5", "interior"),
-            ("v6/interior", "make floor_planning room_decorator scenario_changer sketch_rendering exterior_restorer"),
-            ("v6/interior", "object_removal interior_mixer"),
-            (f"{_ENTERPRISE}/interior", "make floor_planning room_decorator scenario_changer sketch_rendering"),
-            (f"{_ENTERPRISE}/interior", "exterior_restorer object_removal"),
+            INTERIOR, ("v6/interior", "object_removal interior_mixer"), (f"{_ENTERPRISE}/interior", "object_removal")
         ),
         *_each(
             SIGNING_UP,

@@ -115,5 +115,6 @@ FAMILIES = {
         V7_IMAGES,
         ENTERPRISE,
         *SERVERS.values(),
+        *FETCHED,
     )
 }

@@ -5,14 +5,16 @@ Knows no body by heart: ``read`` and ``write`` do.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
 from fastapi import Response
 
-from safelight.records import AssetKind, ImageRequest, Job, JobState, Operation
+from safelight.records import AssetKind, Bitmap, ImageRequest, Job, JobState, Operation
 from safelight.service.assets import output_name
 from safelight.service.sizes import size_like
+from safelight.settings import Settings
 from safelight.wire import openapi
 from safelight.wire.http import answer, read_once, told
 from safelight.wire.modelslab import describe as words
@@ -30,41 +32,59 @@ from safelight.wire.modelslab.read import (
 from safelight.wire.modelslab.schedulers import ALGORITHMS, SCHEDULERS
 from safelight.wire.openapi import Schema, Shape
 
+Pictures = dict[AssetKind, Bitmap]
+Change = Callable[[ImageRequest, Pictures], Awaitable[tuple[ImageRequest, Pictures]]]
+
 
 async def text2img(call: Call) -> Response:
-    return await _generate(call, Operation.text2img)
+    return await generate(call, Operation.text2img)
 
 
 async def img2img(call: Call) -> Response:
-    return await _generate(call, Operation.img2img)
+    return await generate(call, Operation.img2img, init="init_image")
 
 
 async def inpaint(call: Call) -> Response:
-    return await _generate(call, Operation.inpaint)
+    return await generate(call, Operation.inpaint, init="init_image", mask="mask_image")
 
 
-async def _generate(call: Call, operation: Operation) -> Response:
+async def generate(
+    call: Call, operation: Operation, *, init: str = "", mask: str = "", change: Change | None = None
+) -> Response:
+    """``init`` and ``mask`` are the fields that hold them; ``change`` makes of request and pictures what is really asked."""
     services, form = call.services, call.form
     checkpoint = await services.catalogue.checkpoint(read_model(form))
     request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint)
-    needed = _PICTURES[operation]
-    sources = {name: read_source(form, name, services.settings) for name in needed}
+    sources = {kind: read_source(form, name, services.settings) for kind, name in _fields(init, mask).items()}
     if request.webhook:
         services.inputs.check_address(request.webhook, field="webhook")
-    once = await read_once(call.request, form, operation.value)
+    once = await read_once(call.request, form, f"{call.family.name} {operation.value}" if change else operation.value)
     if once and (earlier := await services.jobs.earlier(call.account, once)):
         return await _answer_held(call, request, earlier)
-    payer = call.account.id
     async with services.jobs.room(call.account):
         pictures = {
-            AssetKind.labelled(name): await services.inputs.bitmap(sources[name], field=name, mode=mode, payer=payer)
-            for name, mode in needed.items()
+            kind: await services.inputs.bitmap(
+                source, field=_fields(init, mask)[kind], mode=_MODES[kind], payer=call.account.id
+            )
+            for kind, source in sources.items()
         }
-    if operation is not Operation.text2img and not has_size(form):
-        width, height = size_like(pictures[AssetKind.init_image], services.settings.max_side)
-        request = replace(request, width=width, height=height)
+    if change:
+        request, pictures = await change(request, pictures)
+    elif pictures and not has_size(form):
+        request = sized_like(request, pictures, services.settings)
     job = await services.jobs.submit(call.account, request, pictures, once=once)
     return await _answer_held(call, request, job)
+
+
+def sized_like(request: ImageRequest, pictures: Pictures, settings: Settings) -> ImageRequest:
+    """As large as the picture that it starts from, within the limits."""
+    width, height = size_like(pictures[AssetKind.init_image], settings.max_side)
+    return replace(request, width=width, height=height)
+
+
+def _fields(init: str, mask: str) -> dict[AssetKind, str]:
+    named = {AssetKind.init_image: init, AssetKind.mask_image: mask}
+    return {kind: name for kind, name in named.items() if name}
 
 
 async def _answer_held(call: Call, request: ImageRequest, job: Job) -> Response:
@@ -94,11 +114,7 @@ def _urls(call: Call, job: Job) -> list[str]:
     return write.picture_urls(job, call.services.assets.output_names(job), call.base_url)
 
 
-_PICTURES: dict[Operation, dict[str, Literal["RGB", "L"]]] = {
-    Operation.text2img: {},
-    Operation.img2img: {"init_image": "RGB"},
-    Operation.inpaint: {"init_image": "RGB", "mask_image": "L"},
-}
+_MODES: dict[AssetKind, Literal["RGB", "L"]] = {AssetKind.init_image: "RGB", AssetKind.mask_image: "L"}
 
 TEXT: Schema = {
     **words.KEY,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from safelight.service.services import Services
-from safelight.wire.modelslab import accounts, agents, assets, enterprise, images, judging, models, system
+from safelight.wire.modelslab import accounts, agents, assets, editing, enterprise, images, judging, models, system
 from safelight.wire.modelslab.call import endpoint
 from safelight.wire.openapi import add
 
 TABLE = (
     *images.ROWS,
+    *editing.ROWS,
     *assets.ROWS,
     *models.ROWS,
     *judging.ROWS,

@@ -1,0 +1,134 @@
+"""The vendor's editing pages as far as a checkpoint alone can do them: outpainting, removing what a mask names, interiors.
+
+Each is a generation with other defaults; where the vendor has a model of its own for it, a note says what is done instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fastapi import Response
+
+from safelight.records import AssetKind, ImageRequest, Operation
+from safelight.service.widen import widen
+from safelight.wire import openapi
+from safelight.wire.forms import Form
+from safelight.wire.modelslab import describe as words
+from safelight.wire.modelslab import families, images
+from safelight.wire.modelslab.call import Act, Call, Row
+from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.read import has_size
+from safelight.wire.openapi import Shape
+
+UNIT = 8  # pixels; a model's latents stand for squares of so many
+WIDE, HIGH, MOST_OVERLAP = 1280, 720, 42  # pixels, as documented
+CLEAN = "empty background, clean surface, nothing there"
+KEPT_STRUCTURE = (
+    "There is no interior model here: the picture is made anew by img2img, and a lower strength keeps more of it."
+)
+INTERIORS = {  # the page's word, and what its picture is to be where the caller says nothing
+    "make": "a furnished room, interior design photograph",
+    "room_decorator": "a decorated room, interior design photograph",
+    "floor_planning": "a furnished floor plan seen from above",
+    "scenario_changer": "the same place",
+    "sketch_rendering": "a photograph of a finished building",
+    "exterior_restorer": "a restored house, architectural photograph",
+}
+
+
+async def outpaint(call: Call) -> Response:
+    """The picture keeps its pixels but for the overlap, along which old and new are joined."""
+    settings, notes = call.services.settings, list[str]()
+    width = _side(call.form, "width", WIDE, settings.max_side, notes)
+    height = _side(call.form, "height", HIGH, settings.max_side, notes)
+    overlap = call.form.whole("overlap_width", 10, 0, MOST_OVERLAP)
+
+    async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
+        canvas, mask = await widen(pictures[AssetKind.init_image], width, height, overlap)
+        asked = replace(request, width=width, height=height, strength=1.0, notes=(*request.notes, *notes))
+        return asked, {AssetKind.init_image: canvas, AssetKind.mask_image: mask}
+
+    given = _with(call, {"prompt": "high quality", "temp": "yes"}, width=width, height=height)
+    return await images.generate(given, Operation.inpaint, init="image", change=change)
+
+
+async def remove_object(call: Call) -> Response:
+    given = _with(call, {"prompt": CLEAN, "strength": 1, "enhance_prompt": "no"})
+    return await images.generate(given, Operation.inpaint, init="init_image", mask="mask_image")
+
+
+async def interior(call: Call) -> Response:
+    """``strength`` beyond 1, which the vendor's own document gives as a default, is 1."""
+    page = call.request.url.path.rpartition("/")[2]
+    strength = min(call.form.real("strength", 0.55, 0, 100), 1.0)
+    given = _with(call, {"prompt": INTERIORS.get(page, INTERIORS["make"])})
+    prompt = ", ".join(
+        word for name in ("prompt", "scenario", "specific_object") if (word := given.form.text(name, limit=10_000))
+    )
+    given = _with(given, {}, prompt=prompt, strength=strength)
+
+    async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
+        sized = request if has_size(given.form) else images.sized_like(request, pictures, call.services.settings)
+        return replace(sized, notes=(*sized.notes, KEPT_STRUCTURE)), pictures
+
+    return await images.generate(given, Operation.img2img, init="init_image", change=change)
+
+
+def _with(call: Call, defaults: Mapping[str, object], **settled: object) -> Call:
+    """What a caller leaves out is as the page says; what is settled is so whatever he sent."""
+    left_out = {name: value for name, value in defaults.items() if not call.form.has(name)}
+    return replace(call, form=Form({**call.form.fields, **left_out, **settled}, call.form.key))
+
+
+def _side(form: Form, name: str, default: int, most: int, notes: list[str]) -> int:
+    asked = form.whole(name, default, 64)
+    side = min(asked, most) // UNIT * UNIT
+    if side != asked:
+        notes.append(f"{name} {asked} became {side}.")
+    return side
+
+
+def _operation(summary: str, name: str, properties: openapi.Schema, *required: str) -> openapi.Operation:
+    example = {"key": "", "prompt": "high quality"} | dict.fromkeys(required, words.EXAMPLE_URL)
+    takes = Shape(name, words.fields({**images.TEXT, **properties}, *required))
+    return openapi.Operation(
+        summary, "Editing", images.GIVEN, images.SUCCESS, words.REFUSALS, takes, example, repeatable=True
+    )
+
+
+_PICTURE = {"type": "string", "minLength": 1, "description": "An http(s) address, a data URI or base64."}
+_OUTPAINT = _operation(
+    "A picture painted on beyond its edges",
+    "Outpaint",
+    {"image": _PICTURE, "overlap_width": words.whole("Pixels that are painted over inside:", 10, 0, MOST_OVERLAP)},
+    "image",
+)
+_REMOVE = _operation(
+    "What the mask covers painted away",
+    "RemoveObject",
+    {"init_image": _PICTURE, "mask_image": _PICTURE},
+    "init_image",
+    "mask_image",
+)
+_INTERIOR = _operation("A room made anew from its picture", "Interior", {"init_image": _PICTURE}, "init_image")
+
+
+def _interiors(family: Family) -> tuple[Row, ...]:
+    return tuple(_row(family, name, interior, _INTERIOR) for name in INTERIORS)
+
+
+def _row(family: Family, name: str, act: Act, operation: openapi.Operation) -> Row:
+    return Row(f"{family.name}/{name}", family, act, operation)
+
+
+ROWS = (
+    _row(families.V6_EDITING, "outpaint", outpaint, _OUTPAINT),
+    _row(families.V6_EDITING, "object_removal", remove_object, _REMOVE),
+    _row(families.SERVERS["image_editing"], "outpaint", outpaint, _OUTPAINT),
+    _row(families.SERVERS["image_editing"], "object_removal", remove_object, _REMOVE),
+    _row(families.V3, "interior", interior, _INTERIOR),
+    _row(families.V5, "interior", interior, _INTERIOR),
+    *_interiors(families.FAMILIES["v6/interior"]),
+    *_interiors(families.SERVERS["interior"]),
+)
