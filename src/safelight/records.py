@@ -156,6 +156,7 @@ class ImageRequest(JobRequest):
     loras: tuple[tuple[str, float], ...] = ()
     clip_skip: int = 1
     safety_checker: bool = False
+    cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
     enhance_prompt: bool = False  # already applied to ``prompt`` when True
 
     @property

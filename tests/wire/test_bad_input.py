@@ -47,6 +47,17 @@ FIELDS = [
     ({"prompt": "a\0b"}, "prompt must not contain NUL characters"),
     ({"init_image": None}, "init_image is required"),
     ({"init_image": ""}, "init_image is required"),
+    ({"init_image": "None"}, "init_image is required"),
+    ({"init_image": []}, "init_image must be one picture, not 0; only img_mixer and qwen_edit take several"),
+    (
+        {"init_image": [PHOTO, PHOTO]},
+        "init_image must be one picture, not 2; only img_mixer and qwen_edit take several",
+    ),
+    ({"init_image": [5]}, "init_image must be a string"),
+    (
+        {"safety_checker_type": "flowers"},
+        "safety_checker_type must be one of black, blur, pixelate, sensitive_content_text",
+    ),
     ({"init_image": 5}, "init_image must be a string"),
     ({"width": 0}, "width must be between 64 and 1024"),
     ({"width": -8}, "width must be between 64 and 1024"),

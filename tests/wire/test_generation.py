@@ -19,6 +19,7 @@ from PIL import Image
 
 from safelight.engine.generation import Pixels
 from safelight.records import ImageRequest, Operation
+from safelight.service.makers.covers import covered
 from safelight.wire.http import told
 from tests.engines import decode, encode
 from tests.service.pictures import saved, speckled, still
@@ -188,7 +189,7 @@ def test_every_word_and_number_reaches_the_picture(site: Site, key: str, changed
 
 
 def test_the_picture_leaves_the_init_image_as_strength_grows(site: Site, key: str) -> None:
-    init = np.asarray(Image.fromarray(speckled()).resize((64, 64))).astype(float)
+    init = np.asarray(Image.fromarray(speckled()[:, 8:40]).resize((64, 64))).astype(float)
     distances = [np.abs(first(site, key, strength=s) - init).mean() for s in (0.2, 0.4, 0.6, 0.8)]
     assert distances == sorted(distances)
     assert distances[0] < distances[-1] / 2
@@ -246,7 +247,7 @@ def test_inpainting_paints_where_the_mask_is_white(site: Site, key: str) -> None
     reply = site.post(
         "v3/inpaint", key, prompt="a cat", init_image=PHOTO, mask_image=source, width=64, height=64, strength=1, seed=1
     ).json()
-    init = np.asarray(Image.fromarray(speckled()).resize((64, 64)))
+    init = np.asarray(Image.fromarray(speckled()[:, 8:40]).resize((64, 64)))  # its middle square covers
     made = picture(site, reply["output"][0])
     np.testing.assert_array_equal(made[:, :32], init[:, :32])
     assert not np.array_equal(made[:, 32:], init[:, 32:])
@@ -401,3 +402,38 @@ def test_no_strength_gives_the_init_image_back(site: Site, key: str) -> None:
     made = site.made(key, init_image=uri, strength=0, samples=2)
     for address in made["output"]:
         assert np.array_equal(decode(site.http.get(address).content), data)
+
+
+def test_an_init_image_in_a_list_of_one(site: Site, key: str) -> None:
+    assert site.made(key, init_image=[PHOTO])["meta"]["init_image"] == ""
+
+
+def test_what_is_not_safe_is_covered_as_asked_and_cannot_be_made_out(site: Site, key: str) -> None:
+    """The painter's red stays red however coarse it is made; black and the label hold none of it."""
+    for cover, red in (("black", 0), ("blur", 255), ("pixelate", 255), ("sensitive_content_text", 0)):
+        body = site.post(
+            "v6/images/text2img", key, prompt="nude", safety_checker_type=cover, width=128, height=64, seed=1
+        ).json()
+        assert (body["nsfw_content_detected"], body["meta"]["safety_checker_type"]) == (True, cover)
+        assert decode(site.http.get(body["output"][0]).content)[0, 0].tolist() == [red, 0, 0], cover
+
+
+@pytest.mark.parametrize("cover", ["blur", "pixelate"])
+def test_of_a_coarse_picture_hardly_anything_is_left(cover: str) -> None:
+    """Noise of 256 x 256 has a deviation of 74; what is left of it in each cell of the grid is its mean."""
+    pixels = covered(speckled(256, 256), cover)
+    assert pixels.shape == (256, 256, 3)
+    assert pixels.std() < 8
+
+
+def test_the_label_is_written_on_black() -> None:
+    pixels = covered(speckled(256, 64), "sensitive_content_text")
+    assert 0 < (pixels > 0).mean() < 0.2
+    assert set(np.unique(pixels)) <= set(range(161))
+
+
+def test_while_it_is_made_meta_names_the_checkpoint(site: Site, key: str) -> None:
+    with site.closed_gate():
+        meta = site.held_back(key)["meta"]
+        site.post("v5/clear_cache", key)
+    assert (meta["model"], meta["vae"]) == ("plain", "plain")

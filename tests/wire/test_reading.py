@@ -13,10 +13,11 @@ from safelight.engine.samplers import ALGORITHM_TYPES, SAMPLERS
 from safelight.errors import Invalid, NotFound
 from safelight.records import ImageRequest, Operation, Wants
 from safelight.service.catalogue import Choice
+from safelight.service.makers import covers
 from safelight.settings import read_settings
 from safelight.wire.forms import Form
 from safelight.wire.modelslab.families import V3
-from safelight.wire.modelslab.read import read_path_id, read_request
+from safelight.wire.modelslab.read import COVERS, read_path_id, read_request
 from safelight.wire.modelslab.schedulers import A1111, FROM_PICTURES, KARRAS, NOT_HERE, SCHEDULERS, SOLVERS
 
 SETTINGS = read_settings()
@@ -64,6 +65,8 @@ def test_the_defaults() -> None:
         ({"scheduler": "DPMSolverMultistep", "algorithm_type": "no"}, "algorithm_type", None),
         ({"scheduler": "auto", "algorithm_type": "auto"}, "sampler", None),
         ({"guidance": 3.5}, "guidance_scale", 3.5),
+        ({"safety_checker_type": "Pixelate"}, "cover", "pixelate"),
+        ({"safety_checker_type": "none"}, "cover", "black"),
         ({"guidance": 3.5, "guidance_scale": 7}, "guidance_scale", 7.0),
         ({"webhook": " https://example.com/hook "}, "webhook", "https://example.com/hook"),
         ({"track_id": 1.5}, "track_id", 1.5),
@@ -149,6 +152,10 @@ def test_the_scheduler_names_are_the_engines() -> None:
     assert {each.name for each in (*NOT_HERE.values(), *FROM_PICTURES.values())} <= set(SAMPLERS) - set(FROM_PICTURES)
     assert {each.name for each in A1111.values()} <= set(SAMPLERS)
     assert {name: ALGORITHM_TYPES[name] for name in SOLVERS} == SOLVERS
+
+
+def test_the_covers_are_those_of_the_maker() -> None:
+    assert set(COVERS) == set(covers.COVERS)
 
 
 def test_karras_spacing_is_offered_where_diffusers_has_it() -> None:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
 from safelight.records import AssetKind, ImageRequest, JobRequest, Task
+from safelight.service.makers.covers import covered
 from safelight.service.makers.framing import framed, kept
 from safelight.service.makers.maker import Made, Order
 
@@ -46,7 +47,7 @@ class Lightbox:
 
 
 class Generate:
-    """``safety_threshold`` is the score from which a picture is replaced by a blank one, where the caller asked for the check."""
+    """``safety_threshold`` is the score from which a picture is covered, where the caller asked for the check."""
 
     task = Task.generate
 
@@ -106,5 +107,7 @@ class Generate:
     def _develop(self, request: ImageRequest, result: Result) -> tuple[list[bytes], list[bool]]:
         pictures = [picture.pixels for picture in result.pictures]
         nsfw = [request.safety_checker and self._lightbox.nsfw(pixels) >= self._threshold for pixels in pictures]
-        shown = [pixels * 0 if flagged else pixels for pixels, flagged in zip(pictures, nsfw, strict=True)]
+        shown = [
+            covered(each, request.cover) if flagged else each for each, flagged in zip(pictures, nsfw, strict=True)
+        ]
         return [self._lightbox.encode(pixels) for pixels in shown], nsfw

@@ -22,6 +22,7 @@ from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Call, Row
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import (
+    COVERS,
     has_size,
     read_model,
     read_path_id,
@@ -137,6 +138,7 @@ TEXT: Schema = {
     "lora_model": words.string("LoRA names, separated by commas."),
     "lora_strength": {"type": ["string", "number", "null"], "description": "Their strengths, separated by commas."},
     "safety_checker": words.yes("Replace an NSFW picture by a blank one.", "yes"),
+    "safety_checker_type": words.string(f"What stands in its place: {', '.join(COVERS)}."),
     "enhance_prompt": words.yes("Add quality words to the prompt; meta.prompt says what was used.", "yes"),
     "base64": words.yes("Let output hold addresses ending in .base64, which serve base64 text.", "no"),
     "temp": words.yes("Keep the pictures for 24 hours only.", "no"),
@@ -150,7 +152,12 @@ PICTURE: Schema = {
         "Width in pixels, divisible by 8; without width and height the init image's size:", None, 64, None
     ),
     "height": words.whole("Height in pixels, divisible by 8; likewise:", None, 64, None),
-    "init_image": {"type": "string", "minLength": 1, "description": "An http(s) address, a data URI or base64."},
+    "init_image": {
+        "type": ["string", "array"],
+        "minLength": 1,
+        "maxItems": 1,
+        "description": "An http(s) address, a data URI or base64.",
+    },
     "strength": words.real("How much of the init image may be destroyed; 0 gives it back.", 0.7, 0, 1),
 }
 MASKED: Schema = {

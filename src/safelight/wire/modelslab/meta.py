@@ -90,7 +90,7 @@ def _long(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
             "num_inference_steps": job.steps or request.steps,
             "scheduler": f"{request.sampler}Scheduler" if request.sampler else "",
             "safety_checker": _yes(request.safety_checker),
-            "safety_checker_type": "black",
+            "safety_checker_type": request.cover,
             "use_karras_sigmas": _yes(request.spacing == "karras"),
             "algorithm_type": request.algorithm_type or "no",
             "clip_skip": request.clip_skip,
@@ -112,8 +112,10 @@ def _loras(request: ImageRequest) -> Json:
 
 
 def _model(job: Job) -> str:
-    asked = job.request.model if isinstance(job.request, ImageRequest) else None
-    return job.model or asked or "default"
+    """The one that was used; until that is known, the one that will be."""
+    request = job.request
+    asked = request.model or request.extras.get("model") if isinstance(request, ImageRequest) else None
+    return job.model or str(asked or "default")
 
 
 def _yes(value: bool) -> str:

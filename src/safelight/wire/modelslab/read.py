@@ -17,6 +17,7 @@ from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.schedulers import KARRAS, Scheduler, find_algorithm, find_scheduler
 from safelight.wire.modelslab.without_effect import without_effect
 
+COVERS = ("black", "blur", "pixelate", "sensitive_content_text")
 MOST_PROMPT = 10_000
 MOST_URL = 2_048
 MOST_NAME = 200
@@ -60,6 +61,7 @@ def read_request(
         loras=_read_loras(form, settings, notes),
         clip_skip=form.whole("clip_skip", 1, 1, 8),
         safety_checker=form.yes("safety_checker", True),
+        cover=_read_cover(form),
         enhance_prompt=enhanced,
         base64=form.yes("base64", False),
         temp=form.yes("temp", False),
@@ -68,7 +70,7 @@ def read_request(
         track_id=form.scalar("track_id", limit=MOST_TRACK_ID),
         dialect="modelslab",
         route=family.name,
-        extras={name: echoed_address(form.fields[name]) for name in ("init_image", "mask_image") if form.has(name)},
+        extras=_read_extras(form, settings),
         notes=tuple(notes),
         ignored=without_effect(form),
     )
@@ -85,7 +87,9 @@ def has_size(form: Form) -> bool:
 
 def read_source(form: Form, name: str, settings: Settings) -> str:
     """A picture as it was given: an address, a data URI or base64."""
-    return form.required(name, limit=settings.max_body_bytes).strip()
+    if not form.has(name):
+        raise Invalid(name, "is required")
+    return Form({name: _one(form, name)}).required(name, limit=settings.max_body_bytes).strip()
 
 
 def read_picture_name(form: Form, name: str) -> str:
@@ -104,6 +108,21 @@ def read_path_id(word: str) -> int:
     if not (word.isascii() and word.isdecimal() and len(word) < 20 and 0 < int(word) <= LAST_ID):
         raise NotFound
     return int(word)
+
+
+def _one(form: Form, name: str) -> object:
+    """Some pages print a list where one picture is meant."""
+    value = form.fields[name]
+    if isinstance(value, list) and len(value) != 1:
+        raise Invalid(name, f"must be one picture, not {len(value)}; only img_mixer and qwen_edit take several")
+    return value[0] if isinstance(value, list) else value
+
+
+def _read_cover(form: Form) -> str:
+    word = form.choice("safety_checker_type", limit=MOST_NAME).lower() or COVERS[0]
+    if word not in COVERS:
+        raise Invalid("safety_checker_type", f"must be one of {', '.join(COVERS)}")
+    return word
 
 
 def _read_side(form: Form, name: str, most: int) -> int:
@@ -177,6 +196,14 @@ def _read_webhook(form: Form) -> str | None:
     if address and not _is_address(address):
         raise Invalid("webhook", "must be an http or https address")
     return address or None
+
+
+def _read_extras(form: Form, settings: Settings) -> dict[str, object]:
+    """For ``meta`` alone: where the pictures came from, and the default checkpoint's name until the worker says its own."""
+    given: dict[str, object] = {
+        name: echoed_address(_one(form, name)) for name in ("init_image", "mask_image") if form.has(name)
+    }
+    return given | ({"model": settings.model} if settings.model else {})
 
 
 def echoed_address(source: object) -> str:
