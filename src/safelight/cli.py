@@ -7,6 +7,7 @@ import json
 import sys
 import traceback
 from collections.abc import Coroutine
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,7 +20,7 @@ from rich.table import Table
 from safelight import app, logs
 from safelight import doctor as examination
 from safelight.checkpoints import list_models
-from safelight.errors import SafelightError
+from safelight.errors import SafelightError, SetupFailed
 from safelight.records import Key
 from safelight.service.ledger import MILLION, Wallet
 from safelight.settings import read_settings
@@ -273,6 +274,27 @@ def models_list(model: Model = None, as_json: AsJson = False) -> None:
             row["name"], "yes" if row["default"] else "", row["kind"], f"{row['bytes'] / 2**20:.0f} MiB", row["path"]
         )
     out.print(table)
+
+
+@models.command("check")
+def models_check(path: Path, as_json: AsJson = False) -> None:
+    """Say what a checkpoint is, what it can do and what it lacks, from its headers alone; 1 if it lacks anything."""
+    from safelight.engine.inspection import inspect
+
+    if not path.exists():
+        raise SetupFailed(f"Nothing is at {path}.")
+    found = inspect(path)
+    if as_json:
+        print(json.dumps(asdict(found) | {"weights": found.weights, "whole": found.whole}))
+    else:
+        out.print(f"{found.family}: {', '.join(found.tasks)}")
+        for part in found.parts:
+            out.print(
+                f"  {part.name:<16} {part.weights / 1e6:>9.1f} M  {escape(part.lacks) or 'whole'}", soft_wrap=True
+            )
+        gib = found.weights / 2**30
+        out.print(f"In memory: {4 * gib:.1f} GiB in float32 (CPU), {2 * gib:.1f} GiB in bfloat16 (CUDA).")
+    raise typer.Exit(0 if found.whole else 1)
 
 
 @cli.command()

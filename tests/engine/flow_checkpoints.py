@@ -131,6 +131,11 @@ def write_fill(folder: Path) -> Path:
     return write_flux(folder, "FluxFillPipeline", in_channels=384, out_channels=64)
 
 
+def write_kontext(folder: Path) -> Path:
+    """Edits by instruction."""
+    return write_flux(folder, "FluxKontextPipeline")
+
+
 def qwen_tokenizer() -> Qwen2Tokenizer:
     """Byte by byte, with the tokens that the templates are made of."""
     marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]

@@ -14,8 +14,10 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.flux import pipeline_flux_kontext
 from torch import Tensor
 
+from safelight.engine.families import flux
 from safelight.engine.families.family import Row
 from safelight.engine.generation import Generation, LoraUse, Pixels
 from safelight.engine.graphs import Graphs
@@ -31,6 +33,7 @@ from .gallery import Gallery, alone
 from .oracle import distance, half_mask, picture, pictures_of
 
 INIT = {"init_image": picture(96, 64), "strength": 0.6}
+EDIT = {"init_image": picture(90, 60)}
 INPAINT = {**INIT, "mask_image": half_mask(96, 64), "strength": 0.8}
 
 
@@ -64,6 +67,8 @@ def tasks(name: str) -> dict[str, str]:
     }
 
 
+SMALL = [(64, 96), (96, 64), (64, 64)]
+TRAINED = sorted(flux.TRAINED_SIZES), sorted(pipeline_flux_kontext.PREFERRED_KONTEXT_RESOLUTIONS)
 KINDS = {
     "sd3": Kind(flow_checkpoints.write_sd3, tasks("StableDiffusion3"), guided),
     "flux": Kind(flow_checkpoints.write_flux, tasks("Flux"), distilled, {"guidance_scale": 3.5}),
@@ -75,11 +80,17 @@ KINDS = {
         lambda g: {"guidance_scale": 30.0},
         {"guidance_scale": 30.0},
     ),
+    "kontext": Kind(
+        flow_checkpoints.write_kontext,
+        {"text2img": "FluxKontextPipeline", "edit": "FluxKontextPipeline"},
+        lambda g: distilled(g) | {"max_area": g.width * g.height},
+        {"guidance_scale": 2.5},
+    ),
     "qwen": Kind(flow_checkpoints.write_qwen, tasks("QwenImage"), true_guided, {"guidance_scale": 4.0}),
     "z-image": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 5.0}),
     "z-image-turbo": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 0.0}),
 }
-STARTS: dict[str, dict[str, Any]] = {"text2img": {}, "img2img": INIT, "inpaint": INPAINT}
+STARTS: dict[str, dict[str, Any]] = {"text2img": {}, "img2img": INIT, "inpaint": INPAINT, "edit": EDIT}
 CASES = [(name, task) for name, kind in KINDS.items() for task in kind.pipelines]
 
 
@@ -91,6 +102,13 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
         return folder, Model.load(folder)
 
     return load
+
+
+@pytest.fixture(autouse=True)
+def small_pictures_to_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models were trained on a million pixels, which take a processor seconds."""
+    monkeypatch.setattr(flux, "TRAINED_SIZES", SMALL)
+    monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", SMALL)
 
 
 def asked(name: str, task: str, **what: Any) -> Generation:
@@ -107,6 +125,9 @@ def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tens
         latents[:] = [now["latents"][0]]
         return {}
 
+    start = pictures_of(g)
+    if task == "edit":
+        del start["strength"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline: Any = getattr(diffusers, KINDS[name].pipelines[task]).from_pretrained(folder)
@@ -117,7 +138,7 @@ def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tens
             generator=torch.Generator().manual_seed(g.seed),
             output_type="pt",
             callback_on_step_end=keep,
-            **({"height": g.height, "width": g.width} | pictures_of(g) | KINDS[name].told(g)),
+            **({"height": g.height, "width": g.width} | start | KINDS[name].told(g)),
         ).images[0]
     last = latents[0] if latents[0].ndim == 3 else flow_checkpoints.unpacked(latents[0], g.height // 8, g.width // 8)
     if (name, task) == ("sd3", "inpaint"):  # this one pipeline forgets the shift that its siblings add
@@ -242,3 +263,12 @@ def test_a_size_that_the_network_cannot_draw_is_drawn_near_it_and_delivered(
 ) -> None:
     plan = make_plan(asked("schnell", "text2img", width=104, height=72), model_of("schnell")[1], Samplers())
     assert (plan.width, plan.height) == (96, 64)
+
+
+def test_a_picture_to_edit_is_shown_at_a_size_of_the_training(model_of: Callable[[str], tuple[Path, Model]]) -> None:
+    ours, theirs = TRAINED
+    assert ours == theirs
+    _, model = model_of("kontext")
+    assert make_plan(asked("kontext", "edit"), model, Samplers()).reference == (16, 8, 12)
+    with pytest.raises(Invalid, match=r"mask_image is not possible with .* which edits by instruction"):
+        make_plan(asked("kontext", "edit", mask_image=half_mask(90, 60)), model, Samplers())

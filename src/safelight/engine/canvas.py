@@ -37,7 +37,8 @@ class Canvas:
     source: torch.Generator
     stack: Tensor  # (n, C, h, w): the latents, then what the sampler remembers
     blend: Blend | None = None
-    extra: Tensor | None = None  # (5, h, w): mask and masked picture, for an inpainting checkpoint
+    extra: Tensor | None = None  # (E, h, w): mask and masked picture, for an inpainting checkpoint
+    reference: Tensor | None = None  # (C, h', w'): the picture that is to be edited
     calls: int = 0
 
     @property
@@ -56,7 +57,7 @@ class Canvas:
         """What the model is shown at the step at hand."""
         x, step = self.latents * self.step.scale, self.step
         guidance = self.plan.generation.guidance_scale
-        return [Row(x, step.timestep, text, self.extra, guidance) for text in self.conditioning]
+        return [Row(x, step.timestep, text, self.extra, guidance, self.reference) for text in self.conditioning]
 
     def draw(self) -> Tensor:
         """The noises of the step at hand, (draws, C, h, w)."""
@@ -84,6 +85,9 @@ def begin(
     def fresh() -> Tensor:
         return draw(source, plan.shape).to(device)
 
+    if plan.reference is not None and moments is not None:
+        shown = plan.model.family.autoencoder.shrink(moments.mean[0])
+        return Canvas(plan, conditioning, source, plan.table.start[1] * fresh()[None], reference=shown)
     weight, noise_weight = plan.table.start
     init = None if moments is None else _sample(moments, fresh(), plan)
     noise = fresh()

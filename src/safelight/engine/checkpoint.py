@@ -41,8 +41,8 @@ def read_folder(folder: Path) -> Components:
     """A folder in the diffusers layout: model_index.json and one folder for each component."""
     index = read_config(folder / "model_index.json")
     family = read_family(index)
-    wanted = family.classes | {name: kinds for name, kinds in family.optional.items() if _present(index, name)}
-    kinds = {name: wanted[name][_class_name(index, name, wanted)] for name in wanted}
+    wanted = family.classes | {name: kinds for name, kinds in family.optional.items() if present(index, name)}
+    kinds = {name: wanted[name][class_name(index, name, wanted)] for name in wanted}
     tokenizers = {name: kind for name, kind in kinds.items() if name.startswith("tokenizer")}
     networks = {name: kind for name, kind in kinds.items() if name not in tokenizers}
     return Components(
@@ -54,7 +54,7 @@ def read_folder(folder: Path) -> Components:
             },
             pipeline=index["_class_name"],
         ),
-        scheduler_class=scheduler_class(_class_name(index, "scheduler", {})),
+        scheduler_class=scheduler_class(class_name(index, "scheduler", {})),
         scheduler_config=read_config(folder / "scheduler" / "scheduler_config.json"),
         notes=read_config(folder / NOTES) if (folder / NOTES).exists() else {},
     )
@@ -68,11 +68,11 @@ def read_family(index: Config) -> type[Family]:
     return family
 
 
-def _present(index: Config, name: str) -> bool:
+def present(index: Config, name: str) -> bool:
     return index.get(name) not in (None, [None, None])
 
 
-def _class_name(index: Config, name: str, allowed: Classes) -> str:
+def class_name(index: Config, name: str, allowed: Classes) -> str:
     entry = index.get(name)
     if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)):
         raise EngineFailed(f"model_index.json does not say what its {name} is")

@@ -5,9 +5,9 @@ A checkpoint names classes; tables decide whether that name is one we run. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -17,8 +17,10 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from safelight.engine.families.family import Family, Parts
-from safelight.engine.weights import Config, Weights
+from safelight.engine.weights import Config
 from safelight.errors import EngineFailed
+
+Weight = TypeVar("Weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,11 @@ class Components:
 def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn.Module:
     """A module of an allowed class; ``find`` gives the weight of each name that the class asks for."""
     try:
-        with torch.device("meta"):
-            outline = _construct(kind, config)
-        found = {name: find(name) for name in outline.state_dict()}
+        outlined = outline(kind, config)
+        found = {name: find(name) for name in outlined.state_dict()}
         if missing := [name for name, tensor in found.items() if tensor is None]:
             raise EngineFailed(f"The checkpoint lacks {len(missing)} weights, {missing[0]} for one")
-        outline.load_state_dict(found, assign=True)
+        outlined.load_state_dict(found, assign=True)
         with _Weightless():  # now that what it describes is known to be no larger than its weights
             module: nn.Module = _construct(kind, config)
         module.load_state_dict(found, assign=True)
@@ -49,16 +50,26 @@ def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn
     return module.requires_grad_(False).eval()
 
 
+def outline(kind: Any, config: Config) -> nn.Module:
+    """The module that a configuration describes, without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            module: nn.Module = _construct(kind, config)
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise EngineFailed("The checkpoint does not describe modules that its weights fit") from error
+    return module
+
+
 def _construct(kind: Any, config: Config) -> Any:
     if isinstance(kind, type) and issubclass(kind, PreTrainedModel):
         return kind(kind.config_class(**config))  # type: ignore[attr-defined]  # transformers' own, untyped here
     return kind.from_config(config)  # diffusers' way in
 
 
-def find_in(weights: Weights) -> Callable[[str], Tensor | None]:
+def find_in(weights: Mapping[str, Weight]) -> Callable[[str], Weight | None]:
     """Weights by name, or by the names that other versions of the libraries give or gave them."""
 
-    def find(name: str) -> Tensor | None:
+    def find(name: str) -> Weight | None:
         other = (name.replace(now, then) for now, then in OTHER.items() if now in name)
         known = (name, *other, f"text_model.{name}", f"model.{name}")
         return next((weights[known] for known in known if known in weights), None)

@@ -144,7 +144,8 @@ class Engine:
         """What a request costs here at the latest calls' width, as measured; 0.0 before anything has been."""
         model = self._model(generation)
         width, height = _drawn(generation, model)
-        share = 1.0 if generation.init_image is None else generation.strength
+        edits = model is not None and model.family.edits
+        share = 1.0 if generation.init_image is None or edits else generation.strength
         guided = generation.guidance_scale > 1 if model is None else model.family.guided(generation)
         rows = generation.samples * (2 if guided else 1)
         calls = rows * max(1, int(generation.steps * share))

@@ -6,7 +6,7 @@ A plan holds everything about a request that needs neither its seeds nor the mod
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -54,6 +54,13 @@ class Plan:
     bucket: Bucket
 
     @property
+    def reference(self) -> Shape | None:
+        """Of the latents of the picture that is to be edited."""
+        if self.source is None or not self.model.family.edits:
+            return None
+        return self.model.family.shape(self.source.pixels.shape[-1], self.source.pixels.shape[-2])
+
+    @property
     def guided(self) -> bool:
         return self.model.family.guided(self.generation)
 
@@ -99,14 +106,19 @@ def check(generation: Generation) -> None:
 
 def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     family = model.family
+    edits = family.edits and generation.init_image is not None
+    if edits and generation.mask_image is not None:
+        raise Invalid("mask_image", f"is not possible with {model.name}, which edits by instruction")
     if family.extra_channels and generation.mask_image is None:
         raise Invalid("mask_image", f"is required by {model.name}, which is an inpainting checkpoint")
     width, height = drawn_size(generation.width, generation.height, model.native_size, family.multiple)
     shape = family.shape(width, height)
-    table = samplers.table(model.scheduler(), generation, family.schedule(shape))
+    start = replace(generation, init_image=None) if edits else generation
+    table = samplers.table(model.scheduler(), start, family.schedule(shape))
     source = None
     if generation.init_image is not None:
-        source = _source(generation.init_image, generation.mask_image, width, height, family.autoencoder.side)
+        size = family.reference_size(generation.init_image) if edits else (width, height)
+        source = _source(generation.init_image, generation.mask_image, *size, family.autoencoder.side)
     bucket = Bucket(model.name, generation.loras, family.company(generation, shape))
     return Plan(generation, model, table, width, height, source, bucket)
 

@@ -92,8 +92,9 @@ class Trial:
         said = model.encode_text(model.family.trial_prompts(plan.generation), 1, plan.generation.loras)
         longest = max(said, key=lambda text: len(text.embedding))
         texts = [vary(longest, dice) for _ in range(count)]
+        shown = plan.reference and torch.randn(plan.reference, generator=dice).to(model.device)
         self._rows = [
-            Row(row[:channels], time, text, row[channels:] if extra else None)
+            Row(row[:channels], time, text, row[channels:] if extra else None, reference=shown)
             for row, time, text in zip(x, times, texts, strict=True)
         ]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from safelight.engine.families.autoencoder import Autoencoder, Kl, Place
 from safelight.engine.flow import Schedule
-from safelight.engine.generation import Generation
+from safelight.engine.generation import Generation, Pixels
 from safelight.engine.textual_inversion import Concept
 
 Inputs = dict[str, Tensor]  # of one call, by name; their shapes follow from the bucket and the number of rows
@@ -44,6 +44,7 @@ class Row:
     text: Conditioning
     extra: Tensor | None = None  # (E, h, w), further channels of an inpainting checkpoint
     guidance: float = 1.0  # for networks that are told it
+    reference: Tensor | None = None  # (C, h', w'), the picture that is to be edited, for families that edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Family(ABC):
     denoiser: ClassVar[str] = "transformer"  # the network that is called at every step
     multiple: ClassVar[int] = 16  # of which the sides of a picture must be, in pixels
     compiles: ClassVar[bool] = False  # whether OpenVINO knows how to run it
+    edits: ClassVar[bool] = False  # an init image is shown to the network as it is, and the prompt says what to change
     autoencoder: Autoencoder
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
@@ -73,6 +75,12 @@ class Family(ABC):
         self.tokenizers = parts.tokenizers
         self.place = place
         self.autoencoder = self._autoencoder(parts.networks["vae"])
+
+    @classmethod
+    def tasks(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """What a checkpoint whose denoiser is of this configuration can do."""
+        del config
+        return ("text2img", "edit") if cls.edits else ("text2img", "img2img", "inpaint")
 
     def _autoencoder(self, network: nn.Module) -> Autoencoder:
         return Kl(network, self.place)
@@ -90,6 +98,10 @@ class Family(ABC):
     def begins_with_picture(self, strength: float) -> bool:
         """Whether an inpainting checkpoint's pipeline encodes the init image itself too."""
         return strength < 1.0
+
+    def reference_size(self, init: Pixels) -> tuple[int, int]:
+        """The width and height at which a picture to be edited is shown."""
+        raise NotImplementedError
 
     def shape(self, width: int, height: int) -> Shape:
         side = self.autoencoder.side

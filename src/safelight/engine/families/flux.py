@@ -1,4 +1,4 @@
-"""FLUX.1 (dev, schnell, Fill): a transformer that reads T5, is told CLIP's pooled answer, and in dev how strong to be.
+"""FLUX.1 (dev, schnell, Fill, Kontext): a transformer that reads T5, is told CLIP's pooled answer, and in dev how strong to be.
 
 Guidance is a number that the network is told, so a picture is one row; a second row for the negative prompt is taken
 only where ``true_cfg_scale`` asks for it.
@@ -6,7 +6,7 @@ only where ``true_cfg_scale`` asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -31,10 +31,13 @@ from safelight.engine.families.family import (
 from safelight.engine.families.text import CLIP_TOKENIZERS, T5_TOKENIZERS, Reader, t5
 from safelight.engine.families.tokens import pack, unpack
 from safelight.engine.flow import Schedule
-from safelight.engine.generation import Generation
+from safelight.engine.generation import Generation, Pixels
 from safelight.engine.textual_inversion import Concept
 
+FILL = 384  # channels that Fill's transformer reads in each token: latents, masked picture, mask
 CLIP_LENGTH, T5_LENGTH = 77, 512
+WIDE = ((1568, 672), (1504, 688), (1456, 720), (1392, 752), (1328, 800), (1248, 832), (1184, 880), (1104, 944))
+TRAINED_SIZES = (*WIDE, (1024, 1024), *((height, width) for width, height in WIDE))  # of Kontext
 
 
 class Flux(Family):
@@ -53,6 +56,10 @@ class Flux(Family):
         self._config: Any = parts.networks["transformer"].config
         self._clip = Reader(parts.tokenizers["tokenizer"], CLIP_LENGTH, place)
         self._t5 = Reader(parts.tokenizers["tokenizer_2"], T5_LENGTH, place)
+
+    @classmethod
+    def tasks(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("inpaint",) if config.get("in_channels") == FILL else super().tasks(config)
 
     @property
     def extra_channels(self) -> int:
@@ -88,6 +95,7 @@ class Flux(Family):
         x = torch.stack([row.x for row in rows])  # (R, C, h, w)
         extras = [row.extra for row in rows if row.extra is not None]
         pooled = [row.text.pooled for row in rows if row.text.pooled is not None]
+        references = [row.reference for row in rows if row.reference is not None]
         inputs = {
             "hidden_states": torch.cat([x, torch.stack(extras).to(x)], dim=1) if extras else x,
             "timestep": timesteps(rows, self.place),
@@ -96,24 +104,41 @@ class Flux(Family):
         }
         if self._config["guidance_embeds"]:
             inputs["guidance"] = self.place.send(torch.tensor([row.guidance for row in rows]))
-        return inputs
+        return inputs | ({"reference": torch.stack(references)} if references else {})
 
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        height, width = inputs["hidden_states"].shape[-2:]
-        tokens = networks["transformer"](
-            **inputs
-            | {
-                "hidden_states": pack(self.place.enter(inputs["hidden_states"])),
-                "timestep": inputs["timestep"] / 1000,
-                "img_ids": positions(height // 2, width // 2, self.place.device),
-                "txt_ids": torch.zeros(inputs["encoder_hidden_states"].shape[1], 3, device=self.place.device),
-            }
-        ).sample
-        return unpack(tokens, height, width)
+        told = dict(inputs)
+        pictures = [self.place.enter(told.pop(name)) for name in ("hidden_states", "reference") if name in told]
+        told["hidden_states"] = torch.cat([pack(picture) for picture in pictures], dim=1)
+        told["img_ids"] = torch.cat([positions(picture, i) for i, picture in enumerate(pictures)])
+        told["txt_ids"] = torch.zeros(told["encoder_hidden_states"].shape[1], 3, device=self.place.device)
+        told["timestep"] = told["timestep"] / 1000
+        tokens = networks["transformer"](**told).sample
+        height, width = pictures[0].shape[-2:]
+        return unpack(tokens[:, : height * width // 4], height, width)
 
 
-def positions(height: int, width: int, device: torch.device) -> Tensor:
-    """Which picture, row and column each token is of."""
-    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
-    grid = torch.cartesian_prod(rows, columns).float()  # (height * width, 2)
-    return torch.nn.functional.pad(grid, (1, 0))
+class Kontext(Flux):
+    """Edits by instruction: the picture's tokens stand beside those that are drawn."""
+
+    pipelines = ("FluxKontextPipeline",)
+    edits = True
+
+    def company(self, generation: Generation, shape: Shape) -> str:
+        company = super().company(generation, shape)
+        if generation.init_image is None:
+            return company
+        width, height = self.reference_size(generation.init_image)
+        return f"{company} beside {height // self.autoencoder.side}x{width // self.autoencoder.side}"
+
+    def reference_size(self, init: Pixels) -> tuple[int, int]:
+        """Of the sizes that the model was trained on, the one of the nearest aspect."""
+        height, width = (side // self.multiple * self.multiple for side in init.shape[:2])
+        return min(TRAINED_SIZES, key=lambda size: (abs(width / height - size[0] / size[1]), size))
+
+
+def positions(latents: Tensor, picture: int) -> Tensor:
+    """Which picture, row and column each token of latents (R, C, h, w) is of."""
+    height, width = (torch.arange(side // 2, device=latents.device) for side in latents.shape[-2:])
+    grid = torch.cartesian_prod(height, width).float()  # (h / 2 * w / 2, 2)
+    return torch.nn.functional.pad(grid, (1, 0), value=picture)

@@ -5,7 +5,7 @@ SDXL has a second text model, whose pooled answer and the picture's size are fur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +19,7 @@ from safelight.engine.families.family import Classes, Conditioning, Family, Inpu
 from safelight.engine.families.text import CLIP_TOKENIZERS
 from safelight.engine.textual_inversion import Concept, teach
 
+INPAINTING = 9  # channels that such a UNet reads: latents, mask, masked picture
 TEXT_MODELS = ("text_encoder", "text_encoder_2")
 
 
@@ -50,6 +51,10 @@ class StableDiffusion(Family):
             teach(parts.tokenizers[name.replace("text_encoder", "tokenizer")], parts.networks[name], i, concepts)
             for i, name in enumerate(self._text_models)
         ]
+
+    @classmethod
+    def tasks(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("inpaint",) if config.get("in_channels") == INPAINTING else super().tasks(config)
 
     @property
     def extra_channels(self) -> int:

@@ -1,0 +1,77 @@
+"""What headers alone tell of a checkpoint, for every family."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from safelight.checkpoints import BUNDLED
+from safelight.cli import cli
+from safelight.engine.inspection import inspect
+from safelight.engine.model import Model
+
+from . import checkpoints, flow_checkpoints
+
+ALL = ("text2img", "img2img", "inpaint")
+KINDS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
+    "sd1": (checkpoints.write_sd1, "StableDiffusion", ALL),
+    "sd1-inpaint": (checkpoints.write_sd1_inpaint, "StableDiffusion", ("inpaint",)),
+    "sdxl": (checkpoints.write_sdxl, "StableDiffusion", ALL),
+    "sd3": (flow_checkpoints.write_sd3, "StableDiffusion3", ALL),
+    "flux": (flow_checkpoints.write_flux, "Flux", ALL),
+    "fill": (flow_checkpoints.write_fill, "Flux", ("inpaint",)),
+    "kontext": (flow_checkpoints.write_kontext, "Kontext", ("text2img", "edit")),
+    "qwen": (flow_checkpoints.write_qwen, "QwenImage", ALL),
+    "z-image": (flow_checkpoints.write_z_image, "ZImage", ALL),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_checkpoint_is_told_without_its_weights(name: str, tmp_path: Path) -> None:
+    write, family, tasks = KINDS[name]
+    found = inspect(write(tmp_path / "it"))
+    assert (found.family, found.tasks) == (family, tasks)
+    assert found.whole, found.parts
+    assert found.weights * 4 == pytest.approx(Model.load(tmp_path / "it").bytes, rel=0.02)
+
+
+def test_what_is_missing_is_named(sd1: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(sd1, tmp_path / "it"))
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    tensors["conv_in.weight"] = tensors["conv_in.weight"][:, :2].contiguous()
+    del tensors["conv_out.weight"]
+    save_file(tensors, weights)
+    shutil.rmtree(folder / "vae")
+    shutil.rmtree(folder / "tokenizer")
+    lacks = {part.name: part.lacks for part in inspect(folder).parts if part.lacks}
+    assert lacks == {
+        "unet": "1 weights are not there, conv_out.weight for one; 1 weights are of another shape, conv_in.weight for one",
+        "vae": "The weights of vae are there not at all",
+        "tokenizer": "its files are not there",
+    }
+    told = CliRunner().invoke(cli, ["models", "check", str(folder)])
+    assert told.exit_code == 1
+    assert "conv_out.weight for one" in told.output
+
+
+def test_a_single_file_too(tmp_path: Path) -> None:
+    folder = checkpoints.write_sdxl(tmp_path / "folder", clip=True)
+    found = inspect(checkpoints.write_single_file(tmp_path / "one.safetensors", folder))
+    assert found.whole
+    assert [part.name for part in found.parts] == ["unet", "vae", "text encoder", "text encoder"]
+
+
+def test_the_command_says_it_in_words_and_in_json() -> None:
+    told = CliRunner().invoke(cli, ["models", "check", str(BUNDLED)])
+    assert told.exit_code == 0
+    assert told.output.startswith("StableDiffusion: text2img, img2img, inpaint\n")
+    found = json.loads(CliRunner().invoke(cli, ["models", "check", "--json", str(BUNDLED)]).output)
+    assert found["whole"] is True
+    assert {part["name"] for part in found["parts"]} == {"unet", "vae", "text_encoder", "tokenizer"}
