@@ -10,8 +10,10 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLQwenImage,
+    DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxTransformer2DModel,
+    PixArtTransformer2DModel,
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     ZImageTransformer2DModel,
@@ -32,7 +34,7 @@ from transformers import (
 
 from safelight.engine.clip_vocabulary import byte_letters
 
-from .checkpoints import seeded, text_config, write_tokenizer
+from .checkpoints import seeded, text_config, vae, write_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz ,.<|>\n"
 
@@ -204,6 +206,30 @@ def write_z_image(folder: Path, seed: int = 0) -> Path:
         text_encoder=seeded(Qwen3Model, seed, Qwen3Config(**LANGUAGE, head_dim=16)).eval(),
         tokenizer=qwen_tokenizer(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_pixart(folder: Path, seed: int = 0) -> Path:
+    """PixArt-Sigma: not a flow; it predicts noise, and a spread beside it."""
+    transformer = seeded(
+        PixArtTransformer2DModel,
+        seed,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        out_channels=8,
+        num_layers=2,
+        cross_attention_dim=32,
+        caption_channels=48,
+        sample_size=16,
+        use_additional_conditions=False,
+    )
+    diffusers.PixArtSigmaPipeline(
+        transformer=transformer,
+        vae=vae(seed, 0.13025),
+        text_encoder=t5(seed, 48),
+        tokenizer=t5_tokenizer(),
+        scheduler=DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear"),
     ).save_pretrained(folder)
     return folder
 

@@ -59,6 +59,10 @@ def true_guided(g: Generation) -> dict[str, Any]:
     return {"true_cfg_scale": g.guidance_scale, "negative_prompt": g.negative_prompt}
 
 
+def binned(g: Generation) -> dict[str, Any]:
+    return guided(g) | {"use_resolution_binning": False, "clean_caption": False}
+
+
 def tasks(name: str) -> dict[str, str]:
     return {
         "text2img": f"{name}Pipeline",
@@ -86,6 +90,7 @@ KINDS = {
         lambda g: distilled(g) | {"max_area": g.width * g.height},
         {"guidance_scale": 2.5},
     ),
+    "pixart": Kind(flow_checkpoints.write_pixart, {"text2img": "PixArtSigmaPipeline"}, binned),
     "qwen": Kind(flow_checkpoints.write_qwen, tasks("QwenImage"), true_guided, {"guidance_scale": 4.0}),
     "z-image": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 5.0}),
     "z-image-turbo": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 0.0}),
@@ -125,6 +130,10 @@ def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tens
         latents[:] = [now["latents"][0]]
         return {}
 
+    def look(step: int, time: Any, now: Tensor) -> None:
+        latents[:] = [now[0]]
+
+    watch = {"callback": look} if name == "pixart" else {"callback_on_step_end": keep}
     start = pictures_of(g)
     if task == "edit":
         del start["strength"]
@@ -137,7 +146,7 @@ def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tens
             num_inference_steps=g.steps,
             generator=torch.Generator().manual_seed(g.seed),
             output_type="pt",
-            callback_on_step_end=keep,
+            **watch,
             **({"height": g.height, "width": g.width} | start | KINDS[name].told(g)),
         ).images[0]
     last = latents[0] if latents[0].ndim == 3 else flow_checkpoints.unpacked(latents[0], g.height // 8, g.width // 8)

@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
     "fill": (flow_checkpoints.write_fill, "Flux", ("inpaint",)),
     "kontext": (flow_checkpoints.write_kontext, "Kontext", ("text2img", "edit")),
     "qwen": (flow_checkpoints.write_qwen, "QwenImage", ALL),
+    "pixart": (flow_checkpoints.write_pixart, "PixArt", ALL),
     "z-image": (flow_checkpoints.write_z_image, "ZImage", ALL),
 }
 

@@ -73,9 +73,12 @@ def length_class(tokens: int) -> int:
     return max(SHORTEST_CLASS, 1 << (tokens - 1).bit_length())
 
 
-def padded_texts(texts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Texts (L, D) of any lengths as (R, length class, D), and which of their tokens are told, (R, length class)."""
+def padded_texts(texts: Sequence[Tensor], length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Texts (L, D) of any lengths as (R, length, D), and which of their tokens are told, (R, length).
+
+    Without ``length`` it is the class of the longest.
+    """
     counts = torch.tensor([len(text) for text in texts])
-    length = length_class(int(counts.max()))
+    length = length or length_class(int(counts.max()))
     rows = torch.stack([pad(text, (0, 0, 0, length - len(text))) for text in texts])
     return rows, torch.arange(length) < counts[:, None]
