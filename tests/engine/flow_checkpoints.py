@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,15 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen2VLProcessor,
     Qwen3Config,
     Qwen3Model,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
 )
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.processing_utils import ProcessorMixin
 
 from safelight.engine.clip_vocabulary import byte_letters
 
@@ -140,7 +145,7 @@ def write_kontext(folder: Path) -> Path:
 
 def qwen_tokenizer() -> Qwen2Tokenizer:
     """Byte by byte, with the tokens that the templates are made of."""
-    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *MARKS.values()]
     vocabulary = {word: i for i, word in enumerate([*byte_letters().values(), *marks])}
     tokenizer = Qwen2Tokenizer(vocabulary, [], additional_special_tokens=marks[1:])
     tokenizer.chat_template = (
@@ -150,6 +155,12 @@ def qwen_tokenizer() -> Qwen2Tokenizer:
     return tokenizer
 
 
+MARKS = {
+    "image": "<|image_pad|>",
+    "video": "<|video_pad|>",
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+}
 LANGUAGE: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 32,
@@ -160,12 +171,14 @@ LANGUAGE: dict[str, Any] = {
 }
 
 
-def write_qwen(folder: Path, seed: int = 0) -> Path:
+def write_qwen(folder: Path, kind: str = "QwenImagePipeline", seed: int = 0, **more: Any) -> Path:
     """Qwen-Image: its schedule ends above zero noise, so its last step is a long one."""
     rope = {"rope_type": "default", "type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1000000.0}
     vision = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 32}
-    language = Qwen2_5_VLConfig(text_config=LANGUAGE | {"rope_parameters": rope}, vision_config=vision)
-    diffusers.QwenImagePipeline(
+    tokenizer = qwen_tokenizer()
+    marks = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(word) for name, word in MARKS.items()}
+    language = Qwen2_5_VLConfig(text_config=LANGUAGE | {"rope_parameters": rope}, vision_config=vision, **marks)
+    getattr(diffusers, kind)(
         transformer=seeded(
             QwenImageTransformer2DModel,
             seed,
@@ -177,12 +190,42 @@ def write_qwen(folder: Path, seed: int = 0) -> Path:
         ),
         vae=seeded(AutoencoderKLQwenImage, seed, base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
         text_encoder=seeded(Qwen2_5_VLForConditionalGeneration, seed, language).eval(),
-        tokenizer=qwen_tokenizer(),
+        tokenizer=tokenizer,
         scheduler=FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
         ),
+        **more,
     ).save_pretrained(folder)
     return folder
+
+
+class StillProcessor(Qwen2VLProcessor):  # type: ignore[misc]  # transformers has no types here
+    """The processor without its part for videos, which needs torchvision even where there are none."""
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None) -> None:
+        self.image_token, self.video_token = MARKS["image"], MARKS["video"]
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+
+def still_processor() -> StillProcessor:
+    size = {"shortest_edge": 28 * 28, "longest_edge": 16 * 28 * 28}
+    return StillProcessor(Qwen2VLImageProcessorPil(size=size), qwen_tokenizer())
+
+
+def write_qwen_edit(folder: Path, kind: str = "QwenImageEditPipeline") -> Path:
+    """Edits by instruction, with the processor's files as published checkpoints have them."""
+    write_qwen(folder, kind, processor=still_processor())
+    shutil.rmtree(folder / "processor")
+    still_processor().image_processor.save_pretrained(folder / "processor")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"processor": ["transformers", "Qwen2VLProcessor"]}))
+    return folder
+
+
+def write_qwen_edit_plus(folder: Path) -> Path:
+    return write_qwen_edit(folder, "QwenImageEditPlusPipeline")
 
 
 def write_z_image(folder: Path, seed: int = 0) -> Path:

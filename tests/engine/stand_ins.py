@@ -95,7 +95,7 @@ class MicroModel:
         return self.own
 
     def encode_text(
-        self, prompts: Sequence[str], clip_skip: int = 1, adapters: Sequence[LoraUse] = ()
+        self, prompts: Sequence[str], clip_skip: int = 1, adapters: Sequence[LoraUse] = (), picture: Any = None
     ) -> list[Conditioning]:
         self.encoded += prompts
         for prompt in prompts:

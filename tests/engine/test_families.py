@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.flux import pipeline_flux_kontext
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 from torch import Tensor
 
-from safelight.engine.families import flux
+from safelight.engine.families import flux, qwen_image_edit
 from safelight.engine.families.family import Row
 from safelight.engine.generation import Generation, LoraUse, Pixels
 from safelight.engine.graphs import Graphs
@@ -92,6 +93,15 @@ KINDS = {
     ),
     "pixart": Kind(flow_checkpoints.write_pixart, {"text2img": "PixArtSigmaPipeline"}, binned),
     "qwen": Kind(flow_checkpoints.write_qwen, tasks("QwenImage"), true_guided, {"guidance_scale": 4.0}),
+    "qwen-edit": Kind(
+        flow_checkpoints.write_qwen_edit, {"edit": "QwenImageEditPipeline"}, true_guided, {"guidance_scale": 4.0}
+    ),
+    "qwen-edit-plus": Kind(
+        flow_checkpoints.write_qwen_edit_plus,
+        {"edit": "QwenImageEditPlusPipeline"},
+        true_guided,
+        {"guidance_scale": 4.0},
+    ),
     "z-image": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 5.0}),
     "z-image-turbo": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 0.0}),
 }
@@ -114,6 +124,14 @@ def small_pictures_to_edit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The models were trained on a million pixels, which take a processor seconds."""
     monkeypatch.setattr(flux, "TRAINED_SIZES", SMALL)
     monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", SMALL)
+    areas = {1024 * 1024: 96 * 64, 384 * 384: 64 * 64}
+    for pipeline in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus):
+        calculate = pipeline.calculate_dimensions
+        monkeypatch.setattr(
+            pipeline, "calculate_dimensions", lambda area, ratio, calculate=calculate: calculate(areas[area], ratio)
+        )
+    for name in ("AREA", "LOOKED_AREA"):
+        monkeypatch.setattr(qwen_image_edit, name, areas[getattr(qwen_image_edit, name)])
 
 
 def asked(name: str, task: str, **what: Any) -> Generation:
@@ -137,9 +155,10 @@ def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tens
     start = pictures_of(g)
     if task == "edit":
         del start["strength"]
+    whole = {"processor": flow_checkpoints.still_processor()} if name.startswith("qwen-edit") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipeline: Any = getattr(diffusers, KINDS[name].pipelines[task]).from_pretrained(folder)
+        pipeline: Any = getattr(diffusers, KINDS[name].pipelines[task]).from_pretrained(folder, **whole)
         pipeline.set_progress_bar_config(disable=True)
         picture = pipeline(
             prompt=g.prompt,

@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
     "kontext": (flow_checkpoints.write_kontext, "Kontext", ("text2img", "edit")),
     "qwen": (flow_checkpoints.write_qwen, "QwenImage", ALL),
     "pixart": (flow_checkpoints.write_pixart, "PixArt", ALL),
+    "qwen-edit": (flow_checkpoints.write_qwen_edit, "QwenImageEdit", ("edit",)),
     "z-image": (flow_checkpoints.write_z_image, "ZImage", ALL),
 }
 

@@ -18,6 +18,7 @@ from safelight.engine.weights import Config, Weights, read_config, read_header, 
 from safelight.errors import EngineFailed
 
 NOTES = "safelight.json"
+READERS = ("tokenizer", "processor")  # parts that are no networks: they make tensors of words and pictures
 
 
 def read_components(path: Path) -> Components:
@@ -32,7 +33,7 @@ def count_weights(path: Path) -> int:
     files = [path]
     if path.is_dir():
         family = read_family(read_config(path / "model_index.json"))
-        names = [name for name in family.classes | family.optional if not name.startswith("tokenizer")]
+        names = [name for name in family.classes | family.optional if not name.startswith(READERS)]
         files = [file for name in names if (path / name).is_dir() for file in weight_files(path / name)]
     return sum(entry.elements for file in files for entry in read_header(file).tensors.values())
 
@@ -43,14 +44,14 @@ def read_folder(folder: Path) -> Components:
     family = read_family(index)
     wanted = family.classes | {name: kinds for name, kinds in family.optional.items() if present(index, name)}
     kinds = {name: wanted[name][class_name(index, name, wanted)] for name in wanted}
-    tokenizers = {name: kind for name, kind in kinds.items() if name.startswith("tokenizer")}
-    networks = {name: kind for name, kind in kinds.items() if name not in tokenizers}
+    readers = {name: kind for name, kind in kinds.items() if name.startswith(READERS)}
+    networks = {name: kind for name, kind in kinds.items() if name not in readers}
     return Components(
         family,
         Parts(
             networks={name: build(kind, *_folder_part(folder / name)) for name, kind in networks.items()},
             tokenizers={
-                name: kind.from_pretrained(folder / name, local_files_only=True) for name, kind in tokenizers.items()
+                name: kind.from_pretrained(folder / name, local_files_only=True) for name, kind in readers.items()
             },
             pipeline=index["_class_name"],
         ),

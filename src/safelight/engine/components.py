@@ -45,6 +45,8 @@ def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn
         with _Weightless():  # now that what it describes is known to be no larger than its weights
             module: nn.Module = _construct(kind, config)
         module.load_state_dict(found, assign=True)
+        if isinstance(module, PreTrainedModel):
+            module.tie_weights()  # a weight of two names is one, also when it is moved to a device
     except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise EngineFailed("The checkpoint does not describe modules that its weights fit") from error
     return module.requires_grad_(False).eval()

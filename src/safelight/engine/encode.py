@@ -112,7 +112,7 @@ class Encoder:
         with self._pace.measure("text"):
             prompts = [prompt for prompt, _ in (want.payload for want in wants)]
             loras = wants[0].start.plan.generation.loras
-            return wants[0].model.encode_text(prompts, wants[0].payload[1], loras)
+            return wants[0].model.encode_text(prompts, wants[0].payload[1], loras, wants[0].start.plan.shown)
 
     def _look(self, wants: Sequence[Want[Tensor]]) -> list[Moments]:
         began = time.perf_counter()
@@ -126,11 +126,13 @@ class Encoder:
 def _texts(start: Start) -> Iterator[Want[tuple[str, int]]]:
     """As in diffusers, ``clip_skip`` is for the prompt; the negative prompt is read to the last layer."""
     generation, model = start.plan.generation, start.plan.model
+    source = start.plan.source
+    shown = source.digest if source is not None and start.plan.shown is not None else ""
     payloads = [(generation.prompt, generation.clip_skip)]
     if start.plan.guided:
         payloads.insert(0, (generation.negative_prompt, 1))
     for payload in payloads:
-        kind = (model.name, payload[1], generation.loras)
+        kind = (model.name, payload[1], generation.loras, shown)
         yield Want(start, kind, (*kind, payload[0]), payload)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safelight.engine.checkpoint import class_name, present, read_family, weight_files
+from safelight.engine.checkpoint import READERS, class_name, present, read_family, weight_files
 from safelight.engine.components import find_in, outline
 from safelight.engine.families.family import Classes
 from safelight.engine.families.stable_diffusion import StableDiffusion
@@ -64,7 +64,7 @@ def _part(folder: Path, index: Config, wanted: Classes) -> PartFound:
     weights = 0
     try:
         kind = wanted[folder.name][class_name(index, folder.name, wanted)]
-        if folder.name.startswith("tokenizer"):
+        if folder.name.startswith(READERS):
             return PartFound(folder.name, 0, "" if any(folder.glob("*.json")) else "its files are not there")
         entries = {name: entry for path in weight_files(folder) for name, entry in read_header(path).tensors.items()}
         weights = sum(entry.elements for entry in entries.values())

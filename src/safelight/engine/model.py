@@ -23,7 +23,7 @@ from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
 from safelight.engine.families.autoencoder import Moments, Place
 from safelight.engine.families.family import Conditioning, Inputs, Networks, Row
-from safelight.engine.generation import LoraUse
+from safelight.engine.generation import LoraUse, Pixels
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
 from safelight.engine.openvino import Compiled, place
 from safelight.engine.textual_inversion import read_concept
@@ -104,8 +104,15 @@ class Model:
 
     @torch.no_grad()
     def encode_text(
-        self, prompts: Sequence[str], clip_skip: int = 1, adapters: Sequence[LoraUse] = ()
+        self,
+        prompts: Sequence[str],
+        clip_skip: int = 1,
+        adapters: Sequence[LoraUse] = (),
+        picture: Pixels | None = None,
     ) -> list[Conditioning]:
+        """``picture`` is what the prompts speak of, for families whose text encoder looks at it."""
+        if picture is not None:
+            return self.family.read_beside(self._networks(adapters), prompts, picture)
         return self.family.read(self._networks(adapters), prompts, clip_skip)
 
     @torch.no_grad()

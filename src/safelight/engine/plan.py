@@ -54,6 +54,11 @@ class Plan:
     bucket: Bucket
 
     @property
+    def shown(self) -> Pixels | None:
+        """The picture that the text encoder looks at."""
+        return self.generation.init_image if self.model.family.looks else None
+
+    @property
     def reference(self) -> Shape | None:
         """Of the latents of the picture that is to be edited."""
         if self.source is None or not self.model.family.edits:
@@ -107,6 +112,8 @@ def check(generation: Generation) -> None:
 def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     family = model.family
     edits = family.edits and generation.init_image is not None
+    if family.looks and not edits:
+        raise Invalid("init_image", f"is required by {model.name}, which edits pictures")
     if edits and generation.mask_image is not None:
         raise Invalid("mask_image", f"is not possible with {model.name}, which edits by instruction")
     if family.extra_channels and generation.mask_image is None:

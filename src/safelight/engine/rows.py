@@ -89,7 +89,8 @@ class Trial:
         extra = model.family.extra_channels
         x = torch.randn(count, channels + extra, *sides, generator=dice).to(model.device)
         times = torch.rand(count, generator=dice).mul(1000).floor().tolist()
-        said = model.encode_text(model.family.trial_prompts(plan.generation), 1, plan.generation.loras)
+        prompts = model.family.trial_prompts(plan.generation)
+        said = model.encode_text(prompts, 1, plan.generation.loras, plan.shown)
         longest = max(said, key=lambda text: len(text.embedding))
         texts = [vary(longest, dice) for _ in range(count)]
         shown = plan.reference and torch.randn(plan.reference, generator=dice).to(model.device)

@@ -6,11 +6,22 @@ from safelight.engine.families.family import Family
 from safelight.engine.families.flux import Flux, Kontext
 from safelight.engine.families.pixart import PixArt
 from safelight.engine.families.qwen_image import QwenImage
+from safelight.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEditPlus
 from safelight.engine.families.sd3 import StableDiffusion3
 from safelight.engine.families.stable_diffusion import StableDiffusion
 from safelight.engine.families.z_image import ZImage
 
-FAMILIES: tuple[type[Family], ...] = (StableDiffusion, StableDiffusion3, Flux, Kontext, QwenImage, ZImage, PixArt)
+FAMILIES: tuple[type[Family], ...] = (
+    StableDiffusion,
+    StableDiffusion3,
+    Flux,
+    Kontext,
+    QwenImage,
+    QwenImageEdit,
+    QwenImageEditPlus,
+    ZImage,
+    PixArt,
+)
 
 
 def family_of(pipeline: str) -> type[Family] | None:

@@ -66,6 +66,7 @@ class Family(ABC):
     multiple: ClassVar[int] = 16  # of which the sides of a picture must be, in pixels
     compiles: ClassVar[bool] = False  # whether OpenVINO knows how to run it
     edits: ClassVar[bool] = False  # an init image is shown to the network as it is, and the prompt says what to change
+    looks: ClassVar[bool] = False  # the text encoder is shown it too, so there must be one
     autoencoder: Autoencoder
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
@@ -80,6 +81,8 @@ class Family(ABC):
     def tasks(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """What a checkpoint whose denoiser is of this configuration can do."""
         del config
+        if cls.looks:
+            return ("edit",)
         return ("text2img", "edit") if cls.edits else ("text2img", "img2img", "inpaint")
 
     def _autoencoder(self, network: nn.Module) -> Autoencoder:
@@ -142,6 +145,10 @@ class Family(ABC):
     @abstractmethod
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         """``clip_skip`` 1 takes the last hidden layer of a CLIP text model, 2 the one before."""
+
+    def read_beside(self, networks: Networks, prompts: Sequence[str], picture: Pixels) -> list[Conditioning]:
+        """Prompts about a picture, for families whose text encoder looks at it."""
+        raise NotImplementedError
 
     @abstractmethod
     def gather(self, rows: Sequence[Row]) -> Inputs:

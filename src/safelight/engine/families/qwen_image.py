@@ -57,9 +57,11 @@ class QwenImage(Family):
         return Frames(network, self.place)
 
     def company(self, generation: Generation, shape: Shape) -> str:
-        prompts = [generation.prompt, generation.negative_prompt] if self.guided(generation) else [generation.prompt]
-        longest = max(self._words.count(prompt) for prompt in prompts) - TEMPLATE_TOKENS
+        longest = max(self._words.count(prompt) for prompt in self._prompts(generation)) - TEMPLATE_TOKENS
         return f"{shape[1]}x{shape[2]}, {length_class(longest)} tokens"
+
+    def _prompts(self, generation: Generation) -> list[str]:
+        return [generation.prompt, generation.negative_prompt] if self.guided(generation) else [generation.prompt]
 
     def trial_prompts(self, generation: Generation) -> list[str]:
         return [generation.prompt, generation.negative_prompt]
@@ -84,24 +86,26 @@ class QwenImage(Family):
 
     def gather(self, rows: Sequence[Row]) -> Inputs:
         text, told = padded_texts([row.text.embedding for row in rows])
-        return {
+        references = [row.reference for row in rows if row.reference is not None]
+        inputs = {
             "hidden_states": torch.stack([row.x for row in rows]),  # (R, C, h, w)
             "timestep": timesteps(rows, self.place),
             "encoder_hidden_states": self.place.enter(text),  # (R, L, D)
             "encoder_hidden_states_mask": told.to(self.place.device),  # (R, L)
         }
+        return inputs | ({"reference": torch.stack(references)} if references else {})
 
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        height, width = inputs["hidden_states"].shape[-2:]
-        tokens = networks["transformer"](
-            **inputs
-            | {
-                "hidden_states": pack(self.place.enter(inputs["hidden_states"])),
-                "timestep": inputs["timestep"] / 1000,
-                "img_shapes": [[(1, height // 2, width // 2)]] * len(inputs["hidden_states"]),
-            }
-        ).sample
-        return unpack(tokens, height, width)
+        told: dict[str, Any] = dict(inputs)
+        pictures = [self.place.enter(told.pop(name)) for name in ("hidden_states", "reference") if name in told]
+        told["hidden_states"] = torch.cat([pack(picture) for picture in pictures], dim=1)
+        told["img_shapes"] = [[(1, picture.shape[2] // 2, picture.shape[3] // 2) for picture in pictures]] * len(
+            pictures[0]
+        )
+        told["timestep"] = told["timestep"] / 1000
+        tokens = networks["transformer"](**told).sample
+        height, width = pictures[0].shape[-2:]
+        return unpack(tokens[:, : height * width // 4], height, width)
 
 
 class Frames:
