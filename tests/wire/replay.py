@@ -20,6 +20,8 @@ OWN_ID = re.compile(r'("request_id"\s*:\s*"?)[^",}\s]*')
 TASK = re.compile(r'("taskids?"\s*:\s*\[?\s*)"[^"]*"')
 FETCHED = re.compile(r"/fetch/[^/?]+")
 QUERY_KEY = re.compile(r"([?&]key=)[^&]*")
+OF_A_MODEL = re.compile(r"/(verify_model|model_reload)$")
+MODEL = re.compile(r'("model_id"\s*:\s*)"[^"]*"')
 STEERING = re.compile(r"/(clear_queue|restart_server)$")
 PLACEHOLDER = re.compile(r"\{\w+\}")
 INSTANT = re.compile(r'"instant_response"\s*:\s*[^,}]*')
@@ -128,6 +130,8 @@ def send(http: httpx.Client, example: Example, own: Own, instant: bool = False) 
     if example.body is None:
         return http.request(example.method, path, headers=headers)
     body = _own_body(example.body, own)
+    if OF_A_MODEL.search(path):
+        body = MODEL.sub(r'\g<1>"other"', body)
     headers["Content-Type"] = "application/json"
     return http.request(example.method, path, headers=headers, content=_at_once(body) if instant else body)
 
