@@ -158,5 +158,5 @@ def _parts(body: str, own: Own) -> list[tuple[str, tuple[str | None, bytes | str
     parts: list[tuple[str, tuple[str | None, bytes | str]]] = []
     for part in json.loads(body):
         name, _, value = part.partition("=")
-        parts.append((name, (None, own.picture if name == "imageUrl" else value)))
+        parts.append((name, (None, own.picture if name in ("imageUrl", "sourceImage") else value)))
     return parts

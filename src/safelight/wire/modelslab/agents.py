@@ -18,6 +18,7 @@ from safelight.service.usage import Movement, Used, month_began
 from safelight.settings import Settings
 from safelight.wire.http import answer, refusal_of
 from safelight.wire.modelslab import families
+from safelight.wire.modelslab.absent import PAYING
 from safelight.wire.modelslab.accounts import PRODUCT, balance, limited, money, product
 from safelight.wire.modelslab.agents_described import (
     CREATED,
@@ -154,6 +155,10 @@ async def plans(call: Call) -> Json:
 async def subscriptions(call: Call) -> list[Json]:
     held = await _membership(call)
     return [] if held.id is None else [write_membership(held)]
+
+
+async def subscribe(_call: Call) -> Json:
+    raise PAYING.refusal()
 
 
 async def overview(call: Call) -> Json:
@@ -310,5 +315,6 @@ ROWS = (
     _row("DELETE", "api-keys/{id}", revoke_key, REVOKED),
     _row("GET", "subscriptions/plans", plans, PLANS),
     _row("GET", "subscriptions", subscriptions, SUBSCRIPTIONS),
+    _row("POST", "subscriptions", subscribe, SUBSCRIPTIONS),
     _row("GET", "billing/overview", overview, OVERVIEW),
 )
