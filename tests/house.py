@@ -30,14 +30,17 @@ from safelight.service.jobs import Jobs, Once
 from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
+from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
+from safelight.service.sealer import Sealer
 from safelight.service.services import Services
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
+from safelight.service.vault import Vault
 from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
 from safelight.settings import Settings
@@ -60,6 +63,7 @@ class House:
     account: Account
     worker: Worker
     painter: Painter
+    vault: Vault
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[Painter]:
@@ -187,17 +191,22 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     database, painter = Database(settings.database_url), painter or Painter()
     queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
     blobs = open_blobs(settings.blobs_url)
-    accounts, jobs, assets = Accounts(database), Jobs(settings, database, queue, blobs), Assets(database, blobs)
+    vault = Vault(database, Masters(settings))
+    accounts, jobs, assets = (
+        Accounts(database),
+        Jobs(settings, database, queue, blobs, vault),
+        Assets(database, blobs, vault),
+    )
     erasure, inputs = (
-        Erasure(settings, database, blobs),
+        Erasure(settings, database, blobs, vault),
         Inputs(settings, Outbound(settings.outbound_ports, settings.private_hosts)),
     )
     lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw, sketch=sketch)
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
-    worker = Worker(settings, database, queue, blobs, makers=[generate, Judge(lightbox)], name=name)
+    worker = Worker(settings, database, queue, blobs, vault, makers=[generate, Judge(lightbox)], name=name)
     services = Services(
         settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
-        catalogue=Catalogue(settings, database), history=History(database), following=Following(database, jobs),
+        catalogue=Catalogue(settings, database), history=History(database, vault), following=Following(database, jobs),
         steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database),
         rates=Rates(settings, database), usage=Usage(database), preferences=Preferences(database),
         enhance=str,
@@ -205,10 +214,13 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     await database.open()
     try:
         await queue.open()
+        await vault.open(may_make=True)
+        sealer = Sealer(database, blobs, vault)
         account = await accounts.create_account("tester")
         yield House(
             settings, database, queue, blobs, services,
-            Outbox(database, queue), Reconciler(settings, database, queue, erasure), account, worker, painter,
+            Outbox(database, queue), Reconciler(settings, database, queue, erasure, sealer), account, worker, painter,
+            vault,
         )  # fmt: skip
     finally:
         inputs.close()

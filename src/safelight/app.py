@@ -12,12 +12,11 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -27,7 +26,7 @@ from safelight import supervisor
 from safelight.checkpoints import BUNDLED_NAME, named_checkpoints, read_wants
 from safelight.engine.prompts import enhance
 from safelight.errors import SetupFailed
-from safelight.records import Key, Wants
+from safelight.records import Wants
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
@@ -36,17 +35,20 @@ from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import QUEUES, Jobs
-from safelight.service.ledger import AccountRow, Ledger, Wallet
+from safelight.service.ledger import Ledger
+from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.preferences import Preferences
 from safelight.service.progress import MOST_PREVIEW
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
+from safelight.service.sealer import Sealer
 from safelight.service.services import Services
 from safelight.service.steering import RESTART, Steering
 from safelight.service.usage import Usage
-from safelight.service.webhooks import Webhooks, secret_of
+from safelight.service.vault import Vault
+from safelight.service.webhooks import Webhooks
 from safelight.service.wishes import Wishes
 from safelight.serving import Ending, Serving, Watch
 from safelight.settings import Settings
@@ -65,8 +67,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FIRST_ACCOUNT = "default"
-MOST_CREDIT = 10**9  # at a time; a wallet's column takes nine thousand times that
-Answer = TypeVar("Answer")
 Announce = Callable[[str, str | None], None]  # the server's address, and the first key where one was just made
 RENDERERS = {"modelslab": modelslab.webhook_body}
 
@@ -76,12 +76,13 @@ RENDERERS = {"modelslab": modelslab.webhook_body}
 
 @dataclass(frozen=True)
 class Ground:
-    """The database, the queue in it, and the blob store, open."""
+    """The database, the queue in it, the blob store and the keys to what is in them, open."""
 
     settings: Settings
     database: Database
     queue: Queue
     blobs: Blobs
+    vault: Vault
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def prepare(settings: Settings, address: str) -> Ground:
     """Made, not yet open: whoever wants to hear notifications says so before ``opened``."""
     database = Database(address)
     queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
-    return Ground(settings, database, queue, open_blobs(settings.blobs_url))
+    return Ground(settings, database, queue, open_blobs(settings.blobs_url), Vault(database, Masters(settings)))
 
 
 @asynccontextmanager
@@ -141,6 +142,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
         ground = prepare(settings, address)
         serving = make_serving(ground)
         async with opened(ground):
+            await ground.vault.open(may_make=True)
             key = await first_key(settings, serving.services.accounts)
             environment = worker_environment(settings, address)
             await serving.run(listener, environment, ending, beside, lambda: announce(settings.base_url, key))
@@ -204,13 +206,15 @@ def make_serving(ground: Ground) -> Serving:
     outbox = Outbox(database, queue)
     webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, RENDERERS)
     queue.teach(WEBHOOKS, webhooks.deliver)
-    reconciler = Reconciler(settings, database, queue, services.erasure)
+    sealer = Sealer(database, ground.blobs, ground.vault)
+    reconciler = Reconciler(settings, database, queue, services.erasure, sealer)
     return Serving(settings, services, queue, ground.blobs, reconciler)
 
 
 def make_services(ground: Ground, outbound: Outbound) -> Services:
     settings, database, queue, blobs = ground.settings, ground.database, ground.queue, ground.blobs
-    assets, jobs = Assets(database, blobs), Jobs(settings, database, queue, blobs)
+    vault = ground.vault
+    assets, jobs = Assets(database, blobs, vault), Jobs(settings, database, queue, blobs, vault)
 
     async def own_asset(name: str) -> bytes:
         return (await assets.open(name))[1]
@@ -221,9 +225,9 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         inputs=Inputs(settings, outbound, own_asset),
         jobs=jobs,
         assets=assets,
-        erasure=Erasure(settings, database, blobs),
+        erasure=Erasure(settings, database, blobs, vault),
         catalogue=Catalogue(settings, database, read_wants(settings)),
-        history=History(database),
+        history=History(database, vault),
         following=Following(database, jobs),
         preferences=Preferences(database),
         steering=Steering(database, queue),
@@ -256,6 +260,7 @@ async def work(settings: Settings, *, tethered: bool = False, queues: Sequence[s
         worker = make_worker(ground, engine, wanted)
         ground.database.on(RESTART, lambda told: stop.set() if told is not None else None)
         async with opened(ground):
+            await ground.vault.open()
             log.info("worker ready", model=settings.model, queues=sorted(wanted))
             await worker.run(stop)
 
@@ -295,6 +300,7 @@ def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
         ground.database,
         ground.queue,
         ground.blobs,
+        ground.vault,
         makers=[maker for maker in (generate, Judge(lightbox)) if QUEUES[maker.task] in queues],
         name=f"{socket.gethostname()}-{os.getpid()}",
         pulse=pulse,
@@ -336,68 +342,7 @@ def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
         shelf.close()
 
 
-# The other commands
-
-
-async def on_database(settings: Settings, ask: Callable[[Database], Awaitable[Answer]]) -> Answer:
-    """On the running server's database, or on the embedded one, started for a moment."""
-    running = settings.database_url or postgres.find(settings.data_dir)
-    with database_address(settings.model_copy(update={"database_url": running})) as address:
-        await asyncio.to_thread(migrate, address)
-        ground = prepare(settings, address)
-        async with opened(ground):
-            return await ask(ground.database)
-
-
-async def create_key(settings: Settings, account: str, label: str, *, operator: bool) -> tuple[Key, str]:
-    return await on_database(
-        settings, lambda database: Accounts(database).create_key(account, label, operator=operator)
-    )
-
-
-async def list_keys(settings: Settings) -> list[Key]:
-    return await on_database(settings, lambda database: Accounts(database).list_keys())
-
-
-async def revoke_key(settings: Settings, key: str) -> Key:
-    return await on_database(settings, lambda database: Accounts(database).revoke_key(key))
-
-
-async def list_accounts(settings: Settings) -> list[AccountRow]:
-    return await on_database(settings, lambda database: Ledger(settings, database).accounts())
-
-
-async def credit_account(settings: Settings, account: str, amount: str, note: str) -> Wallet:
-    try:
-        parsed = Decimal(amount)
-    except InvalidOperation:
-        parsed = Decimal("nan")
-    if not parsed.is_finite() or not 0 < abs(parsed) < MOST_CREDIT:
-        raise SetupFailed(f"{amount} is not an amount of money.")
-    return await on_database(settings, lambda database: Ledger(settings, database).credit(account, parsed, note))
-
-
-async def give_plan(settings: Settings, account: str, plan: str) -> None:
-    await on_database(settings, lambda database: Ledger(settings, database).give_plan(account, plan))
-
-
-async def list_aliases(settings: Settings) -> list[tuple[str, str]]:
-    return await on_database(settings, lambda database: Catalogue(settings, database).aliases())
-
-
-async def set_alias(settings: Settings, pattern: str, model: str | None) -> None:
-    """Forgotten where no model is given."""
-    named = named_checkpoints(settings)
-
-    async def change(database: Database) -> None:
-        catalogue = Catalogue(named, database)
-        await (catalogue.remove_alias(pattern) if model is None else catalogue.set_alias(pattern, model))
-
-    await on_database(settings, change)
-
-
-async def webhook_secret(settings: Settings, account: str) -> str:
-    return await on_database(settings, lambda database: secret_of(database, account))
+# safelight imagine
 
 
 def wants(settings: Settings) -> Wants:

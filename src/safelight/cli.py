@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from safelight import app, logs
+from safelight import app, commands, logs
 from safelight import doctor as examination
 from safelight.checkpoints import list_models
 from safelight.errors import SafelightError, SetupFailed
@@ -124,8 +124,7 @@ def imagine(
         "guidance_scale": guidance_scale or app.wants(settings).guidance_scale,
         "width": width, "height": height, "seed": seed, "sampler": sampler,
     }  # fmt: skip
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    with _progress() as progress:
         task = progress.add_task("loading the model", total=None)
         seconds = app.imagine(
             settings, picture, output, wanted,
@@ -145,7 +144,7 @@ def keys_create(
 ) -> None:
     """Make a key. Its secret is shown only now."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
-    key, secret = _call(app.create_key(settings, account, label, operator=operator))
+    key, secret = _call(commands.create_key(settings, account, label, operator=operator))
     if as_json:
         print(json.dumps({**_plain(key), "key": secret}))
     else:
@@ -155,7 +154,7 @@ def keys_create(
 @keys.command("list")
 def keys_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Every key, without its secret."""
-    found = _call(app.list_keys(read_settings(data_dir=data_dir, database_url=database_url)))
+    found = _call(commands.list_keys(read_settings(data_dir=data_dir, database_url=database_url)))
     if as_json:
         print(json.dumps([_plain(key) for key in found]))
         return
@@ -180,7 +179,7 @@ def keys_revoke(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Revoke a key, at once and for good."""
-    revoked = _call(app.revoke_key(read_settings(data_dir=data_dir, database_url=database_url), key))
+    revoked = _call(commands.revoke_key(read_settings(data_dir=data_dir, database_url=database_url), key))
     out.print(f"Revoked {revoked.prefix} of account {revoked.account_name}.")
 
 
@@ -191,7 +190,22 @@ def keys_webhook_secret(
     database_url: DatabaseUrl = None,
 ) -> None:
     """What the receivers of an account's webhooks verify signatures with."""
-    print(_call(app.webhook_secret(read_settings(data_dir=data_dir, database_url=database_url), account)))
+    print(_call(commands.webhook_secret(read_settings(data_dir=data_dir, database_url=database_url), account)))
+
+
+@keys.command("rotate-master")
+def keys_rotate_master(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Wrap all keys of requests under a new master key. Servers may run meanwhile; begin again if it is broken off."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    with _progress() as progress:
+        task = progress.add_task("wrapping keys", total=None)
+        done = _call(commands.rotate_master(settings, lambda now, of: progress.update(task, completed=now, total=of)))
+    out.print(f"{done} keys are wrapped under the new master key.")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _plain(key: Key) -> dict[str, Any]:
@@ -203,7 +217,7 @@ def _plain(key: Key) -> dict[str, Any]:
 def accounts_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Every account: its plan, what its wallet holds, and what its unfinished jobs hold of it."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
-    found = _call(app.list_accounts(settings))
+    found = _call(commands.list_accounts(settings))
     if as_json:
         print(json.dumps([{"account": row.name, "plan": row.plan, **_money(row.wallet)} for row in found]))
         return
@@ -223,7 +237,7 @@ def accounts_credit(
 ) -> None:
     """Put money that you have received into an account's wallet."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
-    wallet = _call(app.credit_account(settings, account, amount, note))
+    wallet = _call(commands.credit_account(settings, account, amount, note))
     out.print(f"The wallet of {account} holds {_money(wallet)['available']} {settings.currency}.", soft_wrap=True)
 
 
@@ -235,7 +249,7 @@ def accounts_plan(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Give an account a plan, until you give it another."""
-    _call(app.give_plan(read_settings(data_dir=data_dir, database_url=database_url), account, plan))
+    _call(commands.give_plan(read_settings(data_dir=data_dir, database_url=database_url), account, plan))
     out.print(f"Account {account} has plan {plan}.")
 
 
@@ -254,9 +268,9 @@ def models_alias(
     """Let a name that apps send stand for a checkpoint; without arguments, list those that do."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
     if pattern and (model or remove):
-        _call(app.set_alias(settings, pattern, None if remove else model))
+        _call(commands.set_alias(settings, pattern, None if remove else model))
     table = Table("pattern", "stands for")
-    for row in _call(app.list_aliases(settings)):
+    for row in _call(commands.list_aliases(settings)):
         table.add_row(*row)
     out.print(table)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from safelight import __version__, app
+from safelight import __version__, app, commands
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SafelightError, Unavailable
 from safelight.service.wishes import Wishes
@@ -138,7 +138,7 @@ def model(settings: Settings) -> str:
 def what_is_kept(settings: Settings) -> str:
     """Asked again where it is not so: a house at work is always in the middle of something."""
     for _ in range(LOOKS):
-        wrong = asyncio.run(app.on_database(settings, lambda rows: broken(rows, open_blobs(settings.blobs_url))))
+        wrong = asyncio.run(commands.on_ground(settings, lambda ground: broken(ground.database, ground.blobs)))
         if not wrong:
             return f"{len(RULES)} rules hold, every file has its row, and the counts are what a recount finds"
         time.sleep(LOOK_PAUSE)
@@ -148,7 +148,7 @@ def what_is_kept(settings: Settings) -> str:
 
 def wishes(settings: Settings) -> str:
     """What callers asked for in vain, the most wanted first."""
-    found = asyncio.run(app.on_database(settings, lambda database: Wishes(database).most()))
+    found = asyncio.run(commands.on_ground(settings, lambda ground: Wishes(ground.database).most()))
     if not found:
         return "nothing that is not here was asked for"
     return "asked for and not here: " + ", ".join(f"{wish.what} ({wish.times})" for wish in found)

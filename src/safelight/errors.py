@@ -13,6 +13,7 @@
     |  `- Overloaded      the whole server has too much waiting already
     |- EngineFailed       a picture could not be made
     |  `- Cancelled       its owner took it back
+    |- Damaged            what was stored is not as it was stored
     |- Unavailable        a part we stand on (database, blob store) does not answer
     `- SetupFailed        the program cannot start; the message says what to do
 
@@ -97,6 +98,10 @@ class EngineFailed(SafelightError):
 
 class Cancelled(EngineFailed):
     """The request was cancelled."""
+
+
+class Damaged(SafelightError):
+    """What was stored has been changed or damaged."""
 
 
 class Unavailable(SafelightError):

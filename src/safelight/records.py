@@ -265,8 +265,7 @@ class Asset:
     state: AssetState
     name: str
     blob_key: str
-    size: int | None
-    sha256: str | None
+    size: int | None  # of what is stored, sealed
     created_at: datetime
     expires_at: datetime | None = None
 

@@ -53,6 +53,14 @@ class Settings(BaseSettings):
         None,
         description="Where pictures rest: file:///path, s3://bucket/prefix, gs:// or az://; default: a folder of data_dir.",
     )
+    master_key: str | None = Field(
+        None,
+        description="The key that all keys of requests are wrapped under, as 32 bytes in base64; a new one goes before the old. "
+        "Default: a file of data_dir.",
+    )
+    master_key_command: str | None = Field(
+        None, description="A command that prints the master key, such as one that asks a KMS to decrypt it."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs at least one key.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     public_url: str | None = Field(

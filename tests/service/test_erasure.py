@@ -263,7 +263,10 @@ async def test_no_word_of_it_is_left_in_any_file(data_dir: Path) -> None:
                 extras={"enhanced": canary},
             )  # fmt: skip
             jobs += await finished_jobs(house, 1, prompt=f"{canary} {'and a long tail ' * 5000}")
-            assert hits(canary, data_dir), "the canary was never in the files: this test would prove nothing"
+            assert hits(canary, data_dir) == [], "words rest in the clear"
+            assert hits(str(jobs[0].file_prefix), data_dir), (
+                "the files were not looked through: this test would prove nothing"
+            )
             receipt = await house.services.erasure.delete(house.account, [job.id for job in jobs])
             await house.reconciler.keep_up()
             assert hits(canary, data_dir) == []
@@ -280,7 +283,7 @@ async def test_a_reader_in_the_way_delays_the_wipe_and_nobody_else(house: House)
     jobs = [await house.submit() for _ in range(2)]
     receipt = await house.services.erasure.delete(house.account, [jobs[0].id])
     with psycopg.connect(house.settings.database_url or "", autocommit=False) as dump:
-        dump.execute("LOCK TABLE requests IN ACCESS SHARE MODE")
+        dump.execute("LOCK TABLE request_keys IN ACCESS SHARE MODE")
         upkeep = asyncio.create_task(house.reconciler.keep_up())
         async with asyncio.timeout(10):
             while not upkeep.done():

@@ -34,6 +34,7 @@ from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
+from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.preferences import Preferences
@@ -41,6 +42,7 @@ from safelight.service.rates import Rates
 from safelight.service.services import Services
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
+from safelight.service.vault import Vault
 from safelight.service.webhooks import Webhooks
 from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
@@ -177,10 +179,11 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
         blobs = open_blobs(settings.blobs_url)
         outbound = Outbound(settings.outbound_ports, settings.private_hosts)
-        services = _services(settings, database, queue, outbound)
+        vault = Vault(database, Masters(settings))
+        services = _services(settings, database, queue, outbound, vault)
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
-        worker = Worker(settings, database, queue, blobs, makers=[generate, Judge(lightbox)], name="test")
+        worker = Worker(settings, database, queue, blobs, vault, makers=[generate, Judge(lightbox)], name="test")
         outbox = Outbox(database, queue)
         webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, {"modelslab": webhook_body})
         queue.teach(WEBHOOKS, webhooks.deliver)
@@ -188,6 +191,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         await database.open()
         try:
             await queue.open()
+            await vault.open(may_make=True)
             async with _working(worker), _calling_back(queue), _serving(site, listener):
                 yield site
         finally:
@@ -204,9 +208,9 @@ def _listener() -> socket.socket:
     return listener
 
 
-def _services(settings: Settings, database: Database, queue: Queue, outbound: Outbound) -> Services:
+def _services(settings: Settings, database: Database, queue: Queue, outbound: Outbound, vault: Vault) -> Services:
     blobs = open_blobs(settings.blobs_url)
-    assets, jobs = Assets(database, blobs), Jobs(settings, database, queue, blobs)
+    assets, jobs = Assets(database, blobs, vault), Jobs(settings, database, queue, blobs, vault)
 
     async def own_asset(name: str) -> bytes:
         return (await assets.open(name))[1]
@@ -217,9 +221,9 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         inputs=Inputs(settings, outbound, own_asset),
         jobs=jobs,
         assets=assets,
-        erasure=Erasure(settings, database, blobs),
+        erasure=Erasure(settings, database, blobs, vault),
         catalogue=Catalogue(settings, database),
-        history=History(database),
+        history=History(database, vault),
         following=Following(database, jobs),
         preferences=Preferences(database),
         steering=Steering(database, queue),

@@ -7,6 +7,7 @@ import secrets
 from safelight.errors import NotFound, SafelightError, Unavailable
 from safelight.records import Account, Asset, AssetKind, AssetState, Bitmap, Job
 from safelight.service.jobs import discard
+from safelight.service.vault import Vault
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row
 
@@ -16,8 +17,8 @@ TEMP_SECONDS = 24 * 3600.0
 class Assets:
     """Reading needs the name, which holds 128 random bits; nothing else about an asset is public."""
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
-        self._database, self._blobs = database, blobs
+    def __init__(self, database: Database, blobs: Blobs, vault: Vault) -> None:
+        self._database, self._blobs, self._vault = database, blobs, vault
 
     async def upload(self, account: Account, bitmap: Bitmap, *, temp: bool = False) -> Asset:
         """Intended, written, live: in this order, so that a crash leaves nothing that no row knows of."""
@@ -25,12 +26,16 @@ class Assets:
         key = new_key(kind.label, kind.suffix)
         row = await self._database.one("jobs.next_id")
         assert row is not None
-        await self._database.run(
-            "assets.intend", account=account.id, request=row["id"], kind=kind.label, name=token + kind.suffix, blob_key=key,
-            fence=0, size=len(bitmap.png), sha256=bitmap.sha256, lives=TEMP_SECONDS if temp else None,
-        )  # fmt: skip
+        seal = await self._vault.new(row["id"])
+        sealed = seal.close(bitmap.png, key)
+        async with self._database.transaction() as tx:
+            await self._vault.keep(tx, row["id"], seal, sent=True)
+            await tx.run(
+                "assets.intend", account=account.id, request=row["id"], kind=kind.label, name=token + kind.suffix, blob_key=key,
+                fence=0, size=len(sealed), lives=TEMP_SECONDS if temp else None,
+            )  # fmt: skip
         try:
-            await self._blobs.put(key, bitmap.png)
+            await self._blobs.put(key, sealed)
             live = await self._database.one("assets.enliven_upload", blob_key=key)
             if live is None:
                 raise Unavailable  # it took so long that it was taken for abandoned
@@ -45,7 +50,7 @@ class Assets:
         if row is None:
             raise NotFound
         try:
-            return asset_of(row), await self._blobs.get(row["blob_key"])
+            return asset_of(row), await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))
         except FileNotFoundError:
             raise NotFound from None  # erased between the two questions
 
@@ -60,6 +65,6 @@ def output_name(file_prefix: str, number: int) -> str:
 def asset_of(row: Row) -> Asset:
     return Asset(
         id=row["id"], account_id=row["account_id"], request_id=row["request_id"], kind=AssetKind.labelled(row["kind"]),
-        state=AssetState(row["state"]), name=row["name"], blob_key=row["blob_key"], size=row["size"], sha256=row["sha256"],
+        state=AssetState(row["state"]), name=row["name"], blob_key=row["blob_key"], size=row["size"],
         created_at=row["created_at"], expires_at=row["expires_at"],
     )  # fmt: skip

@@ -1,7 +1,6 @@
-"""Forgetting. Phase one is a single transaction, and from its commit on nothing of what it names can be read; phase two removes
-the bytes, checks that they are gone, and is repeated by the reconciler until that is true.
-
-Authority comes from the account of the row itself and from nothing else.
+"""Forgetting. Phase one is a single transaction: it deletes the keys, and from its commit on nothing of what it names can be
+read, by us or from any copy of the bytes. Phase two removes the bytes, checks that they are gone, and is repeated by the reconciler
+until that is true. Authority comes from the account of the row itself and from nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from safelight.errors import NotFound, Unavailable
 from safelight.records import Account, Receipt
 from safelight.service.jobs import LARGEST_ID, as_prefix
 from safelight.service.ledger import settle
+from safelight.service.vault import Vault, forget_sent
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
 from safelight.storage.database import Database, Row, Transaction
@@ -26,8 +26,8 @@ AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise 
 class Erasure:
     """Deletes by id, by name, or all that is cached. Repeating a delete gives the receipt of the first."""
 
-    def __init__(self, settings: Settings, database: Database, blobs: Blobs) -> None:
-        self._settings, self._database, self._blobs = settings, database, blobs
+    def __init__(self, settings: Settings, database: Database, blobs: Blobs, vault: Vault) -> None:
+        self._settings, self._database, self._blobs, self._vault = settings, database, blobs, vault
 
     async def delete(self, account: Account, ids: Sequence[int], *, scope: str | None = None) -> Receipt:
         """All of them or none: raises NotFound with the ids that are unknown or another's."""
@@ -73,6 +73,7 @@ class Erasure:
             )
             await self._bury(tx, account, receipt_id, ids)
             await tx.run("erasure.bury_cached", receipt=receipt_id, ids=[row["id"] for row in cached])
+            await forget_sent(tx, [row["request_id"] for row in cached])
         return await self._finish(account, receipt_id)
 
     async def receipt(self, account: Account, receipt_id: str) -> Receipt:
@@ -142,6 +143,7 @@ class Erasure:
                 settle=self._settings.stalled_seconds,
             )
             await settle(tx, ids)
+            await self._vault.forget(tx, ids)
             await tx.run("jobs.announce", ids=ids)
         await tx.run("erasure.announce", account=account.id, ids=ids)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from safelight.errors import NotFound
 from safelight.records import Account, Job, JobState
 from safelight.service.jobs import LARGEST_ID, job_of
+from safelight.service.vault import Vault
 from safelight.storage.database import Database
 
 CHUNK = 200  # rows read at a time where words are searched
@@ -34,8 +37,8 @@ class Page:
 
 
 class History:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database, self._vault = database, vault
 
     async def page(self, account: Account, wanted: Filter, *, before: int | None = None, limit: int = 20) -> Page:
         """Texts rest where no database can search them: words are looked for here, in so many jobs at most."""
@@ -53,16 +56,23 @@ class History:
 
     async def made(self, account: Account, skip: int, limit: int) -> tuple[int, list[Job]]:
         """Jobs whose outputs can be read, newest first: how many there are in all, and those of one page."""
-        rows = await self._database.all("jobs.made", account=account.id, skip=skip, limit=limit)
         row = await self._database.one("jobs.count_made", account=account.id)
-        return int(row["jobs"]) if row else 0, [job_of(row) for row in rows]
+        return int(row["jobs"]) if row else 0, await self._opened(
+            "jobs.made", account=account.id, skip=skip, limit=limit
+        )
 
     async def _read(self, account: Account, wanted: Filter, before: int, size: int) -> list[Job]:
-        rows = await self._database.all(
+        return await self._opened(
             "jobs.page", account=account.id, before=before, limit=size, model=wanted.model, since=wanted.since,
             until=wanted.until, states=None if wanted.states is None else [state.value for state in wanted.states],
         )  # fmt: skip
-        return [job_of(row) for row in rows]
+
+    async def _opened(self, query: str, **values: object) -> list[Job]:
+        while True:
+            with suppress(NotFound):  # one was erased before its words were opened: it is not there any more
+                rows = await self._database.all(query, **values)
+                await self._vault.look_up([row["id"] for row in rows])
+                return [job_of(row, await self._vault.text_of(row)) for row in rows]
 
 
 def _says(job: Job, words: Sequence[str]) -> bool:

@@ -31,6 +31,8 @@ from safelight.records import (
 )
 from safelight.service.ledger import hold, queue_limit
 from safelight.service.requests import from_json, to_json
+from safelight.service.seals import Seal
+from safelight.service.vault import Vault, forget_unused, sealed_text
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row, Transaction
@@ -47,8 +49,8 @@ class Input:
     """A picture that came with a request, and where its bytes rest."""
 
     kind: AssetKind
-    bitmap: Bitmap
     blob_key: str
+    sealed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ NOBODY = Arriving()
 class Jobs:
     """Jobs of accounts. Every question names the account, and what is not its own is not there."""
 
-    def __init__(self, settings: Settings, database: Database, queue: Queue, blobs: Blobs) -> None:
-        self._settings, self._database, self._queue, self._blobs = settings, database, queue, blobs
+    def __init__(self, settings: Settings, database: Database, queue: Queue, blobs: Blobs, vault: Vault) -> None:
+        self._settings, self._database, self._queue, self._blobs, self._vault = settings, database, queue, blobs, vault
         self._waiting: dict[int, set[asyncio.Event]] = {}
         self._arriving: Counter[int] = (
             Counter()
@@ -108,9 +110,10 @@ class Jobs:
             rank = await self._room(tx, account)
             row = await tx.one("jobs.next_id")
         assert row is not None
-        job_id, inputs = row["id"], _inputs(pictures or {})
+        job_id, sent = row["id"], await self._vault.new(row["id"])
+        inputs = _inputs(pictures or {}, sent)
         try:
-            await self._store(account, job_id, inputs)
+            await self._store(account, job_id, inputs, sent)
             await self._accept(account, job_id, rank, request, body, inputs, once)
         except _SentAgain:
             await self._withdraw(inputs)
@@ -176,7 +179,7 @@ class Jobs:
         found = 0 < job_id <= LARGEST_ID and await self._database.one("jobs.get", id=job_id, account=account.id)
         if not found:
             raise NotFound(ids=[job_id])
-        return job_of(found)
+        return job_of(found, await self._vault.text_of(found))
 
     async def find(self, account: Account, task: str) -> Job:
         """By its file prefix, or by its id in decimal. Raises NotFound."""
@@ -213,17 +216,18 @@ class Jobs:
         ended = {state.value: counts.get(state.value, 0) for state in JobState if state.final}
         return Statistics(outcomes=ended, workers=workers, blob_bytes=counts.get("bytes", 0), **now)
 
-    async def _store(self, account: Account, job_id: int, inputs: Sequence[Input]) -> None:
+    async def _store(self, account: Account, job_id: int, inputs: Sequence[Input], seal: Seal) -> None:
         if not inputs:
             return
         async with self._database.transaction() as tx:
+            await self._vault.keep(tx, job_id, seal, sent=True)
             for each in inputs:
                 await tx.run(
                     "assets.intend", account=account.id, request=job_id, kind=each.kind.label, blob_key=each.blob_key,
-                    name=each.blob_key.rpartition("/")[2], fence=0, size=len(each.bitmap.png), sha256=each.bitmap.sha256, lives=None,
+                    name=each.blob_key.rpartition("/")[2], fence=0, size=len(each.sealed), lives=None,
                 )  # fmt: skip
         for each in inputs:
-            await self._blobs.put(each.blob_key, each.bitmap.png)
+            await self._blobs.put(each.blob_key, each.sealed)
 
     async def _accept(
         self,
@@ -236,16 +240,19 @@ class Jobs:
         once: Once | None,
     ) -> None:
         """The room is asked for last, by one at a time, so that nobody holds up the others for longer than that."""
+        seal = await self._vault.new(job_id)
         async with self._database.transaction() as tx:
             await tx.run(
                 "jobs.accept", id=job_id, account=account.id, file_prefix=str(uuid.uuid4()), rank=rank,
-                task=request.task.value, cost=request.cost, steps=request.steps_to_run,
+                task=request.task.value, cost=request.cost, steps=request.steps_to_run, files=len(request.makes),
+                tells=bool(request.webhook),
             )  # fmt: skip
             if once and not await tx.run(
                 "once.claim", account=account.id, key=once.key, request=once.request, job=job_id
             ):
                 raise _SentAgain
-            await tx.run("jobs.keep_request", id=job_id, body=body)
+            await self._vault.keep(tx, job_id, seal, sent=False)
+            await tx.run("jobs.keep_request", id=job_id, sealed=sealed_text(seal, body))
             if inputs and await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs]) != len(inputs):
                 raise Unavailable  # it took so long that they were taken for abandoned
             await hold(tx, self._settings, account, job_id, request)
@@ -309,7 +316,8 @@ async def discard(database: Database, blobs: Blobs, keys: Sequence[str]) -> None
     """Takes back what was intended under ``keys`` and did not become live, bytes first, by the one who would have written them."""
     if not keys:
         return
-    await database.run("assets.abandon", blob_keys=list(keys))
+    async with database.transaction() as tx:
+        await forget_unused(tx, await tx.all("assets.abandon", blob_keys=list(keys)))
     rows = await database.all("assets.deleting_keys", blob_keys=list(keys))
     for row in rows:
         await blobs.delete(row["blob_key"])
@@ -324,17 +332,18 @@ def as_prefix(text: str) -> str | None:
         return None
 
 
-def job_of(row: Row) -> Job:
+def job_of(row: Row, text: Mapping[str, Any] | None) -> Job:
     native: Any = (row["native_width"], row["native_height"])
     started: datetime | None = row["started_at"]
     return Job(
         id=row["id"], account_id=row["account_id"], state=JobState(row["state"]), file_prefix=row["file_prefix"],
-        request=from_json(row["body"]) if row["body"] else None, created_at=row["created_at"], started_at=started,
+        request=from_json(text) if text else None, created_at=row["created_at"], started_at=started,
         finished_at=row["finished_at"], attempt=row["attempt"], step=row["step"], steps=row["steps"], seconds=row["seconds"],
         model=row["model"], nsfw=tuple(row["nsfw"]), native_size=native if native[0] else None, outputs=row["outputs"],
         error=row["error"], erased_at=row["erased_at"],
     )  # fmt: skip
 
 
-def _inputs(pictures: Mapping[AssetKind, Bitmap]) -> list[Input]:
-    return [Input(kind, bitmap, new_key(kind.label, kind.suffix)) for kind, bitmap in pictures.items()]
+def _inputs(pictures: Mapping[AssetKind, Bitmap], seal: Seal) -> list[Input]:
+    keys = {kind: new_key(kind.label, kind.suffix) for kind in pictures}
+    return [Input(kind, keys[kind], seal.close(bitmap.png, keys[kind])) for kind, bitmap in pictures.items()]

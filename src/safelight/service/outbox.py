@@ -60,7 +60,7 @@ async def announce_end(tx: Transaction, queue: Queue, job_id: int, account_id: i
     """Part of the transaction that ends a job: it is paid for or not, its webhook is owed from now on, and whoever waits is woken."""
     await settle(tx, [job_id])
     wanted = await tx.one("jobs.wants_webhook", id=job_id)
-    if wanted and wanted["wanted"]:
+    if wanted and wanted["tells"]:
         row = await tx.one("outbox.add", account=account_id, job=job_id)
         assert row is not None
         await entrust(tx, queue, row["id"])

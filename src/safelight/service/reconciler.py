@@ -13,6 +13,8 @@ from safelight.records import Account
 from safelight.service.erasure import Erasure
 from safelight.service.jobs import enqueue
 from safelight.service.outbox import announce_end, entrust
+from safelight.service.sealer import Sealer
+from safelight.service.vault import forget_unused
 from safelight.settings import Settings
 from safelight.storage.database import Database
 from safelight.storage.queue import Queue
@@ -28,8 +30,9 @@ POISON = "The picture could not be made: its worker stopped each time."
 class Reconciler:
     """``run`` it beside whatever else a process does."""
 
-    def __init__(self, settings: Settings, database: Database, queue: Queue, erasure: Erasure) -> None:
-        self._settings, self._database, self._queue, self._erasure = settings, database, queue, erasure
+    def __init__(self, settings: Settings, database: Database, queue: Queue, erasure: Erasure, sealer: Sealer) -> None:
+        self._settings, self._database, self._queue = settings, database, queue
+        self._erasure, self._sealer = erasure, sealer
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -56,9 +59,11 @@ class Reconciler:
 
     async def keep_up(self, *, intent_seconds: float = INTENT_SECONDS) -> None:
         """All that may wait half a minute."""
-        await self._database.run("assets.abandon_old", life=intent_seconds)
+        async with self._database.transaction() as tx:
+            await forget_unused(tx, await tx.all("assets.abandon_old", life=intent_seconds))
         await self._expire()
         await self._erasure.remove_bytes()
+        await self._sealer.run()
         await wipe(self._database)
         await self._database.run("erasure.verify")
         await self._database.run("tallies.fold")

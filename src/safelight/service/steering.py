@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safelight.service.worker import fail
+from safelight.service.ends import fail
 from safelight.storage.database import Database
 from safelight.storage.queue import Queue
 

@@ -14,17 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from safelight.errors import Cancelled, EngineFailed, Invalid, Unavailable
+from safelight.errors import Cancelled, EngineFailed, Invalid, NotFound, Unavailable
 from safelight.records import AssetKind
 from safelight.service.assets import TEMP_SECONDS, output_name
+from safelight.service.ends import drop_inputs, fail
 from safelight.service.jobs import QUEUES, discard, enqueue
 from safelight.service.makers.maker import Made, Maker, Order, Sketch
 from safelight.service.outbox import announce_end
 from safelight.service.requests import from_json
 from safelight.service.speed import Meter
 from safelight.service.telling import News, Telling
+from safelight.service.vault import Vault
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row
@@ -104,12 +106,13 @@ class Worker:
         database: Database,
         queue: Queue,
         blobs: Blobs,
+        vault: Vault,
         *,
         makers: Sequence[Maker],
         name: str,
         pulse: Callable[[], Pulse] = Pulse,
     ) -> None:
-        self._settings, self._database, self._queue, self._blobs = settings, database, queue, blobs
+        self._settings, self._database, self._queue, self._blobs, self._vault = settings, database, queue, blobs, vault
         self._makers = {maker.task: maker for maker in makers}
         self._queues = sorted({QUEUES[task] for task in self._makers})
         self._name = name
@@ -159,8 +162,11 @@ class Worker:
             self._runs.discard(run)
 
     async def _order(self, run: Run) -> Order:
+        text = await self._vault.text_of(run.row)
+        if text is None:
+            raise _BrokenOffError
         order = Order(
-            request=from_json(run.row["body"]), owner=run.owner, inputs=await self._inputs(run),
+            request=from_json(text), owner=run.owner, inputs=await self._inputs(run),
             note=partial(self._note, run), at_work=self._at_work,
         )  # fmt: skip
         self._owners.add(run.owner)
@@ -171,10 +177,10 @@ class Worker:
 
     async def _inputs(self, run: Run) -> Mapping[AssetKind, bytes]:
         rows = await self._database.all("assets.inputs", id=run.id)
-        return {
-            AssetKind.labelled(row["kind"]): await self._patiently(partial(self._blobs.get, row["blob_key"]))
-            for row in rows
-        }
+        return {AssetKind.labelled(row["kind"]): await self._patiently(partial(self._input, row)) for row in rows}
+
+    async def _input(self, row: Row) -> bytes:
+        return await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -195,21 +201,23 @@ class Worker:
         """Rows for the files, then their bytes, then the transaction that makes them real. Each may be asked again."""
         kinds = order.request.makes
         run.keys = [new_key(kind.label, kind.suffix) for kind in kinds]
-        await self._patiently(lambda: self._intend(run, order, made))
-        await asyncio.gather(*(self._put(key, data) for key, data in zip(run.keys, made.files, strict=True)))
+        seal = await self._patiently(lambda: self._vault.seal_of(run.id, sent=False))
+        files = [seal.close(data, key) for key, data in zip(run.keys, made.files, strict=True)]
+        await self._patiently(lambda: self._intend(run, order, files))
+        await asyncio.gather(*(self._put(key, data) for key, data in zip(run.keys, files, strict=True)))
         await self._patiently(lambda: self._commit(run, made))
 
-    async def _intend(self, run: Run, order: Order, made: Made) -> None:
+    async def _intend(self, run: Run, order: Order, sealed: Sequence[bytes]) -> None:
         lives = TEMP_SECONDS if order.request.temp else None
         async with self._database.transaction() as tx:
             if await tx.one("jobs.hold", id=run.id, fence=run.fence) is None:
                 raise _BrokenOffError
-            files = zip(order.request.makes, run.keys, made.files, strict=True)
+            files = zip(order.request.makes, run.keys, sealed, strict=True)
             for number, (kind, key, data) in enumerate(files):
                 await tx.run(
                     "assets.intend", account=run.row["account_id"], request=run.id, kind=kind.label,
                     name=output_name(run.row["file_prefix"], number), blob_key=key, fence=run.fence, size=len(data),
-                    sha256=None, lives=lives,
+                    lives=lives,
                 )  # fmt: skip
 
     async def _put(self, key: str, data: bytes) -> None:
@@ -230,7 +238,7 @@ class Worker:
             if await tx.run("assets.enliven", blob_keys=run.keys) != len(run.keys):
                 raise _BrokenOffError
             if row["drop_inputs"]:
-                await tx.run("assets.drop_inputs", id=run.id)
+                await drop_inputs(tx, run.id)
             await tx.run(
                 "jobs.record_usage", id=run.id, account=row["account_id"], pictures=len(run.keys), cost=row["cost"],
                 seconds=made.seconds,
@@ -243,7 +251,9 @@ class Worker:
             match error:
                 case _ if run.fate is Fate.handed_back or isinstance(error, Unavailable):
                     await self._hand_back(run)
-                case _BrokenOffError() | Cancelled() if run.fate is not Fate.none or isinstance(error, _BrokenOffError):
+                case NotFound() | _BrokenOffError():
+                    log.info("job %s was erased or taken back", run.id)
+                case Cancelled() if run.fate is not Fate.none:
                     log.info("job %s was taken back", run.id)
                 case Invalid():
                     await self._fail(run, error.message)
@@ -326,14 +336,3 @@ class Worker:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
-
-
-async def fail(database: Database, queue: Queue, job_id: int, fence: int, sentence: str) -> bool:
-    """Whether the job was still its holder's to fail."""
-    async with database.transaction() as tx:
-        row: Any = await tx.one("jobs.fail", id=job_id, fence=fence, error=sentence)
-        if row is not None:
-            if row["drop_inputs"]:
-                await tx.run("assets.drop_inputs", id=job_id)
-            await announce_end(tx, queue, job_id, row["account_id"])
-    return row is not None

@@ -40,6 +40,7 @@ def read_queries(folder: Path) -> Mapping[str, bytes]:
     return MappingProxyType(found)
 
 
+PLANNED_EACH_TIME = "vault."  # on a table of very many parts: a plan for any value would have to name them all
 QUERIES = read_queries(Path(__file__).parent / "queries")
 
 
@@ -50,14 +51,18 @@ class Transaction:
         self.connection = connection
 
     async def one(self, query: str, **values: object) -> Row | None:
-        return await (await self.connection.execute(QUERIES[query], _adapted(values))).fetchone()
+        return await (await self._execute(query, values)).fetchone()
 
     async def all(self, query: str, **values: object) -> list[Row]:
-        return await (await self.connection.execute(QUERIES[query], _adapted(values))).fetchall()
+        return await (await self._execute(query, values)).fetchall()
 
     async def run(self, query: str, **values: object) -> int:
         """How many rows it touched."""
-        return (await self.connection.execute(QUERIES[query], _adapted(values))).rowcount
+        return (await self._execute(query, values)).rowcount
+
+    async def _execute(self, query: str, values: Row) -> psycopg.AsyncCursor[DictRow]:
+        prepare = False if query.startswith(PLANNED_EACH_TIME) else None
+        return await self.connection.execute(QUERIES[query], _adapted(values), prepare=prepare)
 
 
 class Database:

@@ -14,6 +14,7 @@ RULES = {
     "invariants.requests": "I1 an accepted job has its request until it is erased",
     "invariants.pictures": "I2 a job that succeeded has its pictures, unless erased",
     "invariants.erased": "I3 nothing of an erased job is left to read",
+    "invariants.keys": "I3 a key stands as long as what it opens",
     "invariants.receipts": "I4 every erasure has its receipt",
     "invariants.charges": "I5 a job is charged once, when it succeeds",
     "invariants.books": "I5 the books add up, and prices are held by jobs that have not ended",

@@ -23,7 +23,7 @@ LOCK = 7_013_201  # any number; everybody who migrates takes the same one
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, revision: str = "head") -> None:
     """Raises SetupFailed where the database cannot be reached or was made by a later Safelight."""
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url, connect_timeout=15), poolclass=NullPool
@@ -32,7 +32,7 @@ def migrate(url: str) -> None:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             _migrate_queue(connection)
-            _migrate_ours(connection)
+            _migrate_ours(connection, revision)
     except CommandError as error:
         raise SetupFailed(
             f"The database was made by a later version of Safelight ({error}). Install that version."
@@ -47,11 +47,11 @@ def migrate(url: str) -> None:
         ) from error
 
 
-def _migrate_ours(connection: Connection) -> None:
+def _migrate_ours(connection: Connection, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _migrate_queue(connection: Connection) -> None:

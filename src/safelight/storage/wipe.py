@@ -1,6 +1,6 @@
-"""Gets erased text out of the database's files. A deleted row's bytes stay where they were until something is written over them.
+"""Gets erased keys, and text from before there were any, out of the database's files: a deleted row's bytes stay where they were.
 
-So the parts of the request table that an erasure touched are written anew, and the write-ahead log that told of the old is let go.
+So the parts that an erasure touched are written anew, or dropped, and the write-ahead log that told of the old is let go.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege, LockNotAvailable
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
 
+from safelight.storage import drawers
 from safelight.storage.database import Database, Row, Transaction
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,13 @@ async def wipe(database: Database) -> int:
 
 async def _write_anew(session: Transaction, row: Row) -> bool:
     try:
-        await session.connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(row["part"])))
+        if not await drawers.drop_if_done(session, row["part"]):
+            await session.connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(row["part"])))
     except LockNotAvailable:
-        log.info("a part of the requests is in use; erased text is wiped from it later")
+        log.info("%s is in use; what was erased is wiped from it later", row["part"])
         return False
+    except UndefinedTable:
+        log.info("%s was dropped already", row["part"])
     return True
 
 
@@ -45,4 +49,4 @@ async def _let_go_of_log(session: Transaction) -> None:
         await session.run("upkeep.switch_log")
         await session.run("upkeep.checkpoint")
     except InsufficientPrivilege:
-        log.info("the user may not checkpoint this database; its log keeps erased text until it is rotated")
+        log.info("the user may not checkpoint this database; its log keeps erased keys until it is rotated")

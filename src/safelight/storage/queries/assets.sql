@@ -1,6 +1,6 @@
 -- name: intend
-INSERT INTO assets (account_id, request_id, kind, name, blob_key, fence, size, sha256, expires_at)
-VALUES (%(account)s, %(request)s, %(kind)s, %(name)s, %(blob_key)s, %(fence)s, %(size)s, %(sha256)s,
+INSERT INTO assets (account_id, request_id, kind, name, blob_key, fence, size, sealed, expires_at)
+VALUES (%(account)s, %(request)s, %(kind)s, %(name)s, %(blob_key)s, %(fence)s, %(size)s, true,
         now() + %(lives)s * interval '1 second')
 ON CONFLICT (blob_key) DO NOTHING
 
@@ -13,6 +13,7 @@ UPDATE assets SET state = 'live' WHERE blob_key = %(blob_key)s AND state = 'pend
 -- name: abandon
 -- What was intended and will not be: its bytes are to go.
 UPDATE assets SET state = 'deleting', sha256 = NULL WHERE blob_key = ANY (%(blob_keys)s) AND state = 'pending'
+RETURNING request_id AS id
 
 -- name: abandon_job
 UPDATE assets SET state = 'deleting', sha256 = NULL, settles_at = now() + %(settle)s * interval '1 second'
@@ -20,16 +21,20 @@ WHERE request_id = %(id)s AND kind = 'output' AND state = 'pending'
 
 -- name: abandon_old
 -- Nobody is at work on these any more: the job ended or has another writer, or the caller left before it was accepted.
-UPDATE assets a SET state = 'deleting', sha256 = NULL
-WHERE a.state = 'pending' AND a.created_at < now() - %(life)s * interval '1 second'
-  AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.state = 'running' AND j.fence = a.fence)
+WITH abandoned AS (
+    UPDATE assets a SET state = 'deleting', sha256 = NULL
+    WHERE a.state = 'pending' AND a.created_at < now() - %(life)s * interval '1 second'
+      AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.state = 'running' AND j.fence = a.fence)
+    RETURNING request_id
+)
+SELECT DISTINCT request_id AS id FROM abandoned
 
 -- name: drop_inputs
 UPDATE assets SET state = 'deleting', sha256 = NULL
 WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
 
 -- name: inputs
-SELECT kind, blob_key FROM assets WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
+SELECT request_id, kind, blob_key, fence, sealed FROM assets WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
 
 -- name: readable
 SELECT * FROM assets

@@ -20,8 +20,10 @@ UPDATE procrastinate_jobs SET status = 'cancelled'
 WHERE id IN (SELECT task_id FROM jobs WHERE id = ANY (%(ids)s)) AND status = 'todo'
 
 -- name: purge_text
-WITH purged AS (DELETE FROM requests WHERE job_id = ANY (%(ids)s) RETURNING tableoid::regclass::text AS part)
-INSERT INTO wipes (part) SELECT DISTINCT part FROM purged
+WITH purged AS (
+    DELETE FROM requests WHERE job_id = ANY (%(ids)s) RETURNING tableoid::regclass::text AS part, body IS NOT NULL AS in_the_clear
+)
+INSERT INTO wipes (part) SELECT DISTINCT part FROM purged WHERE in_the_clear
 ON CONFLICT (part) DO UPDATE SET last = excluded.last, at = excluded.at
 
 -- name: cancel_webhooks

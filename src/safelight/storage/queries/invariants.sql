@@ -10,13 +10,25 @@ WHERE (j.state = 'queued' AND (p.status IS NULL OR p.status NOT IN ('todo', 'doi
 SELECT j.id FROM jobs j LEFT JOIN requests r ON r.job_id = j.id WHERE r.job_id IS NULL AND j.erased_at IS NULL
 
 -- name: pictures
-SELECT j.id FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.state = 'succeeded' AND (r.body ->> 'samples')::int <>
+SELECT j.id FROM jobs j WHERE j.state = 'succeeded' AND j.erased_at IS NULL AND j.files <>
     (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live')
 
 -- name: erased
 SELECT a.id, a.state FROM assets a JOIN jobs j ON j.id = a.request_id
 WHERE j.erased_at IS NOT NULL AND a.state IN ('pending', 'live')
 UNION ALL SELECT job_id, 'text' FROM requests r JOIN jobs j ON j.id = r.job_id WHERE j.erased_at IS NOT NULL
+
+-- name: keys
+-- One without anything that it opens, or something sealed that nothing opens.
+SELECT request_id AS id, 'key' AS odd FROM request_keys k
+WHERE NOT sent AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = k.request_id AND j.erased_at IS NULL)
+UNION ALL SELECT request_id, 'key of what was sent' FROM request_keys k
+WHERE sent AND NOT EXISTS (SELECT FROM assets a WHERE a.request_id = k.request_id AND a.fence = 0 AND a.state IN ('pending', 'live'))
+UNION ALL SELECT a.request_id, 'file' FROM assets a
+WHERE a.state = 'live' AND a.sealed
+  AND NOT EXISTS (SELECT FROM request_keys k WHERE k.request_id = a.request_id AND k.sent = (a.fence = 0))
+UNION ALL SELECT r.job_id, 'request' FROM requests r
+WHERE r.sealed IS NOT NULL AND NOT EXISTS (SELECT FROM request_keys k WHERE k.request_id = r.job_id AND NOT k.sent)
 
 -- name: receipts
 SELECT id FROM jobs WHERE erased_at IS NOT NULL AND receipt_id IS NULL
@@ -26,8 +38,8 @@ SELECT coalesce(j.id, u.job_id) AS id FROM usage u FULL JOIN (SELECT id FROM job
 WHERE u.job_id IS NULL OR j.id IS NULL
 
 -- name: webhooks
-SELECT j.id FROM jobs j JOIN requests r ON r.job_id = j.id LEFT JOIN outbox o ON o.job_id = j.id
-WHERE j.state IN ('succeeded', 'failed') AND (coalesce(r.body ->> 'webhook', '') <> '') <> (o.id IS NOT NULL)
+SELECT j.id FROM jobs j LEFT JOIN outbox o ON o.job_id = j.id
+WHERE j.state IN ('succeeded', 'failed') AND j.erased_at IS NULL AND j.tells <> (o.id IS NOT NULL)
 
 -- name: fences
 SELECT id FROM jobs WHERE (attempt > 0 OR state IN ('running', 'succeeded')) AND fence = 0

@@ -9,24 +9,24 @@ FROM jobs WHERE state IN ('queued', 'running')
 SELECT pg_advisory_xact_lock(7013202)
 
 -- name: accept
-INSERT INTO jobs (id, account_id, task, file_prefix, rank, cost, steps)
-VALUES (%(id)s, %(account)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s)
+INSERT INTO jobs (id, account_id, task, file_prefix, rank, cost, steps, files, tells)
+VALUES (%(id)s, %(account)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s, %(files)s, %(tells)s)
 
 -- name: keep_request
-INSERT INTO requests (job_id, body) VALUES (%(id)s, %(body)s)
+INSERT INTO requests (job_id, sealed) VALUES (%(id)s, %(sealed)s)
 
 -- name: enqueue
 UPDATE jobs SET task_id = %(entry)s, state = 'queued', lease_until = NULL, step = 0 WHERE id = %(id)s
 
 -- name: get
-SELECT j.*, r.body,
+SELECT j.*, r.body, r.sealed,
        (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
            AND (a.expires_at IS NULL OR a.expires_at > now())) AS outputs
 FROM jobs j LEFT JOIN requests r ON r.job_id = %(id)s
 WHERE j.id = %(id)s AND j.account_id = %(account)s AND j.erased_at IS NULL
 
 -- name: page
-SELECT j.*, r.body,
+SELECT j.*, r.body, r.sealed,
        (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
            AND (a.expires_at IS NULL OR a.expires_at > now())) AS outputs
 FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
@@ -38,7 +38,7 @@ WHERE j.account_id = %(account)s AND j.id < %(before)s AND j.erased_at IS NULL
 ORDER BY j.id DESC LIMIT %(limit)s
 
 -- name: made
-SELECT j.*, r.body, live.outputs
+SELECT j.*, r.body, r.sealed, live.outputs
 FROM jobs j
 JOIN LATERAL (
     SELECT count(*) AS outputs FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
@@ -75,7 +75,8 @@ SELECT coalesce(
 UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = nextval('fences'), step = 0,
     started_at = coalesce(started_at, now()), lease_until = now() + %(lease)s * interval '1 second'
 WHERE id = %(id)s AND task_id = %(entry)s AND state = 'queued' AND erased_at IS NULL
-RETURNING *, (SELECT body FROM requests WHERE job_id = %(id)s) AS body
+RETURNING *, (SELECT body FROM requests WHERE job_id = %(id)s) AS body,
+    (SELECT sealed FROM requests WHERE job_id = %(id)s) AS sealed
 
 -- name: pulse
 UPDATE jobs j SET step = held.step, lease_until = now() + %(lease)s * interval '1 second'
@@ -116,7 +117,7 @@ INSERT INTO usage (job_id, account_id, pictures, cost, seconds)
 VALUES (%(id)s, %(account)s, %(pictures)s, %(cost)s, %(seconds)s)
 
 -- name: wants_webhook
-SELECT coalesce(body ->> 'webhook', '') <> '' AS wanted FROM requests WHERE job_id = %(id)s
+SELECT tells FROM jobs WHERE id = %(id)s
 
 -- name: announce
 SELECT pg_notify('safelight_done', id::text) FROM unnest(%(ids)s::bigint[]) AS done (id)

@@ -1,0 +1,95 @@
+"""What an operator's commands do to a house, beside serving and working: on the running server's database, or on the embedded one,
+started for a moment. Knows nothing of how they are typed or how their results are shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
+from typing import TypeVar
+
+from safelight.app import Ground, database_address, opened, prepare
+from safelight.checkpoints import named_checkpoints
+from safelight.errors import SetupFailed
+from safelight.records import Key
+from safelight.service.accounts import Accounts
+from safelight.service.catalogue import Catalogue
+from safelight.service.ledger import AccountRow, Ledger, Wallet
+from safelight.service.webhooks import secret_of
+from safelight.settings import Settings
+from safelight.storage import postgres
+from safelight.storage.migrate import migrate
+
+MOST_CREDIT = 10**9  # at a time; a wallet's column takes nine thousand times that
+Answer = TypeVar("Answer")
+
+
+async def on_ground(settings: Settings, ask: Callable[[Ground], Awaitable[Answer]]) -> Answer:
+    running = settings.database_url or postgres.find(settings.data_dir)
+    with database_address(settings.model_copy(update={"database_url": running})) as address:
+        await asyncio.to_thread(migrate, address)
+        ground = prepare(settings, address)
+        async with opened(ground):
+            return await ask(ground)
+
+
+async def create_key(settings: Settings, account: str, label: str, *, operator: bool) -> tuple[Key, str]:
+    return await on_ground(
+        settings, lambda ground: Accounts(ground.database).create_key(account, label, operator=operator)
+    )
+
+
+async def list_keys(settings: Settings) -> list[Key]:
+    return await on_ground(settings, lambda ground: Accounts(ground.database).list_keys())
+
+
+async def revoke_key(settings: Settings, key: str) -> Key:
+    return await on_ground(settings, lambda ground: Accounts(ground.database).revoke_key(key))
+
+
+async def list_accounts(settings: Settings) -> list[AccountRow]:
+    return await on_ground(settings, lambda ground: Ledger(settings, ground.database).accounts())
+
+
+async def credit_account(settings: Settings, account: str, amount: str, note: str) -> Wallet:
+    try:
+        parsed = Decimal(amount)
+    except InvalidOperation:
+        parsed = Decimal("nan")
+    if not parsed.is_finite() or not 0 < abs(parsed) < MOST_CREDIT:
+        raise SetupFailed(f"{amount} is not an amount of money.")
+    return await on_ground(settings, lambda ground: Ledger(settings, ground.database).credit(account, parsed, note))
+
+
+async def give_plan(settings: Settings, account: str, plan: str) -> None:
+    await on_ground(settings, lambda ground: Ledger(settings, ground.database).give_plan(account, plan))
+
+
+async def list_aliases(settings: Settings) -> list[tuple[str, str]]:
+    return await on_ground(settings, lambda ground: Catalogue(settings, ground.database).aliases())
+
+
+async def set_alias(settings: Settings, pattern: str, model: str | None) -> None:
+    """Forgotten where no model is given."""
+    named = named_checkpoints(settings)
+
+    async def change(ground: Ground) -> None:
+        catalogue = Catalogue(named, ground.database)
+        await (catalogue.remove_alias(pattern) if model is None else catalogue.set_alias(pattern, model))
+
+    await on_ground(settings, change)
+
+
+async def webhook_secret(settings: Settings, account: str) -> str:
+    return await on_ground(settings, lambda ground: secret_of(ground.database, account))
+
+
+async def rotate_master(settings: Settings, note: Callable[[int, int], None]) -> int:
+    """How many keys are wrapped anew."""
+
+    async def rotate(ground: Ground) -> int:
+        await ground.vault.open(may_make=True)
+        return await ground.vault.rotate(note)
+
+    return await on_ground(settings, rotate)
