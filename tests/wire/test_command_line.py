@@ -55,6 +55,17 @@ def test_it_makes_and_deletes_keys(site: Site, home: Path, key: str) -> None:
     assert (refused.returncode, refused.stderr) == (3, "Error: Invalid API key\n")
 
 
+def test_it_searches_models(site: Site, home: Path, key: str) -> None:
+    head, row, _, total = run(site, home, key, "models", "search", "--search", "other").stdout.splitlines()
+    assert (head.split()[:2], row.split(), total) == (
+        ["MODEL", "ID"],
+        ["other", "other", "safelight", "stable_diffusion"],
+        "1 results (1 total)",
+    )
+    assert "stable_diffusion" in run(site, home, key, "models", "detail", "--id", "other").stdout
+    assert run(site, home, key, "models", "providers").stdout == "safelight\n"
+
+
 def test_it_is_told_what_this_server_lacks(site: Site, home: Path, key: str) -> None:
     done = run(site, home, key, "billing", "info")
     assert (done.returncode, "takes no payments" in done.stderr) == (1, True)

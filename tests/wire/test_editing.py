@@ -57,8 +57,8 @@ def test_outpainting_has_the_size_that_was_asked_for(site: Site, key: str, path:
 
 def test_an_outpainting_that_is_too_large_is_cut_and_says_so(site: Site, key: str) -> None:
     with site.closed_gate():
-        reply = site.post("v6/image_editing/outpaint", key, image=wide(), instant_response="yes")
-    assert reply.headers["x-safelight-notes"] == "width 1280 became 1024."
+        reply = site.post("v6/image_editing/outpaint", key, image=wide(), overlap_width=64, instant_response="yes")
+    assert reply.headers["x-safelight-notes"] == "width 1280 became 1024. overlap_width 64 became 42."
     assert (reply.json()["meta"]["W"], reply.json()["meta"]["H"]) == (1024, 720)
     site.post("v3/delete_image", key, request_id=reply.json()["id"])
 
@@ -74,7 +74,7 @@ def test_what_a_mask_covers_is_painted_away(site: Site, key: str, path: str) -> 
     [
         ("v6/interior/make", {}, "init_image is required"),
         ("v6/image_editing/outpaint", {"init_image": PHOTO}, "image is required"),
-        ("v6/image_editing/outpaint", {"image": PHOTO, "overlap_width": 43}, "overlap_width must be between 0 and 42"),
+        ("v6/image_editing/outpaint", {"image": PHOTO, "overlap_width": -1}, "overlap_width must be at least 0"),
         ("v6/image_editing/object_removal", {"init_image": PHOTO}, "mask_image is required"),
     ],
 )

@@ -80,6 +80,8 @@ ABSENT: dict[str, Absence] = dict(
             ),
             (_ENTERPRISE, "text2video video/text2video video/img2video ultra_video/text2video"),
             (_ENTERPRISE, "image_to_video_ultra/img2video"),
+            (f"{_ENTERPRISE}/video", "watermark_remover"),
+            ("v7/video-fusion", "text-to-video image-to-video video-to-video lip-sync motion-control"),
         ),
         *_each(
             VOICE,
@@ -94,6 +96,9 @@ ABSENT: dict[str, Absence] = dict(
                 "music_gen sfx speech_to_text text_to_audio voice_cover voice_to_voice voice_upload",
             ),
             (_ENTERPRISE, "speech_to_text/transcribe text_to_speech/make"),
+            (f"{_ENTERPRISE}/voice", "text_to_speech song_generator lyrics_generator"),
+            ("v7/voice", "text-to-speech speech-to-text speech-to-speech music-gen sound-generation create-dubbing"),
+            ("v7/voice", "song-extender song-inpaint"),
         ),
         *_each(
             MESH,
@@ -108,7 +113,7 @@ ABSENT: dict[str, Absence] = dict(
             (f"{_ENTERPRISE}/deepfake", "single_face_swap multiple_face_swap single_video_swap specific_video_swap"),
             (f"{_ENTERPRISE}/faceswap", "single_face_swap multiple_face_swap single_video_swap specific_video_swap"),
             ("v6/image_editing", "face_gen head_shot flux_headshot"),
-            (f"{_ENTERPRISE}/image_editing", "face_gen head_shot"),
+            (f"{_ENTERPRISE}/image_editing", "face_gen head_shot flux_headshot"),
             (_ENTERPRISE, "face_gen/make_gen flux_headshot/make_gen"),
         ),
         *_each(
@@ -139,7 +144,7 @@ ABSENT: dict[str, Absence] = dict(
             ("v3", "super_resolution"),
             ("v5", "super_resolution"),
             ("v6/image_editing", "super_resolution"),
-            (_ENTERPRISE, "super_resolution super_resolution/make"),
+            (_ENTERPRISE, "super_resolution super_resolution/make image_editing/super_resolution"),
         ),
         *_each(
             CUTTING_OUT,
@@ -152,11 +157,15 @@ ABSENT: dict[str, Absence] = dict(
             ("v3", "magic_mix"),
             ("v5", "outpaint pix2pix depth2img img_mixer magic_mix mixture_canvas multiview blip_diffusion"),
             ("v6/image_editing", "mask_creator caption img_mixer qwen_edit"),
-            (f"{_ENTERPRISE}/image_editing", "mask_creator qwen_edit magic_mix"),
+            (f"{_ENTERPRISE}/image_editing", "mask_creator caption qwen_edit magic_mix"),
         ),
-        *_each(CONTROL, ("v5", "controlnet"), ("v6/images", "controlnet"), (_ENTERPRISE, "controlnet")),
         *_each(
-            INTERIOR, ("v6/interior", "object_removal interior_mixer"), (f"{_ENTERPRISE}/interior", "object_removal")
+            CONTROL, ("v5", "controlnet"), ("v6/images", "controlnet"), (_ENTERPRISE, "controlnet images/controlnet")
+        ),
+        *_each(
+            INTERIOR,
+            ("v6/interior", "object_removal interior_mixer"),
+            (f"{_ENTERPRISE}/interior", "object_removal interior_mixer"),
         ),
         *_each(
             SIGNING_UP,

@@ -32,6 +32,7 @@ INTERIORS = {  # the page's word, and what its picture is to be where the caller
     "room_decorator": "a decorated room, interior design photograph",
     "floor_planning": "a furnished floor plan seen from above",
     "scenario_changer": "the same place",
+    "scenario": "the same place",  # the vendor's own SDK calls it so
     "sketch_rendering": "a photograph of a finished building",
     "exterior_restorer": "a restored house, architectural photograph",
 }
@@ -42,7 +43,7 @@ async def outpaint(call: Call) -> Response:
     settings, notes = call.services.settings, list[str]()
     width = _side(call.form, "width", WIDE, settings.max_side, notes)
     height = _side(call.form, "height", HIGH, settings.max_side, notes)
-    overlap = call.form.whole("overlap_width", 10, 0, MOST_OVERLAP)
+    overlap = _most(call.form.whole("overlap_width", 10, 0), "overlap_width", MOST_OVERLAP, notes)
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
         canvas, mask = await widen(pictures[AssetKind.init_image], width, height, overlap)
@@ -83,10 +84,14 @@ def _with(call: Call, defaults: Mapping[str, object], **settled: object) -> Call
 
 def _side(form: Form, name: str, default: int, most: int, notes: list[str]) -> int:
     asked = form.whole(name, default, 64)
-    side = min(asked, most) // UNIT * UNIT
-    if side != asked:
-        notes.append(f"{name} {asked} became {side}.")
-    return side
+    return _most(asked, name, min(asked, most) // UNIT * UNIT, notes)
+
+
+def _most(asked: int, name: str, most: int, notes: list[str]) -> int:
+    """The vendor's own SDK asks for more than its pages allow."""
+    if asked > most:
+        notes.append(f"{name} {asked} became {most}.")
+    return min(asked, most)
 
 
 def _operation(summary: str, name: str, properties: openapi.Schema, *required: str) -> openapi.Operation:

@@ -74,10 +74,12 @@ async def search(call: Call) -> Response:
     found = _found(call)
     page = call.form.whole("page", 1, 1, 10**6)
     size = call.form.whole("per_page", 20, 1, MOST_PAGE)
-    shown = found[(page - 1) * size : page * size]
-    return answer(
-        {"status": "success", "data": [_new(entry) for entry in shown], "pagination": _pagination(found, page, size)}
-    )
+    shown = [_new(entry) for entry in found[(page - 1) * size : page * size]]
+    counted = {
+        "pagination": _pagination(found, page, size),
+        "meta": {"total": len(found)},
+    }  # the command line reads meta
+    return answer({"status": "success", "data": shown} | counted)
 
 
 async def detail(call: Call) -> Response:
