@@ -22,6 +22,7 @@ from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Ope
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
+from safelight.service.chat import Chat
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -206,7 +207,8 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     worker = Worker(settings, database, queue, blobs, vault, makers=[generate, Judge(lightbox)], name=name)
     services = Services(
         settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
-        catalogue=Catalogue(settings, database), history=History(database, vault), following=Following(database, jobs),
+        catalogue=Catalogue(settings, database), chat=Chat(settings), history=History(database, vault),
+        following=Following(database, jobs),
         steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database),
         rates=Rates(settings, database), usage=Usage(database), preferences=Preferences(database),
         enhance=str,

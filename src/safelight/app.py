@@ -30,6 +30,7 @@ from safelight.records import Wants
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
+from safelight.service.chat import Chat
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -227,6 +228,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         assets=assets,
         erasure=Erasure(settings, database, blobs, vault),
         catalogue=Catalogue(settings, database, read_wants(settings)),
+        chat=Chat(settings),
         history=History(database, vault),
         following=Following(database, jobs),
         preferences=Preferences(database),

@@ -116,6 +116,12 @@ class Settings(BaseSettings):
         32, ge=1, le=1024, description="Jobs that one worker holds at a time; they share the model at every step."
     )
 
+    chat_url: str | None = Field(
+        None,
+        description="An OpenAI-compatible server that chat calls are handed on to (http://127.0.0.1:11434/v1). Default: they answer 501.",
+    )
+    chat_key: str | None = Field(None, description="Its key, where it wants one.")
+
     hold_seconds: float = Field(
         25.0, ge=0, le=600, description="How long a request is held open before it is answered with `processing`."
     )

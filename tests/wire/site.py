@@ -26,6 +26,7 @@ from safelight.errors import Unavailable
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
+from safelight.service.chat import Chat
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -223,6 +224,7 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         assets=assets,
         erasure=Erasure(settings, database, blobs, vault),
         catalogue=Catalogue(settings, database),
+        chat=Chat(settings),
         history=History(database, vault),
         following=Following(database, jobs),
         preferences=Preferences(database),

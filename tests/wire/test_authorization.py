@@ -82,7 +82,7 @@ def test_without_a_key_there_is_no_answer_at_all(site: Site, things: dict[str, J
 def test_every_route_of_the_table_wants_a_key(site: Site) -> None:
     for row in TABLE:
         for method in row.methods:
-            reply = site.http.request(method, f"/api/{row.path.format(id=1, server='flux')}")
+            reply = site.http.request(method, f"/api/{row.path.format(id=1, server='flux', name='plain')}")
             assert (reply.status_code, reply.json()["message"]) == (401, "API key required"), row.path
 
 

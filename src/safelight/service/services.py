@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
+from safelight.service.chat import Chat
 from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
@@ -33,6 +34,7 @@ class Services:
     assets: Assets
     erasure: Erasure
     catalogue: Catalogue
+    chat: Chat
     history: History
     following: Following
     ledger: Ledger

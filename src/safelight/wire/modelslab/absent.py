@@ -15,7 +15,10 @@ VOICE = Absence("voice", "This server makes pictures and no sound; it has no eng
 MESH = Absence("3d", "This server makes pictures and no 3D models; it has no engine for that.")
 FACES = Absence("faces", "This server does not exchange or make faces; it has no model for that.")
 TRYING_ON = Absence("fashion", "This server does not dress people; it has no model for that.")
-CHAT = Absence("chat", "This server holds no language model. Point the app's chat calls at a server that does.")
+CHAT = Absence(
+    "chat",
+    "This server holds no language model. Its operator can name one to hand chats on to: SAFELIGHT_CHAT_URL.",
+)
 TRAINING = Absence(
     "training",
     "This server does not train. Train elsewhere, then let the operator add the result with SAFELIGHT_LORAS or SAFELIGHT_MODELS.",
@@ -122,14 +125,7 @@ ABSENT: dict[str, Absence] = dict(
             ("v6/image_editing", "fashion"),
             (f"{_ENTERPRISE}/image_editing", "fashion"),
         ),
-        *_each(
-            CHAT,
-            ("v5", "uncensored_chat"),
-            ("v6/llm", "uncensored_chat"),
-            ("v7/llm", "chat/completions v1/messages v1/messages/count_tokens v1/models"),
-            ("uncensored-chat/v1", "chat/completions completions"),
-            (_ENTERPRISE, "deepseek_chat/start uncensored_chat/start"),
-        ),
+        *_each(CHAT, ("v7/llm/v1", "messages messages/count_tokens"), (_ENTERPRISE, "deepseek_chat/start")),
         *_each(
             TRAINING,
             (

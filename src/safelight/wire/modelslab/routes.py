@@ -5,7 +5,18 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from safelight.service.services import Services
-from safelight.wire.modelslab import accounts, agents, assets, editing, enterprise, images, judging, models, system
+from safelight.wire.modelslab import (
+    accounts,
+    agents,
+    assets,
+    chat,
+    editing,
+    enterprise,
+    images,
+    judging,
+    models,
+    system,
+)
 from safelight.wire.modelslab.call import endpoint
 from safelight.wire.openapi import add
 
@@ -18,6 +29,7 @@ TABLE = (
     *system.ROWS,
     *accounts.ROWS,
     *agents.ROWS,
+    *chat.ROWS,
     *enterprise.ROWS,
 )
 OPERATIONS = [row.operation for row in TABLE]
