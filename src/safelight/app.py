@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ipaddress
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from PIL import Image
 
 from safelight import supervisor
 from safelight.checkpoints import BUNDLED_NAME, named_checkpoints, read_wants
+from safelight.door import is_loopback, listen, reachable
 from safelight.engine.prompts import enhance
 from safelight.errors import SetupFailed
 from safelight.records import Wants
@@ -138,7 +138,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
             held.callback(embedded.stop)
             beside.append(embedded.keep_alive)
         listener = held.enter_context(listen(settings))
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        settings = reachable(settings.model_copy(update={"port": listener.getsockname()[1]}))
         await asyncio.to_thread(migrate, address)
         ground = prepare(settings, address)
         serving = make_serving(ground)
@@ -147,22 +147,6 @@ async def serve(settings: Settings, announce: Announce) -> None:
             key = await first_key(settings, serving.services.accounts)
             environment = worker_environment(settings, address)
             await serving.run(listener, environment, ending, beside, lambda: announce(settings.base_url, key))
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Bound before anything is started, so that a port in use costs nothing."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # With the protocol named, asyncio switches Nagle's delay off on every connection: 40 ms of each reply.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise SetupFailed(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Choose another with --port."
-        ) from None
-    return listener
 
 
 async def first_key(settings: Settings, accounts: Accounts) -> str | None:
@@ -177,13 +161,6 @@ async def first_key(settings: Settings, accounts: Accounts) -> str | None:
     if await accounts.list_keys():
         return None
     return (await accounts.create_key(FIRST_ACCOUNT, "first start", operator=True))[1]
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def worker_environment(settings: Settings, address: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ import psycopg
 
 from safelight import __version__, app, commands
 from safelight.checkpoints import named_checkpoints
+from safelight.door import unreachable
 from safelight.errors import SafelightError, Unavailable
 from safelight.service.wishes import Wishes
 from safelight.settings import Settings
@@ -51,6 +52,12 @@ def examine(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
 def versions(_settings: Settings) -> str:
     parts = ", ".join(f"{name} {version(name)}" for name in PARTS)
     return f"safelight {__version__}, Python {platform.python_version()}, {parts}"
+
+
+def address(settings: Settings) -> str:
+    if (said := unreachable(settings)) is not None:
+        raise SafelightError(said)
+    return f"{settings.base_url} begins every address in a reply"
 
 
 def device(settings: Settings) -> str:
@@ -172,6 +179,7 @@ def _connected(settings: Settings) -> Iterator[tuple[psycopg.Connection[tuple[An
 
 EXAMINATIONS: dict[str, Callable[[Settings], str]] = {
     "versions": versions,
+    "address": address,
     "device": device,
     "disk": disk,
     "database": database,

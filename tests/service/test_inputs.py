@@ -190,10 +190,38 @@ def test_our_own_addresses_are_read_by_name_not_by_network(tmp_path: Path) -> No
             "/generations/",
             "/generations/../api",
             "/api/v3/fetch/1",
-            "0/generations/3f-0.png",
         ):
             assert refusal(inputs, base + path) in ("leads to an address that is not allowed", "must not use this port")
         assert asked[4:] == ["other.png"]
+    finally:
+        inputs.close()
+
+
+def test_our_own_addresses_are_known_by_any_name_of_this_server(tmp_path: Path) -> None:
+    """And a stranger's picture is fetched, or refused, as ever: a name that is not ours opens nothing."""
+
+    async def own_asset(name: str) -> bytes:
+        if name != "3f-0.png":
+            raise NotFound
+        return pictures.still()
+
+    inputs = opened(tmp_path, own_asset, public_url="https://images.example.org/safelight", port=8123)
+    try:
+        for base in (
+            "https://images.example.org/safelight",
+            "HTTP://LOCALHOST:8123",
+            "http://127.0.0.1:8123",
+            "http://[::1]:8123/",
+            "http://192.168.1.20:8123",
+            "http://nas.local:8123",
+        ):
+            assert is_the_still(asyncio.run(inputs.bitmap(f"{base}/generations/3f-0.png", field="init_image"))), base
+        for base in ("https://images.example.org/safelight", "http://localhost:8123", "http://[::1]:8123"):
+            assert refusal(inputs, f"{base}/temp/other.png") == "was answered with status 404"
+        assert refusal(inputs, "http://10.0.0.1/temp/other.png") == "leads to an address that is not allowed"
+        assert refusal(inputs, "http://localhost:8124/temp/other.png") == "must not use this port"
+        assert refusal(inputs, "http://user@localhost:8123/temp/3f-0.png") == "must not hold a user name or password"
+        assert refusal(inputs, "file:///generations/3f-0.png") == "must begin with http:// or https://"
     finally:
         inputs.close()
 

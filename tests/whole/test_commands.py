@@ -115,6 +115,7 @@ def test_a_doctor_finds_a_good_machine_well(door: Running, checkpoint: str) -> N
     ("part", "given", "advice"),
     [
         ("database", {"database_url": "postgresql://127.0.0.1:1/none"}, "Check that it runs, and the address given with --database-url."),
+        ("address", {"host": "0.0.0.0"}, "Set SAFELIGHT_PUBLIC_URL (--public-url) to the address by which clients reach this server."),
         ("clock", {"database_url": "postgresql://127.0.0.1:1/none"}, "It does not answer"),
         ("blob store", {"blob_url": "file:///etc/passwd/x"}, "cannot be written: File exists. Correct that, or choose"),
         ("blob store", {"blob_url": "ftp://pictures"}, "Expected file://, s3://, gs:// or az://."),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import structlog
 
 from safelight.checkpoints import named_checkpoints
+from safelight.door import reachable, unreachable
 from safelight.errors import SetupFailed
 from safelight.settings import read_settings
 from tests.whole.running import Running, command, leftovers, serving
@@ -58,7 +61,28 @@ def test_an_open_door_needs_a_key(data: Path) -> None:
     assert made.returncode == 0, made.stderr
     with serving(data, "--host", "0.0.0.0", "--workers", "0") as opened:
         assert opened.key == ""
+        assert "0.0.0.0" not in opened.url
         assert opened.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "given"),
+    [("127.0.0.1", None), ("::1", None), ("nas.local", None), ("0.0.0.0", "https://images.example.org")],
+)
+def test_an_address_that_leads_here_is_left_alone(host: str, given: str | None) -> None:
+    settings = read_settings(host=host, public_url=given)
+    assert unreachable(settings) is None
+    assert reachable(settings) is settings
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_address_that_leads_nowhere_is_told_and_one_of_this_machine_stands_in(host: str) -> None:
+    with structlog.testing.capture_logs() as lines:
+        found = reachable(read_settings(host=host, port=8123)).base_url
+    assert urlsplit(found).hostname != host
+    assert found.endswith(":8123")
+    (line,) = lines
+    assert "Set SAFELIGHT_PUBLIC_URL (--public-url)" in line["event"]
 
 
 def test_a_bad_setting_stops_the_start(data: Path) -> None:

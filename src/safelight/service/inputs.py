@@ -11,7 +11,7 @@ import base64
 import re
 from collections.abc import Awaitable, Callable
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from safelight.errors import Invalid, NotFound, Unfetchable
 from safelight.records import Bitmap
@@ -25,7 +25,10 @@ OwnAsset = Callable[[str], Awaitable[bytes]]  # a picture of ours by its public 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _DATA_URI = re.compile(r"data:[^,]{0,500}base64,", re.IGNORECASE)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_OWN_ADDRESS = re.compile(r"/(?:generations|uploads|temp)/([^/?#]+?)(?:\.base64)?(?:[?#].*)?")
+_OWN_ADDRESS = re.compile(
+    r"https?://[^/?#@]+(?:/[^?#]*)?/(?:generations|uploads|temp)/([^/?#]+?)(?:\.base64)?(?:[?#].*)?", re.IGNORECASE
+)
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LONGEST_ADDRESS = 4096
 
 
@@ -74,23 +77,24 @@ class Inputs:
         return await self._unpacked(source, field)
 
     async def _fetched(self, address: str, field: str, payer: int) -> bytes:
-        own = self._own_name(address)
+        """What bears the name of a picture of ours is ours, by whatever name of this server; only a stranger's is fetched."""
+        own = _own_name(address)
         if self._own_asset is not None and own is not None:
             try:
                 return await self._own_asset(own)
             except NotFound:
-                raise Unfetchable(field, "was answered with status 404") from None
+                if self._is_here(address):
+                    raise Unfetchable(field, "was answered with status 404") from None
         limits = self._settings
         return await self._outbound.fetch(
             address, field=field, limit=limits.max_image_bytes, seconds=limits.fetch_seconds, payer=payer
         )
 
-    def _own_name(self, address: str) -> str | None:
-        base = self._settings.base_url
-        if len(address) > _LONGEST_ADDRESS or not address.startswith(base):
-            return None
-        path = _OWN_ADDRESS.fullmatch(address, len(base))
-        return f"{unquote(path[1]).removesuffix('.png')}.png" if path else None
+    def _is_here(self, address: str) -> bool:
+        """Certainly: under the public address, or on our port of this machine."""
+        parts, port = urlsplit(address), self._settings.port
+        here = {urlsplit(self._settings.base_url).netloc, *(f"{name}:{port}" for name in _LOOPBACK)}
+        return parts.netloc.lower() in here
 
     async def _unpacked(self, text: str, field: str) -> bytes:
         self._fits(len(text) * 3 // 5, field)  # with room for line breaks; the exact size is checked once it is known
@@ -106,6 +110,13 @@ class Inputs:
         limit = self._settings.max_image_bytes
         if size > limit:
             raise Invalid(field, f"is larger than {megabytes(limit)} MB")
+
+
+def _own_name(address: str) -> str | None:
+    """The name of the picture of ours that an address could stand for."""
+    if len(address) > _LONGEST_ADDRESS or not (path := _OWN_ADDRESS.fullmatch(address)):
+        return None
+    return f"{unquote(path[1]).removesuffix('.png')}.png"
 
 
 def _from_base64(text: str) -> bytes:
