@@ -1,4 +1,4 @@
-"""The main job, whole: serve, POST /api/v3/img2img with a photo and a prompt, fetch the picture, put both side by side."""
+"""The main job, whole: serve, POST a photo and a drawing with a prompt each, ask for one picture in two sizes, show them in pairs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-PHOTO = ROOT / "src/safelight/samples/photo.jpg"
+SAMPLES = ROOT / "src/safelight/samples"
 OUT = ROOT / "demo"
-PROMPT = "a red apple, white background"
+SIDE = 512
 SAFELIGHT = (sys.executable, "-m", "safelight")
+Reply = dict[str, Any]
+Pair = tuple[str, Image.Image, Image.Image]  # what was asked, before, after
 
 
 def main() -> None:
@@ -31,19 +35,27 @@ def main() -> None:
         environment = {**os.environ, "SAFELIGHT_DATA_DIR": data}
         with served(environment) as (address, key):
             ready = time.perf_counter()
-            reply, picture = img2img(address, key)
+            shown = list(pairs(partial(painted, address, key)))
             done = time.perf_counter()
-    result, both = OUT / "output.png", OUT / "input-and-output.png"
-    result.write_bytes(picture)
-    side_by_side(PHOTO, picture).save(both)
+    result = OUT / "three-pairs.png"
+    sheet(shown).save(result)
     print(f"""
-  prompt                {reply["meta"]["prompt"]}
+  asked for             {"; ".join(words for words, _, _ in shown)}
   server ready after    {ready - began:.1f} s  (database made, model loaded)
-  picture after         {done - ready:.1f} s  (whole exchange; on the engine: {reply["generationTime"]:.1f} s)
+  four pictures after   {done - ready:.1f} s  (one after another, whole exchanges)
 
-  the picture           {result}
-  input and output      {both}
+  before and after      {result}
 """)
+
+
+def pairs(paint: Callable[..., Image.Image]) -> Iterator[Pair]:
+    """A photo and a prompt, a drawing and a prompt, and a picture of the model's own size beside the same at 512."""
+    for name, kind, prompt in (("photo.jpg", "jpeg", "a panda"), ("drawing.png", "png", "a rocket")):
+        picture = (SAMPLES / name).read_bytes()
+        given = f"data:image/{kind};base64," + base64.b64encode(picture).decode()
+        yield prompt, Image.open(io.BytesIO(picture)), paint("img2img", prompt=prompt, init_image=given)
+    small, large = (paint("text2img", prompt="a red apple", width=side, height=side) for side in (128, SIDE))
+    yield "a red apple, at 128 and at 512", small.resize((SIDE, SIDE), Image.Resampling.NEAREST), large
 
 
 @contextmanager
@@ -71,7 +83,7 @@ def served(environment: dict[str, str]) -> Iterator[tuple[str, str]]:
         log.close()
 
 
-def wait_until_ready(address: str, seconds: float = 120.0) -> None:
+def wait_until_ready(address: str, seconds: float = 300.0) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if httpx.get(f"{address}/readyz").status_code == 200:
@@ -80,26 +92,26 @@ def wait_until_ready(address: str, seconds: float = 120.0) -> None:
     sys.exit("The server did not become ready; see demo/server.log.")
 
 
-def img2img(address: str, key: str) -> tuple[dict, bytes]:
-    print(f"POST {address}/api/v3/img2img ...", flush=True)
-    photo = "data:image/jpeg;base64," + base64.b64encode(PHOTO.read_bytes()).decode()
-    body = {"key": key, "prompt": PROMPT, "init_image": photo, "width": "512", "height": "512", "samples": "1",
-            "num_inference_steps": "30", "guidance_scale": 5, "strength": 0.7, "seed": 7, "enhance_prompt": "no"}  # fmt: skip
-    reply = httpx.post(f"{address}/api/v3/img2img", json=body, timeout=120).json()
+def painted(address: str, key: str, what: str, **asked: object) -> Image.Image:
+    """One picture by the API, everything that is not asked for left to the checkpoint."""
+    print(f"POST {address}/api/v3/{what}: {asked['prompt']} ...", flush=True)
+    body = {"key": key, "seed": 7, "enhance_prompt": "no", "width": SIDE, "height": SIDE, **asked}
+    reply: Reply = httpx.post(f"{address}/api/v3/{what}", json=body, timeout=300).json()
     while reply["status"] == "processing":
         time.sleep(1)
         reply |= httpx.post(f"{address}/api/v3/fetch/{reply['id']}", json={"key": key}, timeout=60).json()
     if reply["status"] != "success":
         sys.exit(f"The server answered: {reply}")
-    return reply, httpx.get(reply["output"][0]).raise_for_status().content
+    return Image.open(io.BytesIO(httpx.get(reply["output"][0]).raise_for_status().content))
 
 
-def side_by_side(photo: Path, picture: bytes) -> Image.Image:
-    left, right = Image.open(photo).convert("RGB"), Image.open(io.BytesIO(picture))
-    canvas = Image.new("RGB", (right.width * 2 + 16, right.height), "white")
-    canvas.paste(left.resize(right.size, Image.Resampling.LANCZOS), (0, 0))
-    canvas.paste(right, (right.width + 16, 0))
-    return canvas
+def sheet(shown: Sequence[Pair], gap: int = 16) -> Image.Image:
+    """A row for each pair: before, after."""
+    page = Image.new("RGB", (2 * SIDE + gap, len(shown) * (SIDE + gap) - gap), "white")
+    for row, (_, *pictures) in enumerate(shown):
+        for column, picture in enumerate(pictures):
+            page.paste(picture.convert("RGB").resize((SIDE, SIDE)), (column * (SIDE + gap), row * (SIDE + gap)))
+    return page
 
 
 main()

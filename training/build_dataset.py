@@ -26,7 +26,7 @@ from PIL import Image
 from training import nouns
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-SIZE, MARGIN, QUALITY = 128, 0.04, 80
+SIDE, MARGIN, QUALITY = 128, 0.04, 80
 PACKAGES = {
     "fluent-emoji": "@iconify-json/fluent-emoji",
     "fluent-emoji-flat": "@iconify-json/fluent-emoji-flat",
@@ -55,7 +55,7 @@ def from_wider(folder: Path) -> tuple[list[Drawing], dict[str, Any]]:
     return [found[key] for key in sorted(found)], {source: licences[source] for source in PACKAGES}
 
 
-def from_packages(modules: Path) -> tuple[list[Drawing], dict[str, Any]]:
+def from_packages(modules: Path, side: int) -> tuple[list[Drawing], dict[str, Any]]:
     """The drawings of `nouns.py` out of unpacked npm packages."""
     emoji = json.loads((modules / "emojibase-data/en/data.json").read_text())
     by_slug = {slug(e["label"]): e["label"].lower() for e in emoji}
@@ -63,15 +63,19 @@ def from_packages(modules: Path) -> tuple[list[Drawing], dict[str, Any]]:
     found: dict[tuple[str, str], Drawing] = {}
     licences = {}
     for source, package in PACKAGES.items():
-        pictures = raster(modules / package, by_code) if source == "fluent-3d" else vector(modules / package, by_slug)
+        pictures = (
+            raster(modules / package, by_code)
+            if source == "fluent-3d"
+            else vector(modules / package, by_slug, max(256, side))
+        )
         for name, picture in pictures:
             if name in DRAWINGS:
-                found[source, name] = Drawing(source, name, encode(fit(picture)))
+                found[source, name] = Drawing(source, name, encode(fit(picture, side)))
         licences[source] = licence(source, package, modules)
     return [found[key] for key in sorted(found)], licences
 
 
-def vector(package: Path, by_slug: dict[str, str]) -> Iterator[tuple[str, Image.Image]]:
+def vector(package: Path, by_slug: dict[str, str], pixels: int) -> Iterator[tuple[str, Image.Image]]:
     """Iconify keeps a whole collection in one file: a body of SVG for each name."""
     import resvg_py  # only those who draw SVG need it
 
@@ -83,7 +87,7 @@ def vector(package: Path, by_slug: dict[str, str]) -> Iterator[tuple[str, Image.
         width, height = icon.get("width", icons.get("width", 16)), icon.get("height", icons.get("height", 16))
         body = icon["body"]
         svg = f'<svg {NAMESPACES} viewBox="0 0 {width} {height}">{body}</svg>'
-        yield name, Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=256))))
+        yield name, Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=pixels))))
 
 
 def raster(package: Path, by_code: dict[str, str]) -> Iterator[tuple[str, Image.Image]]:
@@ -97,15 +101,15 @@ def slug(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("’", "").replace("&", "and")).strip("-")
 
 
-def fit(picture: Image.Image) -> Image.Image:
+def fit(picture: Image.Image, side: int = SIDE) -> Image.Image:
     """Cut to what is drawn and centred on a transparent square, resized with premultiplied colour for clean edges."""
     picture = picture.convert("RGBA")
     picture = picture.crop(picture.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox())
-    scale = SIZE * (1 - 2 * MARGIN) / max(picture.size)
+    scale = side * (1 - 2 * MARGIN) / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA")
-    square = Image.new("RGBA", (SIZE, SIZE))
-    square.paste(picture, ((SIZE - size[0]) // 2, (SIZE - size[1]) // 2))
+    square = Image.new("RGBA", (side, side))
+    square.paste(picture, ((side - size[0]) // 2, (side - size[1]) // 2))
     pixels = np.array(square)
     pixels[pixels[..., 3] == 0] = 0
     return Image.fromarray(pixels)
@@ -131,14 +135,14 @@ def licence(source: str, package: str, modules: Path) -> dict[str, Any]:
     }
 
 
-def write(drawings: list[Drawing], licences: dict[str, Any], out: Path) -> None:
+def write(drawings: list[Drawing], licences: dict[str, Any], out: Path, side: int = SIDE) -> None:
     out.mkdir(parents=True, exist_ok=True)
     items, offset = [], 0
     for drawing in drawings:
         items.append({"o": offset, "l": len(drawing.webp), "s": drawing.source, "n": drawing.name})
         offset += len(drawing.webp)
     (out / "pack.bin").write_bytes(b"".join(d.webp for d in drawings))
-    (out / "meta.json").write_text(json.dumps({"size": SIZE, "items": items}, separators=(",", ":")) + "\n")
+    (out / "meta.json").write_text(json.dumps({"size": side, "items": items}, separators=(",", ":")) + "\n")
     for source, about in licences.items():
         mine = [d for d in drawings if d.source == source]
         about |= {"images": len(mine), "packed_bytes": sum(len(d.webp) for d in mine)}
@@ -150,10 +154,11 @@ def main() -> None:
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--packages", type=Path, help="a node_modules folder")
     given.add_argument("--wider", type=Path, help="a packed set that holds these drawings and others")
+    parser.add_argument("--side", type=int, default=SIDE, help="of each drawing, from packages; 512 for the enlarger")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    drawings, licences = from_wider(options.wider) if options.wider else from_packages(options.packages)
-    write(drawings, licences, options.out)
+    drawings, licences = from_wider(options.wider) if options.wider else from_packages(options.packages, options.side)
+    write(drawings, licences, options.out, options.side)
     print(
         f"{len(drawings)} drawings of {len({d.name for d in drawings})} things,",
         f"{sum(len(d.webp) for d in drawings) / 1e6:.2f} MB",

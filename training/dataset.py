@@ -54,7 +54,12 @@ class Sprites:
     """The set in memory, and pictures composed from it."""
 
     def __init__(
-        self, folder: Path, size: int = 128, only: Collection[str] = tuple(nouns.NOUNS), pairs: float = PAIRS
+        self,
+        folder: Path,
+        size: int = 128,
+        only: Collection[str] = tuple(nouns.NOUNS),
+        pairs: float = PAIRS,
+        styles: Collection[str] = tuple(nouns.STYLES.values()),
     ) -> None:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         blob = (folder / "pack.bin").read_bytes()
@@ -62,7 +67,7 @@ class Sprites:
         self.size, self.pairs = size, pairs
         self.sprites: list[Sprite] = []
         for item in meta["items"]:
-            if item["s"] in nouns.STYLES and item["n"] in wanted:
+            if nouns.STYLES.get(item["s"]) in styles and item["n"] in wanted:
                 pixels = read_sprite(blob[item["o"] : item["o"] + item["l"]], size)
                 self.sprites.append(Sprite(wanted[item["n"]], nouns.STYLES[item["s"]], item["s"], pixels))
         self.pixels = torch.stack([s.pixels for s in self.sprites])

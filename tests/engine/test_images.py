@@ -46,11 +46,6 @@ def test_equal_pictures_and_no_others_have_one_digest() -> None:
     assert images.digest(picture(seed=1)) != images.digest(picture(seed=2))
 
 
-def test_enlarging_gives_the_asked_size() -> None:
-    assert images.enlarge(picture(), 200, 120).shape == (120, 200, 3)
-    assert images.enlarge(picture(), 64, 64) is not None
-
-
 @pytest.mark.parametrize(
     ("asked", "drawn"),
     [((512, 512), (128, 128)), ((512, 768), (104, 160)), ((64, 64), (128, 128)), ((1024, 8), (1448, 8))],

@@ -21,6 +21,7 @@ from torch import Tensor
 from safelight.engine import images
 from safelight.engine.decode import Decoder
 from safelight.engine.encode import Encoder
+from safelight.engine.enlarger import enlarge
 from safelight.engine.generation import Generation, Picture, Progress
 from safelight.engine.graphs import Graphs
 from safelight.engine.isolate import as_ours
@@ -239,7 +240,7 @@ class Engine:
     def _deliver(self, piece: Piece, pixels: Tensor) -> None:
         plan, g = piece.plan, piece.plan.generation
         try:
-            picture = images.enlarge(images.to_pixels(pixels), g.width, g.height)
+            picture = enlarge(images.to_pixels(pixels), g.width, g.height)
             if g.init_image is not None and g.mask_image is not None:
                 picture = images.keep_unmasked(picture, g.init_image, g.mask_image)
         except Exception as error:  # noqa: BLE001  # a border: the request is told

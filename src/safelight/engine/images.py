@@ -44,17 +44,6 @@ def to_pixels(values: Tensor) -> Pixels:
     return (unit * 255).round().astype(np.uint8)
 
 
-def enlarge(pixels: Pixels, width: int, height: int) -> Pixels:
-    """To the asked size. What grows much is sharpened a little, for a smooth filter leaves it soft."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
-    factor = min(width / pixels.shape[1], height / pixels.shape[0])
-    if factor >= 1.5:
-        picture = picture.filter(ImageFilter.UnsharpMask(radius=factor / 2, percent=60, threshold=2))
-    return np.asarray(picture)
-
-
 def keep_unmasked(picture: Pixels, original: Pixels, mask: Pixels) -> Pixels:
     """Where the mask is black the original stays, pixel for pixel; the seam is softened on the repainted side."""
     height, width = picture.shape[:2]
