@@ -17,17 +17,22 @@ from transformers import CLIPTokenizer
 
 from training import latents, networks, pictures
 from training.sizes import Size
+from training.start import blend
 
 NAME = "safelight-sprites-2"
 DESCRIPTION = "A small Stable Diffusion 1.x checkpoint, trained from scratch on drawings of {} things; see README.md."
 
 
-def export(data: Path, size: Size, work: Path, out: Path) -> None:
+def export(data: Path, size: Size, work: Path, out: Path, started: Path | None = None, share: float = 1.0) -> None:
+    """``share`` of the image model is as it was trained, the rest as it was where it ``started``."""
     tokenizer = CLIPTokenizer.from_pretrained(data / "tokenizer")
+    unet = latents.trained_unet(size, work)
+    if started is not None and share < 1:
+        unet = blend(unet, started, share)
     build: Any = StableDiffusionImg2ImgPipeline
     pipeline = build(
         vae=latents.trained_autoencoder(size, work).half(),
-        unet=latents.trained_unet(size, work).half(),
+        unet=unet.half(),
         text_encoder=latents.trained_text(size, tokenizer, work).half(),
         tokenizer=tokenizer,
         scheduler=networks.scheduler(),

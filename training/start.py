@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from training.checkpoint import save
+from training.networks import Network
 
 
 def begin(folder: Path, work: Path) -> None:
@@ -28,6 +29,13 @@ def begin(folder: Path, work: Path) -> None:
     save(work / "autoencoder.pt", net=coder, average=coder, scale=float(coder.config.scaling_factor))
     save(work / "unet.pt", net=model, average=model)
     save(work / "text.pt", net=words, used=math.inf)
+
+
+def blend(net: Network, folder: Path, share: float) -> Network:
+    """An image model between the one that a run started from and what it became: often better than both (Wortsman et al. 2022)."""
+    before = part(UNet2DConditionModel, folder / "unet").state_dict()
+    net.load_state_dict({name: torch.lerp(before[name], after, share) for name, after in net.state_dict().items()})
+    return net
 
 
 def part(kind: Any, folder: Path) -> Any:

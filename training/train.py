@@ -32,6 +32,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=100.0, help="for this stage, or for all of them together")
     parser.add_argument("--until", help="HH:MM by the clock, instead of minutes: the rate has fallen by then")
     parser.add_argument("--start", type=Path, help="a checkpoint folder to go on from, instead of random weights")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the exported image model; the rest is as at --start"
+    )
     parser.add_argument("--rate", type=float, help="learning rate of the image model (default: the size's)")
     parser.add_argument("--pairs", type=float, default=PAIRS, help="share of the composites that show two things")
     parser.add_argument("--photographs", type=Path, help="a folder of pictures that the autoencoder sees as well")
@@ -92,7 +95,7 @@ def run(stage: str, options: argparse.Namespace, minutes: float) -> None:
             unet.train(options.data, size, work, minutes, device)
         case "export":
             out = options.out or work / "export"
-            export.export(options.data, size, work, out)
+            export.export(options.data, size, work, out, options.start, options.share)
             print(f"{out}: {export.bytes_in(out) / 1e6:.1f} MB")
 
 

@@ -14,7 +14,8 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-from training import checkpoint, train
+from training import checkpoint, networks, start, train
+from training.sizes import TINY
 
 DATA = Path(train.__file__).parent / "data"
 
@@ -87,6 +88,16 @@ def test_a_run_goes_on_from_a_checkpoint_and_may_leave_its_codes_alone(exported:
     assert changed == {"decoder", "post_quant_conv"}
     for kept in ("vae/config.json", "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
         assert (exported / kept).read_bytes() == (out / kept).read_bytes()
+
+
+def test_an_image_model_may_be_exported_between_its_start_and_what_it_became(tmp_path: Path) -> None:
+    before = networks.unet(TINY)
+    before.save_pretrained(tmp_path / "unet")
+    after = networks.unet(TINY)
+    expected = {name: (before.state_dict()[name] + after.state_dict()[name]) / 2 for name in after.state_dict()}
+    start.blend(after, tmp_path, 0.5)
+    for name, weights in after.state_dict().items():
+        torch.testing.assert_close(weights, expected[name])
 
 
 def test_a_stage_ends_at_the_asked_time_of_day(tmp_path: Path) -> None:
