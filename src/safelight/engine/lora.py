@@ -43,7 +43,8 @@ class Delta:
 
 Deltas = Mapping[str, Delta]  # by the path of the module they change
 Lora = Mapping[str, Deltas]  # by component: unet, text_encoder, text_encoder_2
-Spellings = Callable[[str, str], list[str]]  # every name by which a file may mean a part of a component
+Spellings = Callable[[str, str], list[str]]  # every name by which a file may mean a part; name#i is the i-th of several
+Names = Mapping[str, list[str]]  # by the name in a file, the paths of the parts that it means, in order
 
 
 class Adaptable:
@@ -87,11 +88,11 @@ def read_lora(
     names = {name: _names(name, module, spellings) for name, module in components.items()}
     lora: dict[str, dict[str, Delta]] = {name: {} for name in components}
     for key, halves in _pair(tensors).items():
-        component, part = _resolve(key, names)
-        down, up = halves["down"], halves["up"]
-        _check_shape(components[component].get_submodule(part), down, up)
+        component, paths = _resolve(key, names)
+        down = halves["down"]
         alpha = halves["alpha"].item() if "alpha" in halves else alphas.get(component, down.shape[0])
-        lora[component][part] = Delta(down.to(device, dtype), up.to(device, dtype), alpha / down.shape[0])
+        for part, up in _shares(components[component], paths, down, halves["up"]):
+            lora[component][part] = Delta(down.to(device, dtype), up.to(device, dtype), alpha / down.shape[0])
     return lora
 
 
@@ -108,27 +109,34 @@ def _pair(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return groups
 
 
-def _resolve(key: str, names: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:
-    """The component and module path that a file's key speaks of."""
+def _resolve(key: str, names: Mapping[str, Names]) -> tuple[str, list[str]]:
+    """The component and the module paths that a file's key speaks of."""
     squashed = key.removeprefix("base_model.model.").replace(".processor.", ".").replace(".", "_")
-    for prefix, component in PREFIXES.items():
-        part = names.get(component, {}).get(squashed.removeprefix(prefix)) if squashed.startswith(prefix) else None
-        if part:
-            return component, part
+    for prefix, component in PREFIXES:
+        paths = names.get(component, {}).get(squashed.removeprefix(prefix)) if squashed.startswith(prefix) else None
+        if paths:
+            return component, paths
     raise Invalid(FIELD, f"was made for another kind of checkpoint: this one has no {key[:80]!r}")
 
 
-def _names(component: str, module: nn.Module, spellings: Spellings) -> dict[str, str]:
+def _names(component: str, module: nn.Module, spellings: Spellings) -> Names:
     paths = [path for path, part in module.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    return {spelling.replace(".", "_"): path for path in paths for spelling in spellings(component, path)}
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in paths:
+        for spelling in spellings(component, path):
+            name, _, place = spelling.partition("#")
+            found[name.replace(".", "_")][place] = path
+    return {name: [places[place] for place in sorted(places)] for name, places in found.items()}
 
 
-def _check_shape(module: nn.Module, down: Tensor, up: Tensor) -> None:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    fits = down.shape[1:] == weight.shape[1:] and up.shape[0] == weight.shape[0] and up.shape[1] == down.shape[0]
-    if not fits or down.shape[0] == 0:
+def _shares(component: nn.Module, paths: Sequence[str], down: Tensor, up: Tensor) -> list[tuple[str, Tensor]]:
+    """A file's one module may be several of ours, one after the other in what it gives out."""
+    weights = [component.get_submodule(path).weight for path in paths]
+    sizes = [weight.shape[0] for weight in weights if isinstance(weight, Tensor)]
+    fits = up.shape[0] == sum(sizes) and up.shape[1] == down.shape[0] and down.shape[0] > 0
+    if not fits or any(down.shape[1:] != weight.shape[1:] for weight in weights if isinstance(weight, Tensor)):
         raise Invalid(FIELD, "was made for another kind of checkpoint: its shapes do not fit")
+    return list(zip(paths, up.split(sizes), strict=True))
 
 
 def _declared_alphas(path: Path, components: Iterable[str]) -> dict[str, float]:
@@ -150,12 +158,16 @@ HALF = re.compile(
 )
 ROLES = {"lora_down": "down", "lora_A": "down", "lora_up": "up", "lora_B": "up"}
 UNSUPPORTED = ("alpha_pattern", "use_dora", "use_rslora")
-PREFIXES = {
-    "lora_unet_": "unet",
-    "lora_te1_": "text_encoder",
-    "lora_te2_": "text_encoder_2",
-    "lora_te_": "text_encoder",
-    "unet_": "unet",
-    "text_encoder_2_": "text_encoder_2",
-    "text_encoder_": "text_encoder",
-}
+PREFIXES = (
+    ("lora_unet_", "unet"),
+    ("lora_unet_", "transformer"),
+    ("lora_transformer_", "transformer"),
+    ("lora_te1_", "text_encoder"),
+    ("lora_te2_", "text_encoder_2"),
+    ("lora_te_", "text_encoder"),
+    ("unet_", "unet"),
+    ("transformer_", "transformer"),
+    ("diffusion_model_", "transformer"),
+    ("text_encoder_2_", "text_encoder_2"),
+    ("text_encoder_", "text_encoder"),
+)

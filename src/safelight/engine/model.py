@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 from diffusers import SchedulerMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
@@ -57,8 +57,7 @@ class Model:
         self.family = components.family(components.parts, placed, concepts)
         self._parts = components.parts.networks
         for part in self._parts.values():
-            # nn.Module's own: diffusers' override warns of parts to keep in float32 and then names none
-            nn.Module.to(part, device=device, dtype=dtype, memory_format=placed.layout)  # type: ignore[call-overload]
+            placed.settle(part)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
         self._lora_paths = dict(loras or {})

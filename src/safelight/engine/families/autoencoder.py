@@ -29,6 +29,14 @@ class Place:
         layout = self.layout if tensor.ndim == 4 else torch.preserve_format
         return tensor.to(self.device, self.dtype, memory_format=layout)
 
+    def settle(self, network: nn.Module) -> None:
+        """Put a network there. Only weights of pictures have a layout; those of frames (Qwen-Image's) keep theirs."""
+        # nn.Module's own: diffusers' override warns of parts to keep in float32 and then names none
+        nn.Module.to(network, device=self.device, dtype=self.dtype)
+        for weight in network.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.to(memory_format=self.layout)
+
     def send(self, tensor: Tensor) -> Tensor:
         """Numbers from the host, as they are."""
         return send(tensor, self.device)

@@ -28,6 +28,7 @@ from safelight.engine.families.family import (
     Shape,
     timesteps,
 )
+from safelight.engine.families.flux_names import original_name
 from safelight.engine.families.text import CLIP_TOKENIZERS, T5_TOKENIZERS, Reader, t5
 from safelight.engine.families.tokens import pack, unpack
 from safelight.engine.flow import Schedule
@@ -83,7 +84,10 @@ class Flux(Family):
         return Schedule(even=True, tokens=(shape[1] // 2) * (shape[2] // 2))
 
     def spellings(self, part: str, path: str) -> list[str]:
-        return compvis.text_spellings(path) if part == "text_encoder" else [path]
+        if part == "text_encoder":
+            return compvis.text_spellings(path)
+        original = original_name(path)
+        return [path] if original is None else [path, original]
 
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         del clip_skip  # of CLIP only the pooled answer is used

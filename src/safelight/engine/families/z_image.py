@@ -100,11 +100,8 @@ class ZImage(Family):
     def trial_prompts(self, generation: Generation) -> list[str]:
         return [generation.prompt, generation.negative_prompt]
 
-    def guided(self, generation: Generation) -> bool:
-        return generation.guidance_scale > 0.0
-
     def push(self, generation: Generation) -> float:
-        """Z-Image counts from the prompt's own answer."""
+        """Z-Image counts from the prompt's own answer. Up to 1 is no guidance here as for every family."""
         return 1.0 + generation.guidance_scale
 
     def schedule(self, shape: Shape) -> Schedule:
