@@ -68,7 +68,7 @@ class Replay:
     def asked(self, example: Example) -> Played:
         own = Own(self._key(example), self._picture)
         if needs_a_picture(example):
-            own = Own(own.key, own.picture, self._site.post("v3/img2img", own.key, **SMALL).json()["id"])
+            own = Own(own.key, own.picture, self._site.post(made_by(example), own.key, **SMALL).json()["id"])
         return self._compared(example, "asked", send(self._site.http, example, own), 200)
 
     def refused(self, example: Example) -> Played:
@@ -120,6 +120,11 @@ def told(reply: httpx.Response) -> str:
 
 def needs_a_picture(example: Example) -> bool:
     return any(pattern.search(f"{example.path} {example.body}") for pattern in (OWN_ID, TASK, FETCHED))
+
+
+def made_by(example: Example) -> str:
+    """Where the picture is made that an example fetches: an answer has the words of the family that made it."""
+    return "v6/realtime/img2img" if "/v6/" in example.path or "/enterprise/" in example.path else "v3/img2img"
 
 
 def send(http: httpx.Client, example: Example, own: Own, instant: bool = False) -> httpx.Response:

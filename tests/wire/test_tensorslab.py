@@ -25,7 +25,7 @@ def test_a_finished_task_tells_where_its_pictures_are(site: Site, key: str) -> N
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", body["data"]["starttime"])
     assert body == {
         "code": 1000,
-        "msg": "Successfully",
+        "msg": "OK",
         "data": {
             "taskid": task,
             "starttime": body["data"]["starttime"],

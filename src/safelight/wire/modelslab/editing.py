@@ -48,10 +48,16 @@ async def outpaint(call: Call) -> Response:
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
         canvas, mask = await widen(pictures[AssetKind.init_image], width, height, overlap)
         asked = replace(request, width=width, height=height, strength=1.0, notes=(*request.notes, *notes))
+        asked = _echoing(asked, overlap_width=overlap)
         return asked, {AssetKind.init_image: canvas, AssetKind.mask_image: mask}
 
     given = _with(call, {"prompt": "high quality", "temp": "yes"}, width=width, height=height)
     return await images.generate(given, Operation.inpaint, init="image", change=change)
+
+
+def _echoing(request: ImageRequest, **echo: object) -> ImageRequest:
+    """What the page's ``meta`` has beside that of every picture."""
+    return replace(request, extras={**request.extras, "echo": echo})
 
 
 async def remove_object(call: Call) -> Response:
@@ -67,10 +73,12 @@ async def interior(call: Call) -> Response:
     prompt = ", ".join(
         word for name in ("prompt", "scenario", "specific_object") if (word := given.form.text(name, limit=10_000))
     )
+    wanted = given.form.text("specific_object", limit=10_000)
     given = _with(given, {}, prompt=prompt, strength=strength)
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
         sized = request if has_size(given.form) else images.sized_like(request, pictures, call.services.settings)
+        sized = _echoing(sized, room_image=sized.extras.get("init_image", ""), specific_object=wanted or None)
         return replace(sized, notes=(*sized.notes, KEPT_STRUCTURE)), pictures
 
     return await images.generate(given, Operation.img2img, init="init_image", change=change)

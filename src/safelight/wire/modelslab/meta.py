@@ -102,7 +102,14 @@ def _long(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
             "track_id": request.track_id,
             "output": list(urls),
         }
+        | _of_the_page(request)
     )
+
+
+def _of_the_page(request: ImageRequest) -> Json:
+    """What an editing page echoes beside the rest."""
+    echo = request.extras.get("echo")
+    return dict(echo) if isinstance(echo, dict) else {}
 
 
 def _loras(request: ImageRequest) -> Json:

@@ -22,7 +22,7 @@ async def infobytaskid(call: Call) -> Response:
     except NotFound:
         raise Invalid("taskid", "names no task of yours") from None
     names = call.services.assets.output_names(job)
-    return write_done(write_task(job, names, call.services.settings.base_url))
+    return write_done(write_task(job, names, call.services.settings.base_url), "OK")
 
 
 async def deleteimagestask(call: Call) -> Response:
@@ -78,6 +78,7 @@ ROWS: dict[str, tuple[Act, Operation]] = {
             _INFO,
             {"taskid": _PREFIX},
             _TASK_DATA,
+            said="OK",
         ),
     ),
     "/v1/images/deleteimagestask": (

@@ -100,6 +100,8 @@ REFUSALS = Refusals(
 )
 
 
-def described(summary: str, takes: Shape, example: object, data: object, *, files: bool = False) -> Operation:
-    answered = {"code": SUCCESS, "msg": "Successfully", "data": data}
+def described(
+    summary: str, takes: Shape, example: object, data: object, *, said: str = "Successfully", files: bool = False
+) -> Operation:
+    answered = {"code": SUCCESS, "msg": said, "data": data}
     return Operation(summary, "TensorsLab", ENVELOPE, answered, REFUSALS, takes, example, forms=False, files=files)
