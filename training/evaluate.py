@@ -26,7 +26,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from torch.nn import functional
 
-from training import judge, nouns, pictures
+from training import judge, nouns, photographs, pictures
 from training.dataset import Scene, Sprites
 from training.nouns import article
 from training.pictures import Pipeline
@@ -233,8 +233,18 @@ def through_autoencoder(sprites: Sprites, pipeline: Pipeline) -> Maker:
     return make
 
 
-def autoencoder_psnr(sprites: Sprites, pipeline: Pipeline) -> float:
-    drawn = sprites.batch(64, Random(8))[0]
+def squares(folder: Path, side: int) -> Tensor:
+    """The middle of each photograph, made small: (n, 3, side, side) in [-1, 1]."""
+    found = []
+    for _, photograph in photographs.read(folder):
+        wide = min(photograph.shape[1:])
+        top, left = ((extent - wide) // 2 for extent in photograph.shape[1:])
+        square = photograph[None, :, top : top + wide, left : left + wide].float() / 127.5 - 1
+        found.append(functional.interpolate(square, (side, side), mode="bilinear", antialias=True))
+    return torch.cat(found)
+
+
+def autoencoder_psnr(drawn: Tensor, pipeline: Pipeline) -> float:
     with torch.inference_mode():
         made = torch.cat(
             [pipeline.vae.decode(pipeline.vae.encode(p).latent_dist.mean).sample for p in torch.split(drawn, 16)]
@@ -246,6 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("src/safelight/model"))
     parser.add_argument("--data", type=Path, default=Path(__file__).parent / "data")
+    parser.add_argument("--photographs", type=Path, help="photographs that it never saw, for the autoencoder")
     parser.add_argument("--work", type=Path, default=Path("run/training"), help="where the judge is kept")
     parser.add_argument("--judge-minutes", type=float, default=5.0)
     parser.add_argument("--alone", action="store_true", help="the checkpoint without floors and ceiling: half the time")
@@ -266,7 +277,9 @@ def main() -> None:
     chosen = ["this checkpoint"] if options.alone else list(makers)
     rows = {name: score(net, sprites, makers[name]) for name in chosen}
     strengths = img2img(net, sprites, pipeline)
-    psnr = autoencoder_psnr(sprites, pipeline)
+    psnr = {"composites": autoencoder_psnr(sprites.batch(64, Random(8))[0], pipeline)}
+    if options.photographs:
+        psnr["photographs"] = autoencoder_psnr(squares(options.photographs, side), pipeline)
     result = {
         "text2img": {n: s.__dict__ for n, s in rows.items()},
         "img2img": strengths,
@@ -277,7 +290,7 @@ def main() -> None:
     print(table(rows, strengths, psnr))
 
 
-def table(rows: dict[str, Score], strengths: dict[str, dict[str, float]], psnr: float) -> str:
+def table(rows: dict[str, Score], strengths: dict[str, dict[str, float]], psnr: dict[str, float]) -> str:
     lines = [
         "| pictures | prompt first of 20 | background colour | left or right | both sides right | edges |",
         "|---|---|---|---|---|---|",
@@ -296,7 +309,8 @@ def table(rows: dict[str, Score], strengths: dict[str, dict[str, float]], psnr: 
             f"| {strength} | {s['layout_kept']:.2f} | {s['layout_of_another_start']:.2f} "
             f"| {s['new_prompt_first_of_20']:.0%} | {s['old_object_first_of_20']:.0%} |"
         )
-    return "\n".join([*lines, "", f"autoencoder: {psnr:.1f} dB"])
+    decibels = ", ".join(f"{number:.1f} dB on {of}" for of, number in psnr.items())
+    return "\n".join([*lines, "", f"autoencoder: {decibels}"])
 
 
 if __name__ == "__main__":

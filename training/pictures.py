@@ -21,7 +21,7 @@ from torch import Tensor
 
 Picture = Image.Image
 Pipeline = Any  # diffusers' pipelines are untyped
-STEPS, GUIDANCE, STRENGTHS = 30, 4.0, (0.3, 0.5, 0.7, 0.9)
+STEPS, GUIDANCE, STRENGTHS = 20, 4.0, (0.3, 0.5, 0.7, 0.9)
 
 KNOWN = (
     "a cat",
