@@ -34,11 +34,13 @@ from safelight.service.makers.judge import Judge
 from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.payments import Payments
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
+from safelight.service.shop import Shop
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
 from safelight.service.vault import Vault
@@ -210,8 +212,8 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
         catalogue=Catalogue(settings, database), chat=Chat(settings), history=History(database, vault),
         following=Following(database, jobs),
         steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database),
-        rates=Rates(settings, database), usage=Usage(database), preferences=Preferences(database),
-        enhance=str,
+        shop=Shop(settings, database, Payments(settings, database)), rates=Rates(settings, database),
+        usage=Usage(database), preferences=Preferences(database), enhance=str,
     )  # fmt: skip
     await database.open()
     try:

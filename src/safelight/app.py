@@ -40,12 +40,14 @@ from safelight.service.ledger import Ledger
 from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.payments import Payments
 from safelight.service.preferences import Preferences
 from safelight.service.progress import MOST_PREVIEW
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
+from safelight.service.shop import Shop
 from safelight.service.steering import RESTART, Steering
 from safelight.service.usage import Usage
 from safelight.service.vault import Vault
@@ -212,6 +214,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         steering=Steering(database, queue),
         wishes=Wishes(database),
         ledger=Ledger(settings, database),
+        shop=Shop(settings, database, Payments(settings, database)),
         rates=Rates(settings, database),
         usage=Usage(database),
         enhance=enhance,

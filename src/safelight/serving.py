@@ -75,6 +75,7 @@ class Serving:
             lambda: self._queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE),
             self._reconciler.run,
             self.services.wishes.run,
+            self.services.shop.run,
         )
         beside = [asyncio.create_task(_steadily(work)) for work in (*works, *watches)]
         workers = asyncio.create_task(supervisor.Supervisor(self._settings.workers, environment).run(stop))

@@ -6,6 +6,7 @@ A value that is not valid stops the start and is named.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from decimal import Decimal
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from safelight.errors import SetupFailed
@@ -35,6 +36,7 @@ class Plan(BaseModel):
 
 
 FREE_PLAN = "pay_as_you_go"
+LEAST_SECRET = 16  # bytes
 
 
 class Settings(BaseSettings):
@@ -199,6 +201,22 @@ class Settings(BaseSettings):
         description='Plans by name, as JSON: {"basic": {"queue": 5, "calls": 1000, "monthly": 9, "yearly": 90}}; see how-to/billing.md.',
     )
 
+    model_price: Decimal | None = Field(
+        None, ge=0, description="Price of a place for a model. Without one none are sold."
+    )
+    charge_hook: str | None = Field(
+        None,
+        description="What charges real money: a command, or an http(s) address; see how-to/billing.md. Default: nothing does.",
+    )
+    charge_secret: SecretStr | None = Field(
+        None,
+        validate_default=True,
+        description="Signs what the hook is told, by Standard Webhooks: whsec_ and base64. A hook needs one.",
+    )
+    charge_seconds: float = Field(
+        30.0, gt=0, description="Time for the hook to answer; then its charge is asked for again."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("public_url")
@@ -227,6 +245,19 @@ class Settings(BaseSettings):
             raise ValueError(f"{wrong[0]!r} must be http(s)://host or http(s)://host:port, without a path")
         return value
 
+    @field_validator("charge_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("charge_hook"):
+            raise ValueError("must be given where there is a charge_hook")
+        if value is not None and len(_key_of(value)) < LEAST_SECRET:
+            raise ValueError(f"must be whsec_ and base64 of {LEAST_SECRET} bytes or more")
+        return value
+
+    @property
+    def charge_key(self) -> bytes:
+        return _key_of(self.charge_secret) if self.charge_secret else b""
+
     @property
     def base_url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -235,6 +266,15 @@ class Settings(BaseSettings):
     @property
     def blobs_url(self) -> str:
         return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+
+def _key_of(secret: SecretStr) -> bytes:
+    """Nothing where it has another form."""
+    mark, _, rest = secret.get_secret_value().partition("_")
+    try:
+        return base64.b64decode(rest, validate=True) if mark == "whsec" else b""
+    except ValueError:
+        return b""
 
 
 def read_settings(**given: Any) -> Settings:
@@ -251,4 +291,5 @@ def read_settings(**given: Any) -> Settings:
 def _sentence(error: Any) -> str:
     name = str(error["loc"][0]) if error["loc"] else "settings"
     where = f"{name} (SAFELIGHT_{name.upper()})" if f"SAFELIGHT_{name.upper()}" in os.environ else name
-    return f"Setting {where} has value {error['input']!r}: {error['msg'].removeprefix('Value error, ')}."
+    shown = "of its own" if "secret" in name else repr(error["input"])
+    return f"Setting {where} has value {shown}: {error['msg'].removeprefix('Value error, ')}."

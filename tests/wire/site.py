@@ -38,9 +38,11 @@ from safelight.service.makers.judge import Judge
 from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.payments import Payments
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.services import Services
+from safelight.service.shop import Shop
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
 from safelight.service.vault import Vault
@@ -231,6 +233,7 @@ def _services(settings: Settings, database: Database, queue: Queue, outbound: Ou
         steering=Steering(database, queue),
         wishes=Wishes(database),
         ledger=Ledger(settings, database),
+        shop=Shop(settings, database, Payments(settings, database)),
         rates=Rates(settings, database),
         usage=Usage(database),
         enhance=enhance,

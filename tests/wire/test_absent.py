@@ -23,6 +23,11 @@ def test_by_any_method(site: Site) -> None:
         assert site.http.request(method, "/api/agents/v1/teams/7").status_code == 501
 
 
+def test_also_where_another_endpoint_has_an_id_in_that_place(site: Site) -> None:
+    assert site.http.post("/api/agents/v1/subscriptions/confirm-checkout").status_code == 501
+    assert site.http.post("/api/agents/v1/subscriptions/7").status_code == 405
+
+
 def test_in_the_words_of_the_other_dialect(site: Site) -> None:
     reply = site.http.post("/v1/video/seedancev2", files={"prompt": (None, "a cat")})
     assert (reply.status_code, reply.json()["code"]) == (501, 9999)

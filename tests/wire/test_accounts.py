@@ -202,3 +202,55 @@ def test_what_cannot_be_read_names_the_field(site: Site, key: str, path: str, qu
     reply = site.http.get(f"/api/agents/v1/{path}", params={"key": key} | query)
     told = reply.json()["error"]
     assert (reply.status_code, told["code"], told["message"]) == (400, "validation_error", said)
+
+
+def test_a_plan_is_bought_with_a_key_and_cancelled_by_it(shop: Site) -> None:
+    _, key = payer(shop, amount=400)
+    bought = shop.post("v3/buy_subscription", key, plan_name="standard_monthly").json()
+    assert bought["messege"] == "You have just bought a custom api with standard plan"
+    assert (bought["status"], bought["data"]["plan"]) == ("success", "standard_monthly")
+    assert get(shop, "me", bought["data"]["key"])["plan"] == "standard"
+    (held,) = get(shop, "subscriptions", key)
+    assert get(shop, f"subscriptions/{held['id']}/status", key) == held
+    cancelled = shop.post("v3/cancel_subscription", key, key_to_cancel=bought["data"]["key"]).json()
+    assert cancelled == {"status": "success", "messege": "subscription cancelled successfully"}
+    assert get(shop, "subscriptions", key)[0]["status"] == "canceled"
+    bearer = {"Authorization": f"Bearer {key}"}
+    (plan,) = [
+        sold["id"] for sold in get(shop, "subscriptions/plans", key)["subscription_plans"] if sold["price"] == 290
+    ]
+    told = shop.http.post("/api/agents/v1/subscriptions", headers=bearer, json={"plan_id": plan}).json()["data"]
+    assert (told["message"], told["subscription"]["plan_id"]) == ("Subscription created.", plan)
+    assert get(shop, "wallet/balance", key)["balance"] == 400 - 29 - 290
+    assert [item["usecase"] for item in get(shop, "wallet/transactions", key, type="debit")["items"]] == [
+        "plan",
+        "plan",
+    ]
+
+
+def test_what_cannot_be_bought_says_why(shop: Site) -> None:
+    _, key = payer(shop)
+    bearer = {"Authorization": f"Bearer {key}"}
+    for path, fields, status, said in (
+        ("v3/buy_subscription", {"plan_name": "standard_monthly"}, 402, "Insufficient credits"),
+        ("v3/buy_subscription", {"plan_name": "premium_monthly"}, 400, "plan_name must be one of: standard_monthly"),
+        ("v3/buy_subscription", {}, 400, "plan_name is required"),
+        ("v3/cancel_subscription", {"key_to_cancel": key}, 400, "key_to_cancel is no key that you have bought"),
+        ("v3/dreambooth/buy_model", {}, 400, "quantity is required"),
+        ("agents/v1/subscriptions", {"plan_id": 7}, 400, "plan_id must be the id of a plan that is sold here"),
+        ("agents/v1/wallet/fund", {"amount": 25}, 501, "This server takes no payments itself."),
+    ):
+        reply = shop.http.post(f"/api/{path}", headers=bearer, json=fields)
+        assert (reply.status_code, reply.json()["message"].startswith(said)) == (status, True), reply.text
+
+
+def test_without_billing_nothing_is_charged_for_anything(site: Site, key: str) -> None:
+    bought = site.post("v3/buy_subscription", key, plan_name="basic_monthly").json()
+    assert bought["messege"].startswith("Nothing was charged")
+    assert site.post("v3/system_load", bought["data"]["key"]).status_code == 200
+    assert site.post("v3/cancel_subscription", key, key_to_cancel=bought["data"]["key"]).json()["status"] == "success"
+    assert site.post("v3/system_load", bought["data"]["key"]).status_code == 401
+    models = site.post("v3/dreambooth/buy_model", key, quantity="4").json()
+    assert (models["status"], models["purchased_models"], models["available_models"]) == ("success", 0, 0)
+    refused = site.http.patch("/api/agents/v1/me", headers={"Authorization": f"Bearer {key}"}, json={"name": "x"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (501, "not_offered")

@@ -9,7 +9,7 @@ import zlib
 
 from safelight.errors import NotFound, Unauthorized
 from safelight.records import Account, Key
-from safelight.storage.database import Database, Row
+from safelight.storage.database import Database, Row, Transaction
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 MARK, SECRET_LENGTH, CHECK_LENGTH, SHOWN = "slk_", 43, 6, 12
@@ -25,7 +25,7 @@ class Accounts:
         """Raises Unauthorized. A mistyped key is known by its checksum and costs no query."""
         if not well_formed(key):
             raise Unauthorized
-        row = await self._database.one("accounts.by_hash", hash=_hash(key))
+        row = await self._database.one("accounts.by_hash", hash=hash_of(key))
         if row is None:
             raise Unauthorized
         if row["stale"]:
@@ -40,18 +40,9 @@ class Accounts:
 
     async def create_key(self, account: str, label: str = "", *, operator: bool = False) -> tuple[Key, str]:
         """A new key of the named account, and its secret, which nobody can ask for again."""
-        owner, secret = await self.create_account(account), new_secret()
-        row = await self._database.one(
-            "accounts.add_key",
-            account=owner.id,
-            name=owner.name,
-            label=label,
-            prefix=secret[:SHOWN],
-            hash=_hash(secret),
-            operator=operator,
-        )
-        assert row is not None
-        return _key(row), secret
+        owner = await self.create_account(account)
+        async with self._database.transaction() as tx:
+            return await add_key(tx, owner, label, operator=operator)
 
     async def list_keys(self) -> list[Key]:
         return [_key(row) for row in await self._database.all("accounts.keys")]
@@ -89,6 +80,17 @@ class Accounts:
         return bool(row and row["found"])
 
 
+async def add_key(tx: Transaction, owner: Account, label: str, *, operator: bool = False) -> tuple[Key, str]:
+    """A new key and its secret, from the commit of ``tx`` on."""
+    secret = new_secret()
+    row = await tx.one(
+        "accounts.add_key", account=owner.id, name=owner.name, label=label, prefix=secret[:SHOWN], hash=hash_of(secret),
+        operator=operator,
+    )  # fmt: skip
+    assert row is not None
+    return _key(row), secret
+
+
 def new_secret() -> str:
     body = "".join(secrets.choice(DIGITS) for _ in range(SECRET_LENGTH))
     return MARK + body + _check(body)
@@ -112,7 +114,7 @@ def _check(body: str) -> str:
     return digits
 
 
-def _hash(secret: str) -> bytes:
+def hash_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 

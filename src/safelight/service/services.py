@@ -17,6 +17,7 @@ from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
+from safelight.service.shop import Shop
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
 from safelight.service.wishes import Wishes
@@ -38,6 +39,7 @@ class Services:
     history: History
     following: Following
     ledger: Ledger
+    shop: Shop
     rates: Rates
     usage: Usage
     preferences: Preferences

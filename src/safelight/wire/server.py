@@ -29,7 +29,7 @@ from safelight.wire import absence, assets, house, jobs, jobs_described
 from safelight.wire.a1111 import routes as a1111
 from safelight.wire.a1111 import write as a1111_write
 from safelight.wire.browsers import Browsers
-from safelight.wire.modelslab import absent, agents
+from safelight.wire.modelslab import absent, agents_write
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
 from safelight.wire.openai import describe as openai_describe
@@ -163,9 +163,10 @@ def _not_routed(services: Services) -> Callable[[Request, Exception], Any]:
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         path = request.scope["path"]
-        known = _absent(services, path) if error.status_code == 404 else Invalid("", "The method is not allowed")
+        wrong_method = error.status_code == 405 and _dialect(path).find_absent(path) is None
+        known = Invalid("", "The method is not allowed") if wrong_method else _absent(services, path)
         response = _dialect(path).write_error(known, path, services.settings)
-        if error.status_code == 405:
+        if wrong_method:
             response = Response(status_code=204) if request.method == "OPTIONS" else response
             response.status_code = response.status_code if request.method == "OPTIONS" else 405
             response.headers["Allow"] = ", ".join(_allowed(request))
@@ -207,7 +208,7 @@ def _dialect(path: str) -> Dialect:
 
 HOUSE = Dialect(house.write_error)
 DIALECTS = {
-    "/api/agents/": Dialect(agents.write_error, absent.find),
+    "/api/agents/": Dialect(agents_write.write_error, absent.find),
     "/sdapi/": Dialect(a1111_write.write_error),
     "/api/": Dialect(modelslab_write.write_error, absent.find),
     **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},

@@ -51,6 +51,9 @@ WITH booked AS (
 UPDATE wallets w SET available = w.available + b.amount FROM booked b
 WHERE b.book = 'wallet' AND w.account_id = b.account_id
 
+-- name: booked
+SELECT EXISTS (SELECT FROM entries WHERE transfer = %(transfer)s) AS found
+
 -- name: plan
 SELECT id, plan, period, price, began_at, ends_at, cancelled_at FROM subscriptions
 WHERE account_id = %(account)s AND began_at <= now() AND (ends_at IS NULL OR ends_at > now()) ORDER BY id DESC LIMIT 1

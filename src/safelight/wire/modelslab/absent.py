@@ -172,7 +172,7 @@ ABSENT: dict[str, Absence] = dict(
             PAYING,
             ("agents/v1/billing", "info invoices invoices/{id} invoices/{id}/pdf payment-link payment-methods"),
             ("agents/v1/billing", "payment-methods/{id} payment-methods/{id}/default setup-intent stripe-config"),
-            ("agents/v1/wallet", "fund auto-funding confirm-checkout coupons/redeem coupons/validate withdraw"),
+            ("agents/v1/wallet", "auto-funding confirm-checkout coupons/redeem coupons/validate withdraw"),
             ("agents/v1", "payments/{id}/status"),
             ("agents/v1/subscriptions", "confirm-checkout {id}/pause {id}/resume {id}/reset-cycle"),
         ),

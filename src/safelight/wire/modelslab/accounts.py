@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from fastapi import Response
 
+from safelight.errors import Invalid
 from safelight.service.ledger import MILLION
-from safelight.wire.http import answer, rate_headers
+from safelight.wire.http import IDEMPOTENCY_KEY, LONGEST_KEY, answer, rate_headers
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families
 from safelight.wire.modelslab.call import BOTH, Call, Row
@@ -16,6 +17,10 @@ from safelight.wire.openapi import Operation, Shape
 
 COUNTS_A_MINUTE = 30  # of request_count, as its page says
 COUNTED = "Current processing request count retrieved successfully"
+CANCELLED = "subscription cancelled successfully"
+FREE_KEY = "Nothing was charged: accounts of this server have no limits. This is a further key of yours."
+MOST_NAME = 200  # letters
+MOST_MODELS = 1000
 PRODUCT = "imagen"  # the vendor's word for pictures
 
 Json = dict[str, object]
@@ -33,6 +38,35 @@ async def request_count(call: Call) -> Response:
     headers = await limited(call, "request_count", COUNTS_A_MINUTE)
     count = await call.services.jobs.unfinished(call.account)
     return answer({"status": "success", "processing_count": count, "message": COUNTED}, headers=headers)
+
+
+async def buy_subscription(call: Call) -> Response:
+    name = call.form.required("plan_name", limit=MOST_NAME)
+    bought = await call.services.shop.buy_plan(call.account, name, once(call))
+    billed = call.services.settings.billing
+    said = f"You have just bought a custom api with {name.rpartition('_')[0]} plan" if billed else FREE_KEY
+    return answer({"status": "success", "messege": said, "data": {"key": bought.secret, "plan": name}})
+
+
+async def cancel_subscription(call: Call) -> Response:
+    await call.services.shop.cancel_plan(call.account, call.form.required("key_to_cancel", limit=MOST_NAME))
+    return answer({"status": "success", "messege": CANCELLED})
+
+
+async def buy_model(call: Call) -> Response:
+    """Nothing is used of them: models that accounts bring need none of these places yet."""
+    if not call.form.has("quantity"):
+        raise Invalid("quantity", "is required")
+    quantity = call.form.whole("quantity", 1, 1, MOST_MODELS)
+    models = await call.services.shop.buy_models(call.account, quantity, once(call))
+    said = "Payment was charged successfuly" if models.now else "Nothing was charged: models cost nothing here"
+    told = {"purchased_models": models.now, "used_models": 0, "available_models": models.ever}
+    return answer({"status": "success", "messege": said} | told)
+
+
+def once(call: Call) -> str:
+    """What makes a purchase that is sent again the same one."""
+    return call.request.headers.get(IDEMPOTENCY_KEY, "").strip()[:LONGEST_KEY]
 
 
 async def limited(call: Call, what: str, limit: int) -> dict[str, str]:
@@ -99,8 +133,57 @@ COUNT_OPERATION = about_accounts(
     ),
     {"status": "success", "processing_count": 2, "message": COUNTED},
 )
+BUY_OPERATION = about_accounts(
+    "Buy a plan, which comes with a key of its own",
+    Shape(
+        "BoughtPlan",
+        words.fields(words.DONE | {"messege": {"type": "string"}, "data": {"type": "object"}}, "status", "data"),
+    ),
+    {
+        "status": "success",
+        "messege": "You have just bought a custom api with basic plan",
+        "data": {"key": "slk_...", "plan": "basic_monthly"},
+    },
+    Shape(
+        "BuyPlan",
+        words.fields(
+            words.KEY | {"plan_name": {"type": "string", "description": "Such as standard_yearly."}}, "plan_name"
+        ),
+    ),
+    plan_name="basic_monthly",
+)
+CANCEL_OPERATION = about_accounts(
+    "Revoke a key that was bought with a plan; the plan is not renewed",
+    Shape("CancelledPlan", words.fields(words.DONE | {"messege": {"const": CANCELLED}}, "status", "messege")),
+    {"status": "success", "messege": CANCELLED},
+    Shape("CancelPlan", words.fields(words.KEY | {"key_to_cancel": {"type": "string"}}, "key_to_cancel")),
+    key_to_cancel="slk_...",
+)
+BUY_MODEL_OPERATION = about_accounts(
+    "Buy places for models",
+    Shape(
+        "BoughtModels",
+        words.fields(
+            words.DONE | dict.fromkeys(("purchased_models", "used_models", "available_models"), _CALLS), "status"
+        ),
+    ),
+    {
+        "status": "success",
+        "messege": "Payment was charged successfuly",
+        "purchased_models": 4,
+        "used_models": 0,
+        "available_models": 42,
+    },
+    Shape(
+        "BuyModels", words.fields(words.KEY | {"quantity": words.whole("How many:", None, 1, MOST_MODELS)}, "quantity")
+    ),
+    quantity="4",
+)
 
 ROWS = (
+    Row("v3/buy_subscription", families.V3, buy_subscription, BUY_OPERATION),
+    Row("v3/cancel_subscription", families.V3, cancel_subscription, CANCEL_OPERATION),
+    Row("v3/dreambooth/buy_model", families.V3_DREAMBOOTH, buy_model, BUY_MODEL_OPERATION),
     Row("wallet_balance", families.V3, wallet_balance, BALANCE_OPERATION, BOTH),
     Row("subscribed_products", families.V3, subscribed_products, PRODUCTS_OPERATION, BOTH),
     Row("v6/processing/request_count", families.V6, request_count, COUNT_OPERATION, BOTH),

@@ -5,23 +5,22 @@ A key stands where the vendor wants a token of its own: as Bearer. Knows no body
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 
-import structlog
 from fastapi import Response
 
 from safelight.errors import Invalid, NotFound, NotOffered
-from safelight.records import Key
-from safelight.service.ledger import Membership
-from safelight.service.usage import Movement, Used, month_began
-from safelight.settings import Settings
-from safelight.wire.http import answer, refusal_of
+from safelight.service.ledger import Membership, in_millionths
+from safelight.service.usage import month_began
+from safelight.wire.modelslab import agents_write as write
 from safelight.wire.modelslab import families
 from safelight.wire.modelslab.absent import PAYING
-from safelight.wire.modelslab.accounts import PRODUCT, balance, limited, money, product
+from safelight.wire.modelslab.accounts import PRODUCT, balance, limited, money, once, product
 from safelight.wire.modelslab.agents_described import (
     CREATED,
+    FUNDED,
     HISTORY,
     KEY,
     KEYS,
@@ -31,6 +30,8 @@ from safelight.wire.modelslab.agents_described import (
     PRODUCTS,
     RELABELLED,
     REVOKED,
+    SUBSCRIBED,
+    SUBSCRIPTION,
     SUBSCRIPTIONS,
     SUMMARY,
     TRANSACTIONS,
@@ -40,12 +41,10 @@ from safelight.wire.modelslab.call import Act, Call, Row
 from safelight.wire.openapi import Operation
 
 CALLS_A_MINUTE = 120  # as the vendor's page says of all that is not about payments
+PAYMENTS_A_MINUTE = 15
 MOST_ITEMS = 200
+LEAST_FUND, MOST_FUND = 1, 100_000  # at a time, in the currency
 MOST_LABEL = 200  # letters
-CODES = {
-    400: "validation_error", 401: "unauthenticated", 402: "insufficient_credits", 403: "forbidden", 404: "not_found",
-    429: "rate_limited", 501: "not_offered", 503: "unavailable",
-}  # fmt: skip
 
 Json = dict[str, object]
 Tell = Callable[[Call], Awaitable[object]]
@@ -80,7 +79,7 @@ async def transactions(call: Call) -> Json:
     turnover = await call.services.usage.turnover(call.account)
     whole = {"total_credited": money(turnover.credited), "amount_used": money(turnover.spent)}
     return {
-        "items": [write_movement(each) for each in moved],
+        "items": [write.write_movement(each) for each in moved],
         "count": len(moved),
         "total": total,
         "wallet": await balance(call) | whole,
@@ -120,25 +119,25 @@ async def history(call: Call) -> Json:
     since, until = _date(call, "from"), _date(call, "to")
     limit = call.form.whole(call.form.either("limit", "per_page"), 50, 1, MOST_ITEMS)
     used = await call.services.usage.history(call.account, since, until, limit)
-    return {"items": [write_used(each) for each in used], "count": len(used)}
+    return {"items": [write.write_used(each) for each in used], "count": len(used)}
 
 
 async def keys(call: Call) -> list[Json]:
-    return [write_key(key) for key in await call.services.accounts.own_keys(call.account)]
+    return [write.write_key(key) for key in await call.services.accounts.own_keys(call.account)]
 
 
 async def key(call: Call) -> Json:
-    return write_key(await call.services.accounts.own_key(call.account, _id(call)))
+    return write.write_key(await call.services.accounts.own_key(call.account, _id(call)))
 
 
 async def create_key(call: Call) -> Json:
     """Its secret is told only now."""
     made, secret = await call.services.accounts.create_key(call.account.name, _label(call))
-    return write_key(made) | {"key": secret}
+    return write.write_key(made) | {"key": secret}
 
 
 async def relabel_key(call: Call) -> Json:
-    return write_key(await call.services.accounts.relabel_own(call.account, _id(call), _label(call)))
+    return write.write_key(await call.services.accounts.relabel_own(call.account, _id(call), _label(call)))
 
 
 async def revoke_key(call: Call) -> Json:
@@ -148,17 +147,49 @@ async def revoke_key(call: Call) -> Json:
 
 async def plans(call: Call) -> Json:
     settings = call.services.settings
-    sold = list(write_plans(settings))
-    return {"subscription_plans": sold, "pay_as_you_go": write_pay_as_you_go(settings), "count": len(sold)}
+    sold = list(write.write_plans(settings))
+    return {"subscription_plans": sold, "pay_as_you_go": write.write_pay_as_you_go(settings), "count": len(sold)}
 
 
 async def subscriptions(call: Call) -> list[Json]:
     held = await _membership(call)
-    return [] if held.id is None else [write_membership(held)]
+    return [] if held.id is None else [write.write_membership(held)]
 
 
-async def subscribe(_call: Call) -> Json:
-    raise PAYING.refusal()
+async def subscription_status(call: Call) -> Json:
+    held = await _membership(call)
+    if held.id is None or held.id != _id(call):
+        raise NotFound
+    return write.write_membership(held)
+
+
+async def subscribe(call: Call) -> Json:
+    """Also in place of the plan that one has. The key that comes with it stands with the others."""
+    field = call.form.either("plan_id", "new_plan_id")
+    sold = {plan["id"]: str(plan["name"]) for plan in write.write_plans(call.services.settings)}
+    wanted = call.form.whole(field, 0, 0, 10**6)
+    if wanted not in sold:
+        raise Invalid(field, "must be the id of a plan that is sold here")
+    bought = await call.services.shop.buy_plan(call.account, sold[wanted], once(call))
+    told = {"id": bought.subscription, "plan_id": wanted, "feature": "normal", "status": "active"}
+    return {
+        "message": "Subscription created.",
+        "subscription": told,
+        "key": bought.secret,
+        "stripe_subscription_id": "",
+        "status": "active",
+    }
+
+
+async def fund(call: Call) -> Json:
+    if not call.services.shop.takes_money:
+        raise PAYING.refusal()
+    amount = call.form.real("amount", 0, 0, MOST_FUND)
+    if amount < LEAST_FUND:
+        raise Invalid("amount", f"must be between {LEAST_FUND} and {MOST_FUND}")
+    charge = await call.services.shop.fund(call.account, in_millionths(Decimal(f"{amount:.2f}")), once(call))
+    paid = {"status": "succeeded", "payment_intent_id": str(charge), "amount": round(amount, 2)}
+    return {"message": "Wallet funded.", "payment": paid, "wallet": await balance(call)}
 
 
 async def overview(call: Call) -> Json:
@@ -170,108 +201,16 @@ async def overview(call: Call) -> Json:
     }
 
 
-def write_movement(moved: Movement) -> Json:
-    cause, _, number = moved.transfer.partition(":")
-    return {
-        "id": moved.id,
-        "source": "wallet" if cause == "capture" else "operator",
-        "transaction_id": moved.transfer,
-        "type": "credit" if moved.amount > 0 else "debit",
-        "amount": money(abs(moved.amount)),
-        "status": "success",
-        "usecase": {"deposit": "wallet_funding", "capture": f"generation {number}"}.get(cause, cause),
-        "created_at": moved.at,
-    }
-
-
-def write_used(used: Used) -> Json:
-    return {
-        "id": used.job_id,
-        "product": PRODUCT,
-        "samples": used.pictures,
-        "generation_time": used.seconds,
-        "cost": money(used.paid),
-        "created_at": used.at,
-    }
-
-
-def write_key(found: Key) -> Json:
-    """What begins it tells keys apart and opens nothing."""
-    return {
-        "id": found.id,
-        "name": found.label,
-        "key": f"{found.prefix}...",
-        "status": "active",
-        "created_at": found.created_at,
-        "last_used_at": found.last_used_at,
-    }
-
-
-def write_plans(settings: Settings) -> Iterator[Json]:
-    """Every plan with a price, for each of its periods; numbered as they stand in the settings."""
-    for number, (name, plan) in enumerate(settings.plans.items()):
-        for place, (period, price) in enumerate((("monthly", plan.monthly), ("yearly", plan.yearly))):
-            if settings.billing and price is not None:
-                yield {
-                    "id": 10 * (number + 1) + place,
-                    "name": f"{name}_{period}",
-                    "category": "normal",
-                    "period": period,
-                    "type": name,
-                    "price": float(price),
-                    "api_call_limit": plan.calls,
-                    "rate_limit": plan.queue,
-                    "features": [f"{plan.queue} queued requests", f"{plan.calls} calls a month included"],
-                }
-
-
-def write_pay_as_you_go(settings: Settings) -> Json:
-    return {
-        "available": settings.billing,
-        "description": "A job is paid from the wallet when it succeeds; the operator of this server fills wallets.",
-        "minimum_topup_usd": 0.0,
-        "currency": settings.currency,
-        "auto_payments": {
-            "supported": False,
-            "description": "Wallets are not filled by themselves.",
-            "configure_endpoint": "",
-            "disable_endpoint": "",
-        },
-        "fund_endpoint": "",
-    }
-
-
-def write_membership(held: Membership) -> Json:
-    return {
-        "id": held.id,
-        "feature": "normal",
-        "plan": held.name,
-        "status": "canceled" if held.cancelled else "active",
-        "current_period_start": held.began_at,
-        "current_period_end": held.ends_at,
-    }
-
-
-def write_error(error: Exception, _path: str, _settings: Settings) -> Response:
-    """In the envelope, and as the older families say it, which is what the vendor's command line reads too."""
-    refusal = refusal_of(error)
-    told = {"code": CODES.get(refusal.status, "server_error"), "message": refusal.sentence, "details": {}}
-    body = {"data": None, "error": told, "meta": _meta(), "status": "error", "message": refusal.sentence}
-    return answer(body, refusal.status, refusal.headers)
-
-
-def _meta() -> Json:
-    return {"request_id": structlog.contextvars.get_contextvars().get("request_id", "")}
-
-
 def _row(method: str, path: str, tell: Tell, operation: Operation) -> Row:
     return Row(f"agents/v1/{path}", families.AGENTS, _told(tell), operation, (method,))
 
 
 def _told(tell: Tell) -> Act:
+    limit = ("payments", PAYMENTS_A_MINUTE) if tell in (subscribe, fund) else ("agents", CALLS_A_MINUTE)
+
     async def act(call: Call) -> Response:
-        headers = await limited(call, "agents", CALLS_A_MINUTE)
-        return answer({"data": await tell(call), "error": None, "meta": _meta()}, headers=headers)
+        headers = await limited(call, *limit)
+        return write.write_told(await tell(call), headers)
 
     return act
 
@@ -315,6 +254,9 @@ ROWS = (
     _row("DELETE", "api-keys/{id}", revoke_key, REVOKED),
     _row("GET", "subscriptions/plans", plans, PLANS),
     _row("GET", "subscriptions", subscriptions, SUBSCRIPTIONS),
-    _row("POST", "subscriptions", subscribe, SUBSCRIPTIONS),
+    _row("POST", "subscriptions", subscribe, SUBSCRIBED),
+    _row("PUT", "subscriptions/{id}", subscribe, SUBSCRIBED),
+    _row("GET", "subscriptions/{id}/status", subscription_status, SUBSCRIPTION),
+    _row("POST", "wallet/fund", fund, FUNDED),
     _row("GET", "billing/overview", overview, OVERVIEW),
 )

@@ -22,7 +22,6 @@ REFUSALS = Refusals(
         "AgentsError",
         words.fields(
             {"data": {"type": "null"}, "error": words.fields({"code": _TEXT, "message": _TEXT}), "meta": {"type": "object"}},
-            "data",
             "error",
             "meta",
         ),
@@ -30,11 +29,13 @@ REFUSALS = Refusals(
     {
         400: _error("A field breaks a rule", "validation_error", "type must be credit or debit"),
         401: _error("No key, or one that is not valid", "unauthenticated", "Invalid API key"),
+        402: _error("The wallet does not hold the price, or the payment was declined", "insufficient_credits", "The payment was declined."),
         404: _error("Nothing of that name is yours", "not_found", "Not found"),
         408: _error("The body did not arrive in time", "server_error", "body must arrive within 60 seconds"),
         413: _error("The body is too large", "server_error", "body must have at most 25,165,824 bytes"),
         429: _error("Too many calls a minute", "rate_limited", "Rate limit exceeded. Maximum 120 requests a minute allowed."),
         500: _error("Our mistake", "server_error", "Internal server error. Please try again."),
+        501: _error("This server does not do that", "not_offered", "Accounts of this server are named by its operator."),
         503: _error("A part of the server is away", "unavailable", "Service temporarily unavailable. Please try again later."),
     },
 )  # fmt: skip
@@ -43,7 +44,7 @@ REFUSALS = Refusals(
 def _told(
     summary: str, called: str, data: Schema, given: object, takes: Schema | None = None, **example: object
 ) -> Operation:
-    shape = words.fields({"data": data, "error": {"type": "null"}, "meta": {"type": "object"}}, "data", "error", "meta")
+    shape = words.fields({"data": data, "error": {"type": "null"}, "meta": {"type": "object"}}, "data", "meta")
     told = {"data": given, "error": None, "meta": {"request_id": _ID}}
     fields = Shape(f"{called}Query", words.fields(words.KEY | (takes or {})))
     return Operation(summary, "Accounts", Shape(called, shape), told, REFUSALS, fields, {"key": "", **example})
@@ -134,6 +135,26 @@ PLANS = _told(
 )
 SUBSCRIPTIONS = _told(
     "The account's plan, where it has one", "AgentsSubscriptions", _list({"type": "object"}), [_SUBSCRIPTION]
+)
+SUBSCRIPTION = _told("How the account's plan stands", "AgentsSubscription", {"type": "object"}, _SUBSCRIPTION)
+SUBSCRIBED = _told(
+    "Buy a plan, in place of the one that the account has",
+    "AgentsSubscribed",
+    {"type": "object"},
+    {"message": "Subscription created.", "subscription": {"id": 45, "plan_id": 30, "status": "active"}},
+    {
+        "plan_id": words.whole("Of the plans that are sold:", None, 0, None),
+        "new_plan_id": words.whole("The same:", None, 0, None),
+    },
+    plan_id=30,
+)
+FUNDED = _told(
+    "Fill the wallet, where the operator takes payments",
+    "AgentsFunded",
+    {"type": "object"},
+    {"message": "Wallet funded.", "payment": {"status": "succeeded", "amount": 25.0}, "wallet": _BALANCE},
+    {"amount": words.real("In the currency of the wallet.", 25, 1, 100_000)},
+    amount=25,
 )
 OVERVIEW = _told(
     "Wallet and plan at a glance",
