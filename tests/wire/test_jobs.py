@@ -132,6 +132,7 @@ def test_pages_filters_and_words(site: Site, key: str) -> None:
     assert page(limit=2, before=made[1])["next"] is None
     assert [job["id"] for job in page(status="succeeded", search="HOUSE red")["jobs"]] == [made[0]]
     assert [job["status"] for job in page(status="failed,cancelled")["jobs"]] == ["failed"]
+    assert len(page(task="generate")["jobs"]) == 4
     assert page(model="nobody's")["jobs"] == page(until="2020-01-01")["jobs"] == []
     assert len(page(since="2020-01-01T00:00:00Z", model="plain")["jobs"]) == 3
     assert site.http.get("/v1/jobs", headers={"key": site.key()}).json() == {"jobs": [], "next": None}
@@ -147,13 +148,15 @@ def test_pages_filters_and_words(site: Site, key: str) -> None:
         ("limit=0", "limit must be between 1 and 100"),
         ("limit=101", "limit must be between 1 and 100"),
         ("before=x", "before must be a number"),
+        ("task=dance", "task must be one of"),
         ("status=lost", "status must be one or more of queued, running, succeeded, failed, cancelled, separated by commas"),
         ("since=yesterday", "since must be a date, or a date and time, as in 2026-11-21T12:00:00Z"),
     ],
 )  # fmt: skip
 def test_a_query_that_is_none_is_refused(site: Site, key: str, query: str, said: str) -> None:
     reply = site.http.get(f"/v1/jobs?{query}", headers={"key": key})
-    assert (reply.status_code, reply.json()) == (400, {"status": "error", "message": said})
+    assert (reply.status_code, reply.json()["status"]) == (400, "error")
+    assert reply.json()["message"].startswith(said)
 
 
 def test_a_reader_that_stands_still_holds_nobody_up(site: Site, key: str) -> None:

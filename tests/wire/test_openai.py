@@ -226,8 +226,11 @@ def test_wrong_pictures_are_named(site: Site, key: str, files: Json, said: str) 
 
 
 def test_the_other_errors(site: Site, client: OpenAI) -> None:
-    with pytest.raises(openai.AuthenticationError) as caught:
-        OpenAI(base_url=client.base_url, api_key="wrong", max_retries=0).images.generate(prompt=PROMPT)
+    with (
+        OpenAI(base_url=client.base_url, api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError) as caught,
+    ):
+        stranger.images.generate(prompt=PROMPT)
     assert caught.value.code == "invalid_api_key"
     with pytest.raises(openai.InternalServerError) as failed:
         client.with_options(max_retries=2).images.generate(prompt="a mistake", size=SMALL)

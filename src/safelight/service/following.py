@@ -74,6 +74,7 @@ class Following:
         self._database, self._jobs = database, jobs
         self._ear = Ear()
         self._followed: dict[int, Followed] = {}
+        self._glanced: dict[int, tuple[Follower, asyncio.TimerHandle]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._poked = asyncio.Event()
         self._showing: set[asyncio.Task[None]] = set()
@@ -110,9 +111,21 @@ class Following:
         job = await self._jobs.get(account, job_id)
         if job.state.final:
             return _of_row(job)
-        follower = self._join(job_id, previews=True)
-        asyncio.get_running_loop().call_later(GLANCE_SECONDS, self._leave, job_id, follower)
+        self._keep_an_eye_on(job_id)
         return await self._standing(job, previews=True)
+
+    def _keep_an_eye_on(self, job_id: int) -> None:
+        """For a while, by one follower however often it is asked."""
+        earlier = self._glanced.pop(job_id, None)
+        follower, timer = earlier or (self._join(job_id, previews=True), None)
+        if timer is not None:
+            timer.cancel()
+        later = asyncio.get_running_loop().call_later(GLANCE_SECONDS, self._look_away, job_id)
+        self._glanced[job_id] = (follower, later)
+
+    def _look_away(self, job_id: int) -> None:
+        follower, _ = self._glanced.pop(job_id)
+        self._leave(job_id, follower)
 
     def close(self) -> None:
         """Nobody is told anything more; who followed comes back to another process."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from safelight.errors import NotFound
-from safelight.records import Account, Job, JobState
+from safelight.records import Account, Job, JobState, Task
 from safelight.service.jobs import LARGEST_ID, job_of
 from safelight.service.vault import Vault
 from safelight.storage.database import Database
@@ -22,6 +22,7 @@ class Filter:
     """Which jobs are wanted; what is None is not asked about."""
 
     states: Sequence[JobState] | None = None
+    task: Task | None = None
     model: str | None = None  # the checkpoint that was really used
     since: datetime | None = None
     until: datetime | None = None
@@ -63,7 +64,7 @@ class History:
 
     async def _read(self, account: Account, wanted: Filter, before: int, size: int) -> list[Job]:
         return await self._opened(
-            "jobs.page", account=account.id, before=before, limit=size, model=wanted.model, since=wanted.since,
+            "jobs.page", account=account.id, before=before, limit=size, task=wanted.task, model=wanted.model, since=wanted.since,
             until=wanted.until, states=None if wanted.states is None else [state.value for state in wanted.states],
         )  # fmt: skip
 

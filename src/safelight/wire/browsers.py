@@ -11,7 +11,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from safelight.settings import Settings
 from safelight.wire.paths import tidy
 
-OPEN = ("/api/", "/v1/", "/generations/", "/temp/", "/uploads/")  # all others, pages for people among them, stay closed
+OPEN = (
+    "/api/",
+    "/sdapi/",
+    "/v1/",
+    "/generations/",
+    "/temp/",
+    "/uploads/",
+)  # all others, pages for people among them, stay closed
 TOLD = ("Allow", "Retry-After", "X-Request-Id", "X-Safelight-Ignored", "X-Safelight-Notes", "X-Safelight-Receipt")
 PREFLIGHT_SECONDS = 7_200  # the longest that Chromium remembers an answer
 

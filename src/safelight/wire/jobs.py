@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 
 from safelight.errors import Invalid, NotFound, Unavailable
-from safelight.records import Account, Job, JobState, Standing
+from safelight.records import Account, Job, JobState, Standing, Task
 from safelight.service.history import Filter
 from safelight.service.services import Services
 from safelight.wire.events import Event, stream
@@ -77,6 +77,7 @@ def read_filter(form: Form) -> Filter:
     states = [_state(word.strip()) for word in form.text("status", limit=100).split(",") if word.strip()]
     return Filter(
         states=states or None,
+        task=_task(form),
         model=form.text("model", limit=200) or None,
         since=_moment(form, "since"),
         until=_moment(form, "until"),
@@ -90,6 +91,7 @@ def write_job(services: Services, job: Job) -> Json:
     asked = {each.name: getattr(request, each.name) for each in fields(request)} if request else {}
     return {
         "id": job.id,
+        "task": request.task.value if request else None,
         "status": job.state.value,
         "step": job.step,
         "steps": job.steps,
@@ -149,6 +151,14 @@ def _state(word: str) -> JobState:
         return JobState(word)
     except ValueError:
         raise Invalid("status", f"must be one or more of {', '.join(JobState)}, separated by commas") from None
+
+
+def _task(form: Form) -> Task | None:
+    word = form.text("task", limit=100)
+    try:
+        return Task(word) if word else None
+    except ValueError:
+        raise Invalid("task", f"must be one of {', '.join(Task)}") from None
 
 
 def _moment(form: Form, name: str) -> datetime | None:

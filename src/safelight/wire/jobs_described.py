@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from safelight.records import JobState
+from safelight.records import JobState, Task
 from safelight.wire.house import REFUSALS
 from safelight.wire.openapi import Operation, Shape
 
@@ -12,6 +12,7 @@ TAG = "Jobs"
 _MOMENT = {"type": ["string", "null"], "description": "ISO 8601, in UTC."}
 _FIELDS: dict[str, object] = {
     "id": {"type": "integer"},
+    "task": {"enum": [task.value for task in Task], "description": "What it is for."},
     "status": {"enum": [state.value for state in JobState]},
     "step": {"type": "integer", "description": "Steps done."},
     "steps": {"type": "integer"},
@@ -30,6 +31,7 @@ _JOB = Shape(
 )
 _EXAMPLE = {
     "id": 302455,
+    "task": "generate",
     "status": "succeeded",
     "step": 20,
     "steps": 20,
@@ -47,6 +49,7 @@ _QUERY = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     "before": {"type": "integer", "description": "The `next` of the page before."},
     "status": {"type": "string", "description": "One or more of the states, separated by commas."},
+    "task": {"enum": [task.value for task in Task]},
     "model": {"type": "string"},
     "since": {"type": "string", "description": "A date, or a date and time."},
     "until": {"type": "string"},

@@ -32,6 +32,7 @@ SELECT j.*, r.body, r.sealed,
 FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
 WHERE j.account_id = %(account)s AND j.id < %(before)s AND j.erased_at IS NULL
   AND (%(states)s::text[] IS NULL OR j.state = ANY (%(states)s))
+  AND (%(task)s::text IS NULL OR j.task = %(task)s)
   AND (%(model)s::text IS NULL OR j.model = %(model)s)
   AND (%(since)s::timestamptz IS NULL OR j.created_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR j.created_at < %(until)s)

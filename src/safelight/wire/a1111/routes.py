@@ -60,14 +60,14 @@ WRITE: dict[str, Act] = {
     "reload-checkpoint": lists.done,
 }
 OPERATIONS: dict[tuple[str, str], Operation] = {
-    **{("GET", path): operation("GET", path) for path in READ},
+    **{(method, path): operation(method, path) for method in ("GET", "HEAD") for path in READ},
     **{("POST", path): operation("POST", path) for path in WRITE},
 }
 
 
 def routes(services: Services) -> APIRouter:
     router = APIRouter()
-    for method, acts in (("GET", READ), ("POST", WRITE)):
+    for method, acts in (("GET", READ), ("HEAD", READ), ("POST", WRITE)):
         for path, act in acts.items():
             add(router, method, f"{PREFIX}/{path}", _endpoint(services, act), OPERATIONS[method, path])
     return router
