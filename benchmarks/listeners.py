@@ -28,11 +28,13 @@ ENDS = ("done", "failed", "erased")
 class Heard:
     """What all listeners together were told."""
 
+    answers: Counter[str] = field(default_factory=Counter)  # by status
     events: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)  # how often each listener heard an end
     previews: int = 0
     steps: list[int] = field(default_factory=list)  # by listener
     backends: list[int] = field(default_factory=list)
+    idle: list[asyncio.StreamWriter] = field(default_factory=list)  # kept open
 
 
 async def listen(server: Server, job: int, previews: bool, heard: Heard, reads: bool) -> None:
@@ -43,7 +45,9 @@ async def listen(server: Server, job: int, previews: bool, heard: Heard, reads: 
     head = f"GET /v1/jobs/{job}/events{query} HTTP/1.1\r\nHost: {place.netloc}\r\nkey: {server.key}\r\n\r\n"
     writer.write(head.encode())
     if not reads:
+        heard.idle.append(writer)
         return
+    heard.answers[(await reader.readline()).decode().split(" ")[1]] += 1
     steps, ends = 0, 0
     while not ends and (line := await reader.readline()):
         name = line.decode().removeprefix("event: ").strip() if line.startswith(b"event: ") else ""
@@ -87,13 +91,14 @@ async def storm(
     await asyncio.sleep(2)
     began = time.perf_counter()
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
-        ids = []
+        listening = []
         for seed in range(jobs):
             reply = await client.post("/api/v3/text2img", json={"key": server.key, "seed": seed, **wanted})
-            ids.append(int(reply.json()["id"]))
-        listeners = [listen(server, job, number % 2 == 0, heard, True) for job in ids for number in range(each)]
-        idle = [listen(server, ids[-1], True, heard, False) for _ in range(lazy)]
-        await asyncio.gather(*listeners, *idle)
+            job = int(reply.json()["id"])
+            crowd = [listen(server, job, number % 2 == 0, heard, True) for number in range(each)]
+            listening += [asyncio.create_task(one) for one in crowd]
+        idle = [listen(server, job, True, heard, False) for _ in range(lazy)]
+        await asyncio.gather(*listening, *idle)
     took = time.perf_counter() - began
     for task in watching:
         task.cancel()
@@ -104,6 +109,7 @@ def summary(heard: Heard, found: Findings, took: float) -> dict[str, object]:
     memory = [size / 2**20 for size in found.resident["server"]]
     return {
         "from the first job to the last end, s": round(took, 1),
+        "answers by status": dict(heard.answers),
         "listeners by how many ends they heard": dict(heard.ends),
         **{f"events: {name}": count for name, count in sorted(heard.events.items())},
         "events with a preview": heard.previews,

@@ -23,6 +23,7 @@ from safelight.storage.database import Database, Row
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # between two looks at the rows
+AT_ONCE = 4  # questions about single jobs, so that a crowd of followers leaves connections to others
 GLANCE_SECONDS = 10.0  # how long a job is followed after somebody glanced at it
 
 
@@ -38,6 +39,7 @@ class Followed:
     """What is known here of one job, for all who follow it."""
 
     followers: set[Follower] = field(default_factory=set)
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
     row: Row | None = None
     step: Step | None = None
     preview: bytes | None = None
@@ -77,6 +79,7 @@ class Following:
         self._glanced: dict[int, tuple[Follower, asyncio.TimerHandle]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._poked = asyncio.Event()
+        self._gate = asyncio.Semaphore(AT_ONCE)
         self._showing: set[asyncio.Task[None]] = set()
         self._closed = False
         database.on(STEPS, self._hear_steps)
@@ -93,7 +96,8 @@ class Following:
             while not self._closed:
                 if follower.doubtful:
                     follower.doubtful = False
-                    job = await self._jobs.get(account, job_id)
+                    async with self._gate:
+                        job = await self._jobs.get(account, job_id)
                     if job.state.final:
                         yield _of_row(job)
                         return
@@ -148,9 +152,11 @@ class Following:
             del self._followed[job_id]
 
     async def _standing(self, job: Job, *, previews: bool) -> Standing:
+        """Once the rows have been looked at, for all at once."""
         followed = self._followed[job.id]
-        if followed.row is None:
-            await self._look([job.id])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await followed.looked.wait()
         return followed.standing(job, previews=previews)
 
     async def _keep(self) -> None:
@@ -185,6 +191,7 @@ class Following:
                 continue
             if row is not None:
                 followed.look_at(row, row["cost"] / speed)
+            followed.looked.set()
             followed.wake(doubtful=row is None)
 
     def _hear_steps(self, payload: str | None) -> None:
