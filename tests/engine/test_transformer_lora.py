@@ -30,8 +30,9 @@ Pairs = dict[str, tuple[Tensor, Tensor]]
 def ours(folder: Path, path: Path, *loras: LoraUse) -> Tensor:
     gallery = Gallery(exact=False, model=Model.load(folder, loras={"one": path}), rows=Rows(Graphs(), 4, exact=False))
     scale = 3.5 if folder.name == "flux" else 4.0
-    told = {"width": 64, "height": 64, "steps": 2, "seed": 4, "guidance_scale": scale, "loras": loras}
-    ticket = gallery.admit(Generation("a red cat", "", **told))
+    ticket = gallery.admit(
+        Generation("a red cat", width=64, height=64, steps=2, seed=4, guidance_scale=scale, loras=loras)
+    )
     gallery.drain()
     return gallery.latents[ticket]
 
@@ -104,7 +105,7 @@ def split(pairs: Pairs, pipeline: Any) -> Pairs:
         sizes = [pipeline.transformer.get_submodule(paths[place]).weight.shape[0] for place in sorted(paths)]
         found |= {
             paths[place]: (down.clone(), part.clone())
-            for place, part in zip(sorted(paths), up.split(sizes), strict=True)
+            for place, part in zip(sorted(paths), torch.split(up, sizes), strict=True)
         }
     return found
 

@@ -136,7 +136,7 @@ def _shares(component: nn.Module, paths: Sequence[str], down: Tensor, up: Tensor
     fits = up.shape[0] == sum(sizes) and up.shape[1] == down.shape[0] and down.shape[0] > 0
     if not fits or any(down.shape[1:] != weight.shape[1:] for weight in weights if isinstance(weight, Tensor)):
         raise Invalid(FIELD, "was made for another kind of checkpoint: its shapes do not fit")
-    return list(zip(paths, up.split(sizes), strict=True))
+    return list(zip(paths, torch.split(up, sizes), strict=True))
 
 
 def _declared_alphas(path: Path, components: Iterable[str]) -> dict[str, float]:
