@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
 import structlog
 from psycopg.conninfo import make_conninfo
 
-from safelight.settings import Settings, read_settings
+from safelight.settings import Plan, Settings, read_settings
 
 from .site import Site, open_site
 
@@ -42,6 +44,23 @@ def site(site_settings: Settings) -> Iterator[Site]:
     if not structlog.is_configured():  # a line for each request would drown the report
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with open_site(site_settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shop(site_settings: Settings, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server with billing on."""
+    name = f"shop_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_house".encode())
+    plans = {
+        "pay_as_you_go": Plan(queue=3),
+        "standard": Plan(queue=10, calls=2, monthly=Decimal(29), yearly=Decimal(290)),
+        "premium": Plan(queue=15),
+    }
+    sold: dict[str, Any] = {"billing": True, "prices": {"generate": Decimal(4)}, "plans": plans}
+    sold |= {"data_dir": tmp_path_factory.mktemp("shop"), "database_url": make_conninfo(postgres_url, dbname=name)}
+    with open_site(site_settings.model_copy(update=sold)) as running:
         yield running
 
 

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from safelight.settings import Plan, Settings
-
-from .site import Json, Site, open_site
+from .site import Json, Site
 
 AGENTS = ("me", "wallet/balance", "wallet/transactions", "usage/summary", "usage/products", "usage/history", "api-keys",
           "subscriptions/plans", "subscriptions", "billing/overview")  # fmt: skip
 OLDER = ("wallet_balance", "subscribed_products", "v6/processing/request_count")
 PRICE = 0.065536  # of the picture that Site.made asks for: 64 x 64, 2 rows, 2 steps of 4, at 4 a million
-
-
-@pytest.fixture(scope="module")
-def shop(site_settings: Settings, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server with billing on."""
-    name = f"shop_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_house".encode())
-    plans = {
-        "pay_as_you_go": Plan(queue=3),
-        "standard": Plan(queue=10, calls=2, monthly=Decimal(29), yearly=Decimal(290)),
-        "premium": Plan(queue=15),
-    }
-    sold: dict[str, Any] = {"billing": True, "prices": {"generate": Decimal(4)}, "plans": plans}
-    sold |= {"data_dir": tmp_path_factory.mktemp("shop"), "database_url": make_conninfo(postgres_url, dbname=name)}
-    with open_site(site_settings.model_copy(update=sold)) as running:
-        yield running
 
 
 def get(site: Site, path: str, key: str, **query: object) -> Any:
