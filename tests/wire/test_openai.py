@@ -137,7 +137,9 @@ def test_what_is_transparent_is_painted_anew(client: OpenAI, own: bool) -> None:
 def test_of_several_pictures_the_first_counts(client: OpenAI) -> None:
     fields: Any = {"prompt": PROMPT, "response_format": "b64_json", "extra_body": {"seed": 3}}
     one = client.images.edit(image=("a.png", png()), **fields)
-    two = client.images.edit(image=[("a.png", png()), ("b.png", png(colour="red"))], **fields)
+    raw = client.images.with_raw_response.edit(image=[("a.png", png()), ("b.png", png(colour="red"))], **fields)
+    assert raw.headers["x-safelight-notes"] == "Of several pictures the first is edited; the others are not read."
+    two = raw.parse()
     assert one.data
     assert two.data
     assert one.data[0].b64_json == two.data[0].b64_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
@@ -30,6 +30,7 @@ KINDS: dict[str, Kind] = {
 PATHS = (*KINDS, "/v1/models")  # what lies at them and beneath them is this dialect's
 PATIENCE = 600.0  # seconds; as long as the official clients wait
 DEFAULT = "default"
+ONE_PICTURE = "Of several pictures the first is edited; the others are not read."
 
 Pictures = dict[AssetKind, Bitmap]
 Develop = Callable[..., Awaitable[Bitmap]]  # takes the mode
@@ -80,6 +81,8 @@ async def _generate(call: Call) -> Response:
             pictures = await _pictures(call)
         init, masked = pictures[AssetKind.init_image], AssetKind.mask_image in pictures
         asked = read_request(call.form, call.kind, services.settings, choice, init, masked=masked)
+        if len(_inits(call)) > 1:
+            asked = replace(asked, notes=(*asked.notes, ONE_PICTURE))
     return await _answer(call, wanted, await services.jobs.submit(call.account, asked, pictures, once=once))
 
 
@@ -93,7 +96,7 @@ async def _choice(call: Call) -> Choice:
 
 async def _pictures(call: Call) -> Pictures:
     """The first picture, and the mask where there is one: of its own, or what is transparent in the picture itself."""
-    inits = _given(call, "image") or _given(call, "images")
+    inits = _inits(call)
     if not inits:
         raise Invalid("image", "is required")
     found = {AssetKind.init_image: await inits[0](mode="RGB")}
@@ -103,6 +106,10 @@ async def _pictures(call: Call) -> Pictures:
     elif call.kind == "edits" and (holes := await _holes(inits[0])):
         found[AssetKind.mask_image] = holes
     return found
+
+
+def _inits(call: Call) -> list[Develop]:
+    return _given(call, "image") or _given(call, "images")
 
 
 def _given(call: Call, name: str) -> list[Develop]:
