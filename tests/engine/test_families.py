@@ -300,3 +300,11 @@ def test_a_picture_to_edit_is_shown_at_a_size_of_the_training(model_of: Callable
     assert make_plan(asked("kontext", "edit"), model, Samplers()).reference == (16, 8, 12)
     with pytest.raises(Invalid, match=r"mask_image is not possible with .* which edits by instruction"):
         make_plan(asked("kontext", "edit", mask_image=half_mask(90, 60)), model, Samplers())
+
+
+def test_the_layout_of_pictures_leaves_weights_of_frames_alone(model_of: Callable[[str], tuple[Path, Model]]) -> None:
+    """As on CUDA, where channels_last is usual."""
+    folder, model = model_of("qwen")
+    pixels = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    turned = Model.load(folder, channels_last=True).encode_image(pixels)
+    torch.testing.assert_close(turned.mean, model.encode_image(pixels).mean, rtol=1e-4, atol=1e-5)
