@@ -25,6 +25,7 @@ from safelight import app
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
 from safelight.service.outbound import Outbound
 from safelight.service.reconciler import Reconciler
+from safelight.service.rescue import Rescue
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
 from safelight.settings import Settings, read_settings
@@ -98,7 +99,8 @@ async def _open(settings: Settings, address: str) -> AsyncIterator[House]:
     ground = app.prepare(settings, address)
     services = app.make_services(ground, Outbound(frozenset()))
     sealer = Sealer(ground.database, ground.blobs, ground.vault)
-    reconciler = Reconciler(settings, ground.database, ground.queue, services.erasure, sealer)
+    rescue = Rescue(settings, ground.database, ground.queue)
+    reconciler = Reconciler(settings, ground.database, rescue, services.erasure, sealer)
     async with app.opened(ground):
         await ground.vault.open(may_make=True)
         account = await services.accounts.create_account("measured")

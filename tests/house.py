@@ -27,17 +27,19 @@ from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
-from safelight.service.jobs import Jobs, Once
+from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.masters import Masters
+from safelight.service.once import Once
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.payments import Payments
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
+from safelight.service.rescue import Rescue
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
 from safelight.service.shop import Shop
@@ -67,6 +69,7 @@ class House:
     worker: Worker
     painter: Painter
     vault: Vault
+    rescue: Rescue
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[Painter]:
@@ -219,12 +222,12 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     try:
         await queue.open()
         await vault.open(may_make=True)
-        sealer = Sealer(database, blobs, vault)
+        sealer, rescue = Sealer(database, blobs, vault), Rescue(settings, database, queue)
         account = await accounts.create_account("tester")
         yield House(
             settings, database, queue, blobs, services,
-            Outbox(database, queue), Reconciler(settings, database, queue, erasure, sealer), account, worker, painter,
-            vault,
+            Outbox(database, queue), Reconciler(settings, database, rescue, erasure, sealer), account, worker, painter,
+            vault, rescue,
         )  # fmt: skip
     finally:
         inputs.close()

@@ -9,9 +9,7 @@ import asyncio
 import io
 import json
 import os
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +43,11 @@ from safelight.service.preferences import Preferences
 from safelight.service.progress import MOST_PREVIEW
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
+from safelight.service.rescue import Rescue
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
 from safelight.service.shop import Shop
-from safelight.service.steering import RESTART, Steering
+from safelight.service.steering import Steering
 from safelight.service.usage import Usage
 from safelight.service.vault import Vault
 from safelight.service.webhooks import Webhooks
@@ -187,8 +186,9 @@ def make_serving(ground: Ground) -> Serving:
     webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, RENDERERS)
     queue.teach(WEBHOOKS, webhooks.deliver)
     sealer = Sealer(database, ground.blobs, ground.vault)
-    reconciler = Reconciler(settings, database, queue, services.erasure, sealer)
-    return Serving(settings, services, queue, ground.blobs, reconciler)
+    rescue = Rescue(settings, database, queue)
+    reconciler = Reconciler(settings, database, rescue, services.erasure, sealer)
+    return Serving(settings, services, queue, ground.blobs, reconciler, rescue)
 
 
 def make_services(ground: Ground, outbound: Outbound) -> Services:
@@ -224,38 +224,6 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
 # safelight worker
 
 
-async def work(settings: Settings, *, tethered: bool = False, queues: Sequence[str] | None = None) -> None:
-    """Does what its queues hold until SIGTERM, Ctrl-C or, when tethered, the end of the process that started it."""
-    wanted = wanted_queues(queues)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if tethered:
-        supervisor.when_untethered(lambda: loop.call_soon_threadsafe(stop.set))
-    settings = named_checkpoints(settings)
-    with ExitStack() as held:
-        address = held.enter_context(database_address(settings, start=False))
-        ground = prepare(settings, address)
-        shelf, engine = held.enter_context(engine_of(settings))
-        await asyncio.to_thread(shelf.wait, None)
-        worker = make_worker(ground, engine, wanted)
-        ground.database.on(RESTART, lambda told: stop.set() if told is not None else None)
-        async with opened(ground):
-            await ground.vault.open()
-            log.info("worker ready", model=settings.model, queues=sorted(wanted))
-            await worker.run(stop)
-
-
-def wanted_queues(queues: Sequence[str] | None) -> frozenset[str]:
-    """All of them where none is named. Raises SetupFailed for one that does not exist."""
-    known = frozenset(QUEUES.values())
-    for name in queues or ():
-        if name not in known:
-            raise SetupFailed(f"There is no queue {name}. The queues are: {', '.join(sorted(known))}.")
-    return frozenset(queues or known)
-
-
 def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
     from safelight.engine import images, safety
     from safelight.service import worker
@@ -284,7 +252,7 @@ def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
         ground.blobs,
         ground.vault,
         makers=[maker for maker in (generate, Judge(lightbox)) if QUEUES[maker.task] in queues],
-        name=f"{socket.gethostname()}-{os.getpid()}",
+        name=supervisor.worker_name(os.getpid()),
         pulse=pulse,
     )
 

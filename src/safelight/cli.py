@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from safelight import app, commands, logs
+from safelight import app, commands, logs, working
 from safelight import doctor as examination
 from safelight.checkpoints import list_models
 from safelight.errors import SafelightError, SetupFailed
@@ -95,7 +95,7 @@ def worker(
     settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url, model=model)
     logs.set_up(settings.log_level)
     wanted = None if queues is None else [name.strip() for name in queues.split(",")]
-    asyncio.run(app.work(settings, tethered=tethered, queues=wanted))
+    asyncio.run(working.work(settings, wanted) if tethered else working.supervise(settings, wanted))
 
 
 @cli.command()

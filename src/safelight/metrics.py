@@ -81,6 +81,7 @@ class _Snapshot(Collector):
             "safelight_erasures_unverified", "Erasures whose bytes are not yet verified gone.", now.erasures_unverified
         )
         yield _by("safelight_jobs", "Jobs ended, by outcome.", "outcome", now.outcomes, CounterMetricFamily)
+        yield _by("safelight_retries", "Jobs tried again, by reason.", "reason", now.retries, CounterMetricFamily)
         for name, help_text, field in _WORKER:
             values = {worker.name: getattr(worker, field) for worker in now.workers}
             yield _by(f"safelight_worker_{name}", help_text, "worker", values, GaugeMetricFamily)

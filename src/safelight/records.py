@@ -314,6 +314,7 @@ class Statistics:
     outcomes: Mapping[str, int]  # jobs ended since the database was made, by final state
     workers: tuple[WorkerPulse, ...]
     blob_bytes: int
+    retries: Mapping[str, int]  # of jobs, by reason
     webhooks_waiting: int
     erasures_unverified: int
 

@@ -20,6 +20,7 @@ from safelight import supervisor
 from safelight.errors import Unavailable
 from safelight.metrics import Metrics
 from safelight.service.reconciler import Reconciler
+from safelight.service.rescue import Rescue
 from safelight.service.services import Services
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
@@ -52,13 +53,19 @@ class Serving:
     """The parts of a serving process, composed by ``app``."""
 
     def __init__(
-        self, settings: Settings, services: Services, queue: Queue, blobs: Blobs, reconciler: Reconciler
+        self,
+        settings: Settings,
+        services: Services,
+        queue: Queue,
+        blobs: Blobs,
+        reconciler: Reconciler,
+        rescue: Rescue,
     ) -> None:
         self.services = services
         self._settings = settings
         self._queue = queue
         self._blobs = blobs
-        self._reconciler = reconciler
+        self._reconciler, self._rescue = reconciler, rescue
         self._metrics = Metrics(services.jobs.statistics)
 
     async def run(
@@ -78,7 +85,9 @@ class Serving:
             self.services.shop.run,
         )
         beside = [asyncio.create_task(_steadily(work)) for work in (*works, *watches)]
-        workers = asyncio.create_task(supervisor.Supervisor(self._settings.workers, environment).run(stop))
+        workers = asyncio.create_task(
+            supervisor.Supervisor(self._settings.workers, environment, self._rescue.bury).run(stop)
+        )
         try:
             await self._serve_http(listener, ending, announce)
         finally:

@@ -139,7 +139,9 @@ class Settings(BaseSettings):
     total_queue: int = Field(
         1000, ge=1, description="Most jobs that may wait or run in all; the next is refused with 429."
     )
-    max_attempts: int = Field(3, ge=1, le=20, description="Times a job is tried when its worker dies, before it fails.")
+    max_attempts: int = Field(
+        2, ge=1, le=20, description="Workers that a job may take down while it is alone with them, before it fails."
+    )
     heartbeat_seconds: float = Field(5.0, gt=0, description="How often a worker says it is alive.")
     stalled_seconds: float = Field(20.0, gt=0, description="Silence after which a worker's jobs are given to another.")
 

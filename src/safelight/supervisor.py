@@ -10,25 +10,41 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
+
+from safelight.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY = 0.5, 30.0, 60.0  # seconds
 
 
+class Bury(Protocol):
+    """Frees the jobs of a worker that has ended; how many there were."""
+
+    async def __call__(self, worker: str, *, crashed: bool) -> int: ...
+
+
+def worker_name(pid: int) -> str:
+    return f"{socket.gethostname()}-{pid}"
+
+
 @dataclass(frozen=True)
 class Supervisor:
-    """``count`` processes of ``safelight worker`` with the given environment."""
+    """``count`` processes of ``safelight worker`` with the given environment, and what is to be done when one has ended."""
 
     count: int
     environment: Mapping[str, str]
+    bury: Bury
+    words: Sequence[str] = ()
     drain_seconds: float = 60.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -41,17 +57,27 @@ class Supervisor:
         pause = FIRST_PAUSE
         while not stop.is_set():
             began = time.monotonic()
-            code = await self._run_once(stop)
+            pid, code = await self._run_once(stop)
+            freed = await self._free(pid, crashed=code != 0 and not stop.is_set())
             if stop.is_set():
                 return
-            pause = FIRST_PAUSE if time.monotonic() - began > HEALTHY else min(pause * 2, LONGEST_PAUSE)
+            well = freed > 0 or time.monotonic() - began > HEALTHY
+            pause = FIRST_PAUSE if well else min(pause * 2, LONGEST_PAUSE)
             log.error("worker ended by itself; starting another", worker=number, exit_code=code, pause_seconds=pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
 
-    async def _run_once(self, stop: asyncio.Event) -> int:
+    async def _free(self, pid: int, *, crashed: bool) -> int:
+        """How many jobs it held. While the database is away nothing is freed: then their leases run out."""
+        try:
+            return await self.bury(worker_name(pid), crashed=crashed)
+        except Unavailable:
+            log.warning("the database does not answer; the jobs of an ended worker wait for their leases", pid=pid)
+            return 0
+
+    async def _run_once(self, stop: asyncio.Event) -> tuple[int, int]:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "safelight", "worker", "--tethered",
+            sys.executable, "-m", "safelight", "worker", "--tethered", *self.words,
             env=dict(self.environment), stdin=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         log.info("worker started", pid=process.pid)
@@ -60,7 +86,7 @@ class Supervisor:
         stopped.cancel()
         if not ended.done():
             await self._drain(process)
-        return await ended
+        return process.pid, await ended
 
     async def _drain(self, process: asyncio.subprocess.Process) -> None:
         process.send_signal(signal.SIGTERM)

@@ -56,7 +56,7 @@ async def running(house: House, job: Job) -> Job:
 async def quiet(house: House) -> None:
     """Everything that a crash left behind has been dealt with."""
     await asyncio.sleep(house.settings.stalled_seconds)
-    await house.reconciler.rescue()
+    await house.rescue.stranded()
     await house.reconciler.keep_up(intent_seconds=0)
     await check_invariants(house.database, house.blobs)
 
@@ -138,7 +138,7 @@ async def test_a_writer_that_lost_its_lease_removes_what_it_wrote(house: House) 
         house.worker._commit = real  # type: ignore[method-assign]  # from now on the world is quiet
         async with house.database.pool.connection() as connection:
             await connection.execute("UPDATE jobs SET lease_until = now() - interval '1 second'")
-        assert await house.reconciler.rescue() == 1
+        assert await house.rescue.stranded() == 1
         await real(*parts)
 
     house.worker._commit = late  # type: ignore[assignment,method-assign]  # the world changes just before

@@ -11,7 +11,7 @@ import pytest
 
 from safelight.errors import Invalid, NotFound, Overloaded, OverQuota, Unavailable
 from safelight.records import AssetKind, Job, JobState, QueueLoad
-from safelight.service.jobs import once_for
+from safelight.service.once import once_for
 from safelight.service.requests import from_json, to_json
 from safelight.settings import Settings
 from safelight.storage.blobs import open_blobs

@@ -75,8 +75,8 @@ async def test_a_delivery_whose_sender_died_is_given_to_another(house: House) ->
     async with house.database.pool.connection() as connection:
         await connection.execute("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'webhooks'")
     await asyncio.sleep(house.settings.stalled_seconds)  # a database that has just come back is given time
-    assert await house.reconciler.rescue() == 1
-    assert await house.reconciler.rescue() == 0
+    assert await house.rescue.stranded() == 1
+    assert await house.rescue.stranded() == 0
     entries = await rows(
         house, "SELECT status::text, args FROM procrastinate_jobs WHERE queue_name = 'webhooks' ORDER BY id"
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from safelight.app import wanted_queues
 from safelight.engine.generation import Spacing
 from safelight.errors import EngineFailed, Invalid, NotFound, SetupFailed, Unavailable
 from safelight.records import JobState
 from safelight.service.worker import FAILED, INPUT_LOST
+from safelight.working import wanted_queues
 from tests.house import House, a_bitmap, a_request, colour, encode, reconciling
 from tests.invariants import check_invariants
 from tests.service.rows import count, rows
@@ -187,14 +187,16 @@ async def test_a_commit_whose_answer_is_lost_counts_once(house: House) -> None:
 
 
 async def test_a_job_that_takes_its_workers_along_is_given_up(house: House) -> None:
-    """As a worker that dies each time would leave it: claimed, and silent ever after."""
+    """As a worker that dies each time would leave it: claimed, and begun."""
     job = await house.submit(a_request(webhook="http://x/"))
     for attempt in range(1, house.settings.max_attempts + 1):
         (row,) = await rows(house, "SELECT id, task_id FROM jobs")
-        claimed = await house.database.one("jobs.claim", id=row["id"], entry=row["task_id"], lease=-1)
+        claimed = await house.database.one(
+            "jobs.claim", id=row["id"], entry=row["task_id"], lease=60, worker="doomed", welcome="anybody"
+        )
         assert claimed is not None
         assert claimed["attempt"] == attempt
-        await house.reconciler.rescue()
+        assert await house.rescue.bury("doomed", crashed=True) == 1
     failed = await house.services.jobs.get(house.account, job.id)
     assert (failed.state, failed.attempt) == (JobState.failed, house.settings.max_attempts)
     assert await count(house, "outbox") == 1

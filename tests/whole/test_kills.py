@@ -82,15 +82,15 @@ def test_a_killed_database_is_started_again(data: Path) -> None:
 
 
 @pytest.mark.chaos
-def test_a_killed_workers_jobs_are_taken_again_within_forty_seconds(data: Path, checkpoint: str) -> None:
-    """At the settings that everybody has."""
+def test_a_killed_workers_jobs_are_free_at_once(data: Path, checkpoint: str) -> None:
+    """At the settings that everybody has, by which a lease would run for twenty seconds more."""
     with serving(data, SAFELIGHT_MODEL=checkpoint) as server:
         server.wait_ready()
         jobs = begin_many(server, 16)
         kill(server.the_worker())
         began = time.monotonic()
-        eventually(lambda: server.rows("SELECT id FROM jobs WHERE attempt = 2"), 60, "a second attempt")
-        assert time.monotonic() - began < 40
+        eventually(lambda: not states(server, "running"), 10, "freed jobs")
+        assert time.monotonic() - began < 2
         all_finished_once(server, jobs)
 
 
@@ -134,10 +134,10 @@ def test_everything_is_killed_at_once(data: Path, checkpoint: str) -> None:
 
 @pytest.mark.chaos
 def test_workers_are_killed_again_and_again(data: Path, checkpoint: str) -> None:
-    with serving(data, SAFELIGHT_MODEL=checkpoint, SAFELIGHT_MAX_ATTEMPTS="9", **QUICK) as server:
+    with serving(data, SAFELIGHT_MODEL=checkpoint, **QUICK) as server:
         server.wait_ready()
         jobs = begin_many(server, 30)
-        for _ in range(3):
+        for _ in range(6):
             kill(eventually(server.worker, 30, "a worker"))
             eventually(lambda: states(server, "queued") + states(server, "running") == 0 or _works(server), 60, "work")
         all_finished_once(server, jobs, 180)

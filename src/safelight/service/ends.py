@@ -11,11 +11,15 @@ from safelight.storage.queue import Queue
 async def fail(database: Database, queue: Queue, job_id: int, fence: int, sentence: str) -> bool:
     """Whether the job was still its holder's to fail."""
     async with database.transaction() as tx:
-        row = await tx.one("jobs.fail", id=job_id, fence=fence, error=sentence)
-        if row is not None:
-            if row["drop_inputs"]:
-                await drop_inputs(tx, job_id)
-            await announce_end(tx, queue, job_id, row["account_id"])
+        return await give_up(tx, queue, job_id, fence, sentence)
+
+
+async def give_up(tx: Transaction, queue: Queue, job_id: int, fence: int, sentence: str) -> bool:
+    row = await tx.one("jobs.fail", id=job_id, fence=fence, error=sentence)
+    if row is not None:
+        if row["drop_inputs"]:
+            await drop_inputs(tx, job_id)
+        await announce_end(tx, queue, job_id, row["account_id"])
     return row is not None
 
 

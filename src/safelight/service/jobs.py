@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from safelight.errors import Invalid, NotFound, Overloaded, OverQuota, SafelightError, Unavailable
@@ -30,6 +29,7 @@ from safelight.records import (
     WorkerPulse,
 )
 from safelight.service.ledger import hold, queue_limit
+from safelight.service.once import Once
 from safelight.service.requests import from_json, to_json
 from safelight.service.seals import Seal
 from safelight.service.vault import Vault, forget_unused, sealed_text
@@ -51,20 +51,6 @@ class Input:
     kind: AssetKind
     blob_key: str
     sealed: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Once:
-    """Marks a request that its caller may send again, for a day; ``once_for`` makes one."""
-
-    key: bytes
-    request: bytes
-
-
-def once_for(key: str, request: str) -> Once:
-    """Nobody who lacks the key can try out from the hashes what was asked."""
-    secret = key.encode()
-    return Once(sha256(secret).digest(), sha256(secret + b"\0" + request.encode()).digest())
 
 
 class _SentAgain(Exception):
@@ -214,7 +200,9 @@ class Jobs:
             )
         assert now is not None
         ended = {state.value: counts.get(state.value, 0) for state in JobState if state.final}
-        return Statistics(outcomes=ended, workers=workers, blob_bytes=counts.get("bytes", 0), **now)
+        return Statistics(
+            outcomes=ended, workers=workers, blob_bytes=counts.get("bytes", 0), retries=_retries(counts), **now
+        )
 
     async def _store(self, account: Account, job_id: int, inputs: Sequence[Input], seal: Seal) -> None:
         if not inputs:
@@ -304,6 +292,10 @@ class Jobs:
         for events in waiting:
             for event in events:
                 event.set()
+
+
+def _retries(counts: Mapping[str, int]) -> dict[str, int]:
+    return {what.removeprefix("retry "): amount for what, amount in counts.items() if what.startswith("retry ")}
 
 
 async def enqueue(tx: Transaction, queue: Queue, job_id: int, task: str, rank: int) -> None:

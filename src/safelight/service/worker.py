@@ -11,19 +11,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from safelight.errors import Cancelled, EngineFailed, Invalid, NotFound, Unavailable
 from safelight.records import AssetKind
 from safelight.service.assets import TEMP_SECONDS, output_name
+from safelight.service.board import Board
 from safelight.service.ends import drop_inputs, fail
 from safelight.service.jobs import QUEUES, discard, enqueue
 from safelight.service.makers.maker import Made, Maker, Order, Sketch
 from safelight.service.outbox import announce_end
 from safelight.service.requests import from_json
+from safelight.service.run import BrokenOff, Fate, Run
 from safelight.service.speed import Meter
 from safelight.service.telling import News, Telling
 from safelight.service.vault import Vault
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 FAILED = "The picture could not be made."
 INPUT_LOST = "The init image or mask could not be read."
 DRAIN_SECONDS = 20.0
+DRAIN = "drain"  # why a job is tried again, as /metrics tells
 STEP_SECONDS = 1.0  # least time between two writes of a job's progress
 PATIENCE = 60.0  # seconds that a finished job waits for a database or blob store that does not answer
 
@@ -50,48 +52,6 @@ class Pulse:
     step_seconds: float = 0.0
     rows_per_tick: float = 0.0
     rows_waiting: int = 0
-
-
-class Fate(Enum):
-    """Why a run was broken off, where it was."""
-
-    none = "none"
-    lost = "lost"  # erased, or given to another worker
-    handed_back = "handed back"
-
-
-@dataclass(eq=False)
-class Run:
-    """A claimed job while it is here. A job that was lost and claimed again is here twice for a while."""
-
-    row: Row
-    news: News
-    step: int = 0
-    fate: Fate = Fate.none
-    order: Order | None = None
-    keys: list[str] = field(default_factory=list)
-
-    @property
-    def id(self) -> int:
-        return int(self.row["id"])
-
-    @property
-    def fence(self) -> int:
-        return int(self.row["fence"])
-
-    @property
-    def owner(self) -> str:
-        return str(self.row["account_id"])
-
-    def break_off(self, fate: Fate) -> None:
-        if self.fate is Fate.none:
-            self.fate = fate
-        if self.order is not None:
-            self.order.take_back()
-
-
-class _BrokenOffError(Exception):
-    """The run's fate was decided elsewhere."""
 
 
 class Worker:
@@ -118,6 +78,7 @@ class Worker:
         self._name = name
         self._pulse = pulse
         self._meter = Meter()
+        self._board, self._claiming = Board(), asyncio.Lock()
         self._runs: set[Run] = set()
         self._owners: set[str] = set()
         self._telling = Telling(database)
@@ -144,14 +105,11 @@ class Worker:
 
     async def _work(self, entry: int, about: str) -> None:
         """One entry of the queue, whole. Never raises: what went wrong is told by the job's row."""
-        row = await self._patiently(
-            lambda: self._database.one("jobs.claim", id=int(about), entry=entry, lease=self._settings.stalled_seconds)
-        )
-        if row is None:
+        run = await self._claim(entry, int(about))
+        if run is None:
             return  # erased, or claimed by a newer entry
-        run = Run(row, News(row["id"], row["attempt"], steps=row["steps"]))
-        self._runs.add(run)
         try:
+            await self._aboard(run)
             order = await self._order(run)
             with self._telling.of(run.news):
                 made = await self._makers[order.request.task].make(order)
@@ -160,11 +118,37 @@ class Worker:
             await self._give_up(run, error)
         finally:
             self._runs.discard(run)
+            self._board.leave(run)
+
+    async def _claim(self, entry: int, job_id: int) -> Run | None:
+        """One at a time, so that everybody who begins at once may be on board with everybody else."""
+        async with self._claiming:
+            row = await self._patiently(
+                lambda: self._database.one(
+                    "jobs.claim", id=job_id, entry=entry, lease=self._settings.stalled_seconds, worker=self._name,
+                    welcome=self._board.welcome,
+                )
+            )  # fmt: skip
+            if row is None:
+                return None
+            run = Run(row, News(row["id"], row["attempt"], steps=row["steps"]))
+            self._runs.add(run)
+            if row["begun"]:
+                self._board.admit(run, row["company"])
+            return run
+
+    async def _aboard(self, run: Run) -> None:
+        """It has begun from here on, and its row says so."""
+        if run.row["begun"]:
+            return
+        await run.either(self._board.line_up(run, run.row["company"]))
+        if not await self._database.run("jobs.begin", id=run.id, fence=run.fence):
+            raise BrokenOff
 
     async def _order(self, run: Run) -> Order:
         text = await self._vault.text_of(run.row)
         if text is None:
-            raise _BrokenOffError
+            raise BrokenOff
         order = Order(
             request=from_json(text), owner=run.owner, inputs=await self._inputs(run),
             note=partial(self._note, run), at_work=self._at_work,
@@ -211,7 +195,7 @@ class Worker:
         lives = TEMP_SECONDS if order.request.temp else None
         async with self._database.transaction() as tx:
             if await tx.one("jobs.hold", id=run.id, fence=run.fence) is None:
-                raise _BrokenOffError
+                raise BrokenOff
             files = zip(order.request.makes, run.keys, sealed, strict=True)
             for number, (kind, key, data) in enumerate(files):
                 await tx.run(
@@ -234,9 +218,9 @@ class Worker:
                 done = await tx.one("jobs.succeeded_by", id=run.id, fence=run.fence)
                 if done and done["found"]:
                     return  # an earlier commit that was not answered
-                raise _BrokenOffError
+                raise BrokenOff
             if await tx.run("assets.enliven", blob_keys=run.keys) != len(run.keys):
-                raise _BrokenOffError
+                raise BrokenOff
             if row["drop_inputs"]:
                 await drop_inputs(tx, run.id)
             await tx.run(
@@ -251,7 +235,7 @@ class Worker:
             match error:
                 case _ if run.fate is Fate.handed_back or isinstance(error, Unavailable):
                     await self._hand_back(run)
-                case NotFound() | _BrokenOffError():
+                case NotFound() | BrokenOff():
                     log.info("job %s was erased or taken back", run.id)
                 case Cancelled() if run.fate is not Fate.none:
                     log.info("job %s was taken back", run.id)
@@ -276,6 +260,7 @@ class Worker:
         async with self._database.transaction() as tx:
             row = await tx.one("jobs.hand_back", id=run.id, fence=run.fence)
             if row is not None:
+                await tx.run("jobs.count_retry", id=run.id, why=DRAIN)
                 await enqueue(tx, self._queue, run.id, row["task"], row["rank"])
 
     def _hand_back_all(self) -> None:

@@ -25,7 +25,8 @@ from safelight.errors import (
     Unavailable,
 )
 from safelight.records import Account, Job, JobRequest
-from safelight.service.jobs import LARGEST_ID, Once, once_for
+from safelight.service.jobs import LARGEST_ID
+from safelight.service.once import Once, once_for
 from safelight.service.services import Services
 from safelight.wire.forms import Form, TooLarge, TooSlow
 

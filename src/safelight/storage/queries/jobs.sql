@@ -16,7 +16,7 @@ VALUES (%(id)s, %(account)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(st
 INSERT INTO requests (job_id, sealed) VALUES (%(id)s, %(sealed)s)
 
 -- name: enqueue
-UPDATE jobs SET task_id = %(entry)s, state = 'queued', lease_until = NULL, step = 0 WHERE id = %(id)s
+UPDATE jobs SET task_id = %(entry)s, state = 'queued', lease_until = NULL, step = 0, worker = NULL, begun = false WHERE id = %(id)s
 
 -- name: get
 SELECT j.*, r.body, r.sealed,
@@ -74,10 +74,26 @@ SELECT coalesce(
 
 -- name: claim
 UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = nextval('fences'), step = 0,
-    started_at = coalesce(started_at, now()), lease_until = now() + %(lease)s * interval '1 second'
+    started_at = coalesce(started_at, now()), lease_until = now() + %(lease)s * interval '1 second', worker = %(worker)s,
+    begun = CASE %(welcome)s::text WHEN 'anybody' THEN true WHEN 'nobody' THEN false
+        ELSE coalesce(company::text, 'free') = %(welcome)s END
 WHERE id = %(id)s AND task_id = %(entry)s AND state = 'queued' AND erased_at IS NULL
 RETURNING *, (SELECT body FROM requests WHERE job_id = %(id)s) AS body,
     (SELECT sealed FROM requests WHERE job_id = %(id)s) AS sealed
+
+-- name: begin
+UPDATE jobs SET begun = true WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL
+
+-- name: of_worker
+SELECT id, fence, task, rank, task_id, begun, deaths FROM jobs
+WHERE worker = %(worker)s AND state = 'running' AND erased_at IS NULL ORDER BY id FOR UPDATE
+
+-- name: suspect
+UPDATE jobs SET company = c.number, deaths = deaths + %(alone)s::int
+FROM (SELECT nextval('companies') AS number OFFSET 0) c WHERE id = ANY (%(ids)s)
+
+-- name: count_retry
+INSERT INTO deltas SELECT account_id, 'retry ' || %(why)s::text, 1 FROM jobs WHERE id = %(id)s
 
 -- name: pulse
 UPDATE jobs j SET step = held.step, lease_until = now() + %(lease)s * interval '1 second'
