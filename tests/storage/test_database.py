@@ -61,6 +61,17 @@ async def test_a_transaction_is_kept_whole_or_not_at_all(database: Database) -> 
         assert await (await connection.execute("SELECT name FROM accounts")).fetchall() == [{"name": "kept"}]
 
 
+async def test_a_check_that_was_cancelled_half_way_leaves_no_half_transactions(database: Database) -> None:
+    """The pool looks whether a connection lives by switching autocommit on, and may not come to switch it off again."""
+    async with database.pool.connection() as connection:
+        await connection.set_autocommit(True)
+    with contextlib.suppress(ZeroDivisionError):
+        async with database.transaction() as tx:
+            assert await tx.run("upkeep.take_turn", name="half", seconds=60) == 1
+            raise ZeroDivisionError
+    assert await database.run("upkeep.take_turn", name="half", seconds=60) == 1
+
+
 async def test_connections_that_died_are_replaced(database: Database) -> None:
     for _ in range(3):
         async with database.pool.connection() as connection:

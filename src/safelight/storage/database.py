@@ -105,6 +105,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         with answered():
             async with self.pool.connection() as connection:
+                if connection.autocommit:  # whoever checked it last was cancelled half way
+                    await connection.set_autocommit(False)
                 yield Transaction(connection)
 
     async def one(self, query: str, **values: object) -> Row | None:

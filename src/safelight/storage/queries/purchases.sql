@@ -42,6 +42,3 @@ UPDATE subscriptions SET cancelled_at = now() WHERE id = %(id)s AND ends_at = %(
 
 -- name: add_models
 UPDATE wallets SET models = models + %(quantity)s WHERE account_id = %(account)s RETURNING models
-
--- name: models
-SELECT models FROM wallets WHERE account_id = %(account)s
