@@ -18,6 +18,7 @@ from safelight.engine.families.family import Row
 from safelight.engine.generation import Generation, LoraUse, Pixels
 from safelight.engine.model import Model
 from safelight.engine.shelf import Shelf
+from safelight.engine.ticket import Ticket
 from safelight.errors import Cancelled, Invalid
 
 from . import checkpoints, flow_checkpoints
@@ -95,7 +96,7 @@ def test_a_storm_over_four_families(shelf: Shelf, monkeypatch: pytest.MonkeyPatc
 
 
 def storm(engine: Engine, known: list[Generation], solo: dict[Generation, Pixels], dice: random.Random) -> None:
-    tickets = []
+    tickets: list[tuple[Ticket, Generation | None]] = []
     for _ in range(REQUESTS):
         if dice.random() < 0.05:
             broken = Generation("a cat", width=64, height=64, model="flux", sampler="PNDM")
@@ -110,7 +111,7 @@ def storm(engine: Engine, known: list[Generation], solo: dict[Generation, Pixels
     assert ends["refused"] > 0
 
 
-def end(ticket: Any, generation: Generation | None, solo: dict[Generation, Pixels]) -> str:
+def end(ticket: Ticket, generation: Generation | None, solo: dict[Generation, Pixels]) -> str:
     try:
         pixels = ticket.result(300).pictures[0].pixels
     except (Cancelled, CancelledError):
