@@ -103,6 +103,13 @@ def test_an_empty_wallet_is_told_so(shop: Site) -> None:
     assert get(shop, "usage/summary", key)["total_requests"] == 0
 
 
+def test_an_empty_wallet_in_tensorslabs_words(shop: Site) -> None:
+    _, key = payer(shop)
+    reply = shop.http.post("/v1/images/seedreamv4", headers={"Authorization": key}, files={"prompt": (None, "a cat")})
+    said = "Insufficient credits. Please add more credits to continue."
+    assert (reply.status_code, reply.json()) == (402, {"code": 9000, "msg": said})
+
+
 def test_a_plan_has_calls_and_a_queue(shop: Site) -> None:
     name, key = payer(shop)
     shop.ask(shop.services.ledger.give_plan(name, "standard"))
