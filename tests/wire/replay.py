@@ -130,6 +130,8 @@ def made_by(example: Example) -> str:
 def send(http: httpx.Client, example: Example, own: Own, instant: bool = False) -> httpx.Response:
     path = QUERY_KEY.sub(rf"\g<1>{own.key}", FETCHED.sub(f"/fetch/{own.number}", example.path))
     headers = {name: _own_header(name, value, own) for name, value in example.headers.items()}
+    if not (headers or KEY.search(example.body or "") or QUERY_KEY.search(path)):
+        headers["Authorization"] = f"Bearer {own.key}"  # a body without a key: its page sends it so
     if example.language == "curl-form":
         return http.request(example.method, path, headers=headers, files=_parts(example.body or "[]", own))
     if example.body is None:

@@ -46,10 +46,13 @@ def test_2_and_3_the_key_of_the_body_wins(site: Site, key: str) -> None:
     assert site.http.post("/api/v3/system_load", json={"key": "bad"}, headers={"key": key}).status_code == 401
 
 
-@pytest.mark.parametrize("place", ["header", "bearer", "bare", "query", "header beside a foreign Authorization"])
+@pytest.mark.parametrize(
+    "place", ["header", "other header", "bearer", "bare", "query", "header beside a foreign Authorization"]
+)
 def test_3_the_key_may_stand_elsewhere(site: Site, key: str, place: str) -> None:
     headers = {
         "header": {"key": key},
+        "other header": {"x-api-key": key},
         "bearer": {"Authorization": f"bearer {key}"},
         "bare": {"Authorization": key},
         "query": {},

@@ -148,7 +148,8 @@ def _key(request: Request, body: Mapping[str, object], query: Mapping[str, objec
     authorization = request.headers.get("authorization", "")
     scheme, _, rest = authorization.partition(" ")
     bare = rest if scheme.lower() == "bearer" else authorization
-    places = (body.get("key"), request.headers.get("key"), query.get("key"), bare)
+    named = request.headers.get("key") or request.headers.get("x-api-key")
+    places = (body.get("key"), named, query.get("key"), bare)
     return next((str(place).strip() for place in places if place not in (None, "")), "")
 
 
