@@ -9,7 +9,7 @@ import pytest
 
 from safelight.records import Job, JobState
 from safelight.service.board import ANYBODY, NOBODY, Board
-from safelight.service.rescue import POISON
+from safelight.service.rescue import MOST_CLAIMS, NEVER_ENDED, POISON
 from tests.house import House, a_bitmap, a_request
 from tests.invariants import check_invariants
 from tests.service.rows import count, rows
@@ -167,3 +167,19 @@ async def test_a_real_culprit_among_thirty_one_others(house: House) -> None:
 
 async def ended(house: House, jobs: Sequence[Job]) -> bool:
     return all([(await house.services.jobs.get(house.account, job.id)).state.final for job in jobs])
+
+
+async def test_what_is_begun_again_and_again_in_silence_is_given_up_at_last(house: House) -> None:
+    """As hosts that vanish would leave it: the lease ran out, and nobody saw a worker end."""
+    job = await house.submit()
+    for claims in (MOST_CLAIMS - 1, MOST_CLAIMS):
+        await claim(house)
+        async with house.database.transaction() as tx:
+            await tx.connection.execute(
+                "UPDATE jobs SET attempt = %s, lease_until = now() - interval '1 second'", [claims]
+            )
+        while not await house.rescue.stranded():
+            await asyncio.sleep(0.1)  # a database that has just come back gives everybody time
+    failed = await house.services.jobs.get(house.account, job.id)
+    assert (failed.state, failed.error) == (JobState.failed, NEVER_ENDED)
+    await check_invariants(house.database, house.blobs)

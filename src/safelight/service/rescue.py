@@ -2,7 +2,7 @@
 
 A worker holds many jobs when it crashes, and one of them may be why. So those that had begun are tried again in halves, each apart
 from all others, until a culprit is alone; only one that takes its worker down when it is alone, and does so again, fails. A lease
-that ran out blames nobody: the host may be lost.
+that ran out blames nobody, since the host may be lost; but what was begun again and again and never ended is given up all the same.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from safelight.storage.queue import Queue
 log = logging.getLogger(__name__)
 
 POISON = "The picture could not be made: its worker stopped each time."
+NEVER_ENDED = "The picture could not be made: it was begun many times and never ended."
+MOST_CLAIMS = 20  # a job that takes whole hosts along would otherwise go round for ever
 CRASH, BYSTANDER, SILENCE = "crash", "bystander", "silence"  # why a job is tried again, as /metrics tells
 
 
@@ -47,10 +49,7 @@ class Rescue:
             for row in rows:
                 suspected = row in suspects
                 if suspected and len(suspects) == 1 and row["deaths"] + 1 >= self._settings.max_attempts:
-                    await tx.run("upkeep.end_tasks", ids=[row["task_id"]])
-                    await tx.run("assets.abandon_job", id=row["id"], settle=self._settings.stalled_seconds)
-                    await give_up(tx, self._queue, row["id"], row["fence"], POISON)
-                    log.error("job %s is given up: its worker stopped each time that it was alone", row["id"])
+                    await self._abandon(tx, row, POISON)
                 else:
                     await self._again(tx, row, CRASH if suspected else BYSTANDER)
         if rows:
@@ -64,6 +63,12 @@ class Rescue:
             if half:
                 await tx.run("jobs.suspect", ids=[row["id"] for row in half], alone=len(suspects) == 1)
 
+    async def _abandon(self, tx: Transaction, row: Row, why: str) -> None:
+        await tx.run("upkeep.end_tasks", ids=[row["task_id"]])
+        await tx.run("assets.abandon_job", id=row["id"], settle=self._settings.stalled_seconds)
+        await give_up(tx, self._queue, row["id"], row["fence"], why)
+        log.error("job %s is given up: %s", row["id"], why)
+
     async def _again(self, tx: Transaction, row: Row, why: str) -> None:
         await tx.run("upkeep.end_tasks", ids=[row["task_id"]])
         await tx.run("assets.abandon_job", id=row["id"], settle=self._settings.stalled_seconds)
@@ -73,9 +78,13 @@ class Rescue:
     async def _rescue_job(self, job_id: int, task: int | None) -> None:
         async with self._database.transaction() as tx:
             row = await tx.one("jobs.take_stranded", id=job_id, task=task)
-            if row is not None:
-                log.warning("job %s is taken from a worker that fell silent", job_id)
-                await self._again(tx, row, SILENCE)
+            if row is None:
+                return
+            if row["attempt"] >= MOST_CLAIMS:
+                await self._abandon(tx, row, NEVER_ENDED)
+                return
+            log.warning("job %s is taken from a worker that fell silent", job_id)
+            await self._again(tx, row, SILENCE)
 
     async def _rescue_webhook(self, delivery_id: object, task: int | None) -> None:
         async with self._database.transaction() as tx:
