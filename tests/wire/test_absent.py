@@ -6,6 +6,7 @@ import pytest
 
 from safelight.wire.modelslab.absent import ABSENT, find
 from safelight.wire.modelslab.routes import TABLE
+from safelight.wire.tensorslab.write import NO_VIDEO
 from tests.wire import wire_page
 from tests.wire.site import Site
 
@@ -49,7 +50,7 @@ def test_what_was_asked_in_vain_is_counted_by_its_template(site: Site) -> None:
     site.ask(site.services.wishes.write_down())
     wishes = {wish.what: wish.times for wish in site.ask(site.services.wishes.most(500))}
     assert wishes["v3/fine_tune_status/{id}"] >= 3
-    assert set(wishes) <= set(ABSENT) | {"/v1/video/seedancev2"}
+    assert set(wishes) <= set(ABSENT) | NO_VIDEO
 
 
 def test_the_page_of_the_wire_is_of_this_server() -> None:
