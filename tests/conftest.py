@@ -63,7 +63,7 @@ def database_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Short leases, so that a test can watch one end."""
-    return read_settings(data_dir=tmp_path, database_url=database_url, heartbeat_seconds=0.2, stalled_seconds=1.0)
+    return read_settings(data_dir=tmp_path, database_url=database_url, heartbeat_seconds=0.2, stalled_seconds=2.0)
 
 
 @pytest.fixture

@@ -11,45 +11,26 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
+from safelight.app import make_serving, opened, prepare
 from safelight.engine.generation import Generation, Picture, Pixels, Progress, Result
 from safelight.errors import Cancelled
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
-from safelight.service.accounts import Accounts
-from safelight.service.assets import Assets
-from safelight.service.catalogue import Catalogue
-from safelight.service.chat import Chat
-from safelight.service.erasure import Erasure
-from safelight.service.following import Following
-from safelight.service.history import History
-from safelight.service.inputs import Inputs
-from safelight.service.jobs import Jobs
-from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
-from safelight.service.masters import Masters
 from safelight.service.once import Once
-from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
-from safelight.service.payments import Payments
-from safelight.service.preferences import Preferences
-from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
-from safelight.service.sealer import Sealer
 from safelight.service.services import Services
-from safelight.service.shop import Shop
-from safelight.service.steering import Steering
-from safelight.service.usage import Usage
 from safelight.service.vault import Vault
-from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
 from safelight.settings import Settings
-from safelight.storage.blobs import Blobs, open_blobs
+from safelight.storage.blobs import Blobs
 from safelight.storage.database import Database
 from safelight.storage.queue import Queue
 
@@ -93,7 +74,7 @@ class House:
         pictures = {kind: bitmap for kind, bitmap in given.items() if bitmap is not None}
         return await self.services.jobs.submit(self.account, request or a_request(), pictures, once=once)
 
-    async def finished(self, job: Job, seconds: float = 20.0) -> Job:
+    async def finished(self, job: Job, seconds: float = 60.0) -> Job:
         done = await self.services.jobs.wait(self.account, job.id, seconds)
         assert done.state.final, f"job {job.id} is still {done.state}"
         return done
@@ -194,44 +175,23 @@ def a_request(prompt: str = "a small house", **parts: object) -> ImageRequest:
 async def open_house(settings: Settings, *, name: str = "test", painter: Painter | None = None) -> AsyncIterator[House]:
     """Everything on one database; the reconciler is there but runs only when told."""
     assert settings.database_url is not None
-    database, painter = Database(settings.database_url), painter or Painter()
-    queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
-    blobs = open_blobs(settings.blobs_url)
-    vault = Vault(database, Masters(settings))
-    accounts, jobs, assets = (
-        Accounts(database),
-        Jobs(settings, database, queue, blobs, vault),
-        Assets(database, blobs, vault),
-    )
-    erasure, inputs = (
-        Erasure(settings, database, blobs, vault),
-        Inputs(settings, Outbound(settings.outbound_ports, settings.private_hosts)),
-    )
+    ground, painter = prepare(settings, settings.database_url), painter or Painter()
+    database, queue, blobs, vault = ground.database, ground.queue, ground.blobs, ground.vault
+    serving = make_serving(ground)
+    services = replace(serving.services, enhance=str)
     lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw, sketch=sketch)
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
     worker = Worker(settings, database, queue, blobs, vault, makers=[generate, Judge(lightbox)], name=name)
-    services = Services(
-        settings=settings, accounts=accounts, inputs=inputs, jobs=jobs, assets=assets, erasure=erasure,
-        catalogue=Catalogue(settings, database), chat=Chat(settings), history=History(database, vault),
-        following=Following(database, jobs),
-        steering=Steering(database, queue), wishes=Wishes(database), ledger=Ledger(settings, database),
-        shop=Shop(settings, database, Payments(settings, database)), rates=Rates(settings, database),
-        usage=Usage(database), preferences=Preferences(database), enhance=str,
-    )  # fmt: skip
-    await database.open()
     try:
-        await queue.open()
-        await vault.open(may_make=True)
-        sealer, rescue = Sealer(database, blobs, vault), Rescue(settings, database, queue)
-        account = await accounts.create_account("tester")
-        yield House(
-            settings, database, queue, blobs, services,
-            Outbox(database, queue), Reconciler(settings, database, rescue, erasure, sealer), account, worker, painter,
-            vault, rescue,
-        )  # fmt: skip
+        async with opened(ground):
+            await vault.open(may_make=True)
+            account = await services.accounts.create_account("tester")
+            yield House(
+                settings, database, queue, blobs, services, Outbox(database, queue), serving.reconciler, account, worker,
+                painter, vault, serving.rescue,
+            )  # fmt: skip
     finally:
-        inputs.close()
-        await database.close()
+        services.inputs.close()
 
 
 @asynccontextmanager

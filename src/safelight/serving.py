@@ -65,7 +65,7 @@ class Serving:
         self._settings = settings
         self._queue = queue
         self._blobs = blobs
-        self._reconciler, self._rescue = reconciler, rescue
+        self.reconciler, self.rescue = reconciler, rescue
         self._metrics = Metrics(services.jobs.statistics)
 
     async def run(
@@ -80,13 +80,13 @@ class Serving:
         stop = ending.asked
         works = (
             lambda: self._queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE),
-            self._reconciler.run,
+            self.reconciler.run,
             self.services.wishes.run,
             self.services.shop.run,
         )
         beside = [asyncio.create_task(_steadily(work)) for work in (*works, *watches)]
         workers = asyncio.create_task(
-            supervisor.Supervisor(self._settings.workers, environment, self._rescue.bury).run(stop)
+            supervisor.Supervisor(self._settings.workers, environment, self.rescue.bury).run(stop)
         )
         try:
             await self._serve_http(listener, ending, announce)

@@ -285,7 +285,7 @@ async def test_a_reader_in_the_way_delays_the_wipe_and_nobody_else(house: House)
     with psycopg.connect(house.settings.database_url or "", autocommit=False) as dump:
         dump.execute("LOCK TABLE request_keys IN ACCESS SHARE MODE")
         upkeep = asyncio.create_task(house.reconciler.keep_up())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not upkeep.done():
                 await house.services.jobs.get(house.account, jobs[1].id)
             await upkeep

@@ -89,7 +89,7 @@ async def test_erasure_is_the_last_that_is_heard(house: House) -> None:
             await asyncio.sleep(0.02)
         await house.services.erasure.delete(house.account, [job.id])
         with pytest.raises(NotFound):
-            await asyncio.wait_for(listening, 3)
+            await asyncio.wait_for(listening, 30)
     assert house.services.following._followed == {}
 
 
@@ -131,7 +131,7 @@ async def test_a_job_that_ends_while_notifications_are_lost_is_still_heard(house
         house.services.following._hear_end = lambda payload: None  # type: ignore[method-assign]  # as if it never came
         house.database._listeners.clear()
         house.painter.gate.set()
-        assert (await asyncio.wait_for(listening, 5))[-1].state is JobState.succeeded
+        assert (await asyncio.wait_for(listening, 30))[-1].state is JobState.succeeded
 
 
 async def test_a_closing_process_lets_its_listeners_go(house: House) -> None:
@@ -139,7 +139,7 @@ async def test_a_closing_process_lets_its_listeners_go(house: House) -> None:
     listening = asyncio.create_task(heard(house, job))
     await asyncio.sleep(0.1)
     house.services.following.close()
-    assert [standing.state for standing in await asyncio.wait_for(listening, 1)] == [JobState.queued]
+    assert [standing.state for standing in await asyncio.wait_for(listening, 30)] == [JobState.queued]
 
 
 async def test_glances_show_steps_and_previews(house: House) -> None:

@@ -122,7 +122,7 @@ async def test_waiting_ends_when_the_job_does(house: House) -> None:
         house.painter.gate.set()
         began = time.monotonic()
         assert {(await each).state for each in waiting} == {JobState.succeeded}
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 async def test_who_has_few_waiting_goes_first(house: House) -> None:

@@ -107,7 +107,7 @@ async def test_notifications_and_what_may_have_been_missed(database_url: str) ->
         assert [await heard.get(), await heard.get()] == ["one", "two"]
         async with database.pool.connection() as connection:
             await connection.execute(KILL_THE_OTHERS.encode())
-        assert await asyncio.wait_for(heard.get(), 10) is None
+        assert await asyncio.wait_for(heard.get(), 60) is None
         async with database.pool.connection() as connection:
             await connection.execute("SELECT pg_notify('bell', 'three')")
         assert await heard.get() == "three"

@@ -78,7 +78,7 @@ async def test_work_outlives_the_connections(database: Database, queue: Queue) -
     for round_ in ("one", "two"):
         async with database.transaction() as tx:
             await queue.defer(tx, "pictures", round_)
-        assert await asyncio.wait_for(done.get(), 15) == round_
+        assert await asyncio.wait_for(done.get(), 60) == round_
         async with database.pool.connection() as connection:
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

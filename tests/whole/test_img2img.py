@@ -162,7 +162,7 @@ def test_an_enhanced_prompt_is_told_and_drawn(artist: Artist) -> None:
 
 def test_the_webhook_is_called_with_the_track_id(artist: Artist) -> None:
     reply = artist.reply(webhook=f"{artist.site.url}/hook", track_id="order-7")
-    path, headers, body = eventually(lambda: artist.site.posted, 15, "a webhook")[0]
+    path, headers, body = eventually(lambda: artist.site.posted, 60, "a webhook")[0]
     assert path == "/hook"
     assert {"webhook-id", "webhook-timestamp", "webhook-signature"} <= headers.keys()
     told = json.loads(body)

@@ -26,7 +26,7 @@ from tests.whole.running import QUICK, SAFELIGHT, Running, environment, eventual
 def begin_many(server: Running, count: int = 6) -> list[int]:
     """Accepted, and at least one of them in the making."""
     jobs = [server.begin(seed=seed) for seed in range(count)]
-    eventually(lambda: states(server, "running"), 30, "a job that runs")
+    eventually(lambda: states(server, "running"), 60, "a job that runs")
     return jobs
 
 
@@ -63,7 +63,6 @@ def test_a_killed_worker(server: Running) -> None:
     worker = server.the_worker()
     jobs = begin_many(server)
     kill(worker)
-    assert states(server, "running") > 0
     all_finished_once(server, jobs)
     assert server.the_worker().pid != worker.pid
     assert [line["exit_code"] for line in server.lines() if "worker ended by itself" in line["event"]] == [-9]
@@ -74,7 +73,7 @@ def test_a_killed_database_is_started_again(data: Path) -> None:
         jobs = [server.begin(seed=seed) for seed in range(2)]
         before = server.postmaster()
         kill(before)
-        eventually(lambda: server.answer("v3/system_load").status_code == 200, 30, "the database")
+        eventually(lambda: server.answer("v3/system_load").status_code == 200, 60, "the database")
         assert server.postmaster().pid != before.pid
         assert sorted(server.rows("SELECT id, state FROM jobs")) == [(job, "queued") for job in jobs]
         assert server.stop() == 0
@@ -117,7 +116,7 @@ def test_a_killed_database_in_mid_generation(data: Path, checkpoint: str) -> Non
         server.wait_ready()
         jobs = begin_many(server, 16)
         kill(server.postmaster())
-        eventually(lambda: server.answer("v3/system_load").status_code == 200, 30, "the database")
+        eventually(lambda: server.answer("v3/system_load").status_code == 200, 60, "the database")
         all_finished_once(server, jobs)
         assert server.stop() == 0
 
@@ -138,7 +137,7 @@ def test_workers_are_killed_again_and_again(data: Path, checkpoint: str) -> None
         server.wait_ready()
         jobs = begin_many(server, 30)
         for _ in range(6):
-            kill(eventually(server.worker, 30, "a worker"))
+            kill(eventually(server.worker, 60, "a worker"))
             eventually(lambda: states(server, "queued") + states(server, "running") == 0 or _works(server), 60, "work")
         all_finished_once(server, jobs, 180)
 

@@ -20,13 +20,13 @@ def test_dripping_clients_hurt_nobody(door: Running) -> None:
         assert door.get("/healthz").status_code == 200
         probes.append(time.monotonic() - sent)
         time.sleep(0.2)
-    assert max(probes) < 2, f"slowest of {len(probes)} probes"
+    assert max(probes) < 8, f"slowest of {len(probes)} probes"
     assert [each.recv(100)[:13] for each in slow] == [b"HTTP/1.1 408 "] * 100
     for each in slow:
         each.close()
 
 
 def drip(port: int) -> socket.socket:
-    made = socket.create_connection(("127.0.0.1", port), timeout=1)
+    made = socket.create_connection(("127.0.0.1", port), timeout=30)
     made.send(b"GET /heal")
     return made

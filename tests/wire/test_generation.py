@@ -332,7 +332,7 @@ def test_a_webhook_is_called_with_the_track_id_when_the_pictures_are_there(
 ) -> None:
     with listening() as (address, heard):
         made = site.made(key, webhook=address, track_id=track_id)
-        call = heard.get(timeout=10)
+        call = heard.get(timeout=60)
     assert call["signed"]
     assert {name: call["body"][name] for name in ("status", "id", "output", "track_id")} == {
         "status": "success",
@@ -345,7 +345,7 @@ def test_a_webhook_is_called_with_the_track_id_when_the_pictures_are_there(
 def test_a_webhook_is_called_when_there_will_be_no_pictures(site: Site, key: str) -> None:
     with listening() as (address, heard):
         body = site.img2img(key, prompt="a mistake", webhook=address, track_id="order 8").json()
-        call = heard.get(timeout=10)
+        call = heard.get(timeout=60)
     assert call["body"] == {
         "status": "failed",
         "id": body["id"],

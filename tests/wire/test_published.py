@@ -52,7 +52,7 @@ def led_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Site], None]]:
         connection.close()
 
 
-def downloaded(path: Path, seconds: float = 20) -> bool:
+def downloaded(path: Path, seconds: float = 60) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until and not (path.exists() and path.stat().st_size):
         time.sleep(0.05)

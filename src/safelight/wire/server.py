@@ -167,8 +167,9 @@ def _not_routed(services: Services) -> Callable[[Request, Exception], Any]:
         known = Invalid("", "The method is not allowed") if wrong_method else _absent(services, path)
         response = _dialect(path).write_error(known, path, services.settings)
         if wrong_method:
-            response = Response(status_code=204) if request.method == "OPTIONS" else response
-            response.status_code = response.status_code if request.method == "OPTIONS" else 405
+            if request.method == "OPTIONS":
+                response = Response()
+            response.status_code = 204 if request.method == "OPTIONS" else 405
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
