@@ -74,7 +74,7 @@ def test_logs_are_json_with_request_ids_and_never_a_key_or_a_prompt(
     httpx.post(f"{server.url}/api/v3/text2img?key={canary}", content=b'{"prompt": "' + canary.encode())
     named = httpx.post(f"{server.url}/api/v3/system_load", json={"key": server.key}, headers={"X-Request-Id": "mine-1"})
     assert named.headers["x-request-id"] == "mine-1"
-    eventually(lambda: site.posted, 60, "a webhook")
+    eventually(lambda: site.posted and "mine-1" in server.log.read_text(), 60, "a webhook and the last line")
     logs = server.log.read_text()
     assert canary not in logs
     assert canary not in (server.data / "postgres.log").read_text()
