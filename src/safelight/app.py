@@ -46,6 +46,7 @@ from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
+from safelight.service.sessions import Sessions
 from safelight.service.shop import Shop
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
@@ -69,7 +70,19 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FIRST_ACCOUNT = "default"
-Announce = Callable[[str, str | None], None]  # the server's address, and the first key where one was just made
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a server tells its operator when it opens: its address, the first key where one was just made, and the address at which a
+    browser is signed in to the console, once."""
+
+    url: str
+    key: str | None
+    console: str | None
+
+
+Announce = Callable[[Opening], None]
 RENDERERS = {"modelslab": modelslab.webhook_body}
 
 
@@ -146,8 +159,9 @@ async def serve(settings: Settings, announce: Announce) -> None:
         async with opened(ground):
             await ground.vault.open(may_make=True)
             key = await first_key(settings, serving.services.accounts)
+            opening = Opening(settings.base_url, key, await console_address(settings, serving.services))
             environment = worker_environment(settings, address)
-            await serving.run(listener, environment, ending, beside, lambda: announce(settings.base_url, key))
+            await serving.run(listener, environment, ending, beside, lambda: announce(opening))
 
 
 async def first_key(settings: Settings, accounts: Accounts) -> str | None:
@@ -162,6 +176,14 @@ async def first_key(settings: Settings, accounts: Accounts) -> str | None:
     if await accounts.list_keys():
         return None
     return (await accounts.create_key(FIRST_ACCOUNT, "first start", operator=True))[1]
+
+
+async def console_address(settings: Settings, services: Services) -> str | None:
+    """Where there is a console and a key of an operator's for it."""
+    operator = await services.accounts.any_operator()
+    if operator is None or "console" not in settings.dialects:
+        return None
+    return f"{settings.base_url}/console/enter?ticket={services.sessions.ticket(operator)}"
 
 
 def worker_environment(settings: Settings, address: str) -> dict[str, str]:
@@ -211,6 +233,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         history=History(database, vault),
         following=Following(database, jobs),
         preferences=Preferences(database),
+        sessions=Sessions(database),
         steering=Steering(database, queue),
         wishes=Wishes(database),
         ledger=Ledger(settings, database),

@@ -58,6 +58,7 @@ def serve(
     public_url: Annotated[str | None, typer.Option(help="How clients reach this server.")] = None,
     model: Model = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes to start; 0 leaves the work to others.")] = None,
+    console: Annotated[bool, typer.Option(help="The pages in the browser, at /console.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Serve the API, with an embedded database and a worker unless told otherwise."""
@@ -65,15 +66,21 @@ def serve(
         data_dir=data_dir, database_url=database_url, blob_url=blob_url, host=host, port=port,
         public_url=public_url, model=model, workers=workers,
     )  # fmt: skip
+    if not console:
+        settings = settings.model_copy(update={"dialects": settings.dialects - {"console"}})
     logs.set_up(settings.log_level)
-    asyncio.run(app.serve(settings, lambda url, key: _announce(url, key, as_json)))
+    asyncio.run(app.serve(settings, lambda opening: _announce(opening, as_json)))
 
 
-def _announce(url: str, key: str | None, as_json: bool) -> None:
+def _announce(opening: app.Opening, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"url": url, "key": key}), flush=True)
+        print(json.dumps(asdict(opening)), flush=True)
         return
-    out.print(f"Safelight is at [bold]{url}[/] (API page: {url}/docs). Ctrl-C stops it.")
+    url, key = opening.url, opening.key
+    out.print(f"Safelight is at [bold]{url}[/] (API page: {url}/docs). Ctrl-C stops it.", soft_wrap=True)
+    if opening.console:
+        said = "The console, signed in (once, within a quarter of an hour):"
+        out.print(f"{said} [bold]{opening.console}[/]", soft_wrap=True)
     if key:
         curl = f"""curl -s {url}/api/v3/text2img -H 'Content-Type: application/json' -d '{{"key": "{key}", "prompt": "a red apple"}}'"""
         out.print(f"\nYour key, shown only this once: [bold]{key}[/]\nTry it:\n  {curl}\n", soft_wrap=True)

@@ -21,7 +21,7 @@ from safelight.errors import SetupFailed
 
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 
-DialectName = Literal["a1111", "modelslab", "openai", "tensorslab"]
+DialectName = Literal["a1111", "console", "modelslab", "openai", "tensorslab"]
 
 
 class Plan(BaseModel):
@@ -147,7 +147,7 @@ class Settings(BaseSettings):
 
     dialects: frozenset[DialectName] = Field(
         frozenset(get_args(DialectName)),
-        description="Which APIs are spoken, as JSON: some of a1111, modelslab, openai and tensorslab. Default: all of them.",
+        description="Which APIs are spoken, as JSON: some of a1111, console, modelslab, openai and tensorslab. Default: all of them.",
     )
     errors_ok: bool = Field(
         False, description="Answer errors of the v3..v5 endpoints with HTTP 200, as very old clients expect."

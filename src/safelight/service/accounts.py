@@ -75,6 +75,11 @@ class Accounts:
             raise NotFound(f"No single key is named {prefix_or_id}.")
         return _key(row)
 
+    async def any_operator(self) -> Account | None:
+        """Whose key is the oldest of those that may look after the server."""
+        keys = [key for key in await self.list_keys() if key.operator and key.revoked_at is None]
+        return Account(keys[0].account_id, keys[0].account_name, keys[0].id, True) if keys else None
+
     async def any_keys(self) -> bool:
         row = await self._database.one("accounts.any_keys")
         return bool(row and row["found"])

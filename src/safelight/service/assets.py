@@ -54,6 +54,17 @@ class Assets:
         except FileNotFoundError:
             raise NotFound from None  # erased between the two questions
 
+    async def inputs(self, account: Account, job_id: int) -> dict[AssetKind, bytes]:
+        """The pictures that a job of the account's was made from, as far as they are kept. Raises NotFound for one erased meanwhile."""
+        rows = await self._database.all("assets.own_inputs", id=job_id, account=account.id)
+        try:
+            return {
+                AssetKind.labelled(row["kind"]): await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))
+                for row in rows
+            }
+        except FileNotFoundError:
+            raise NotFound from None
+
     def output_names(self, job: Job) -> list[str]:
         return [output_name(job.file_prefix, number) for number in range(job.outputs)]
 

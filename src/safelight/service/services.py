@@ -17,6 +17,7 @@ from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
+from safelight.service.sessions import Sessions
 from safelight.service.shop import Shop
 from safelight.service.steering import Steering
 from safelight.service.usage import Usage
@@ -43,6 +44,7 @@ class Services:
     rates: Rates
     usage: Usage
     preferences: Preferences
+    sessions: Sessions
     steering: Steering
     wishes: Wishes
     enhance: Callable[[str], str]  # a better prompt from a prompt; the engine room's, handed in because it is pure

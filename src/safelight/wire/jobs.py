@@ -55,15 +55,7 @@ def routes(services: Services) -> APIRouter:
 
     async def events(request: Request) -> Response:
         form, account = await caller(request)
-        seen = request.headers.get("last-event-id", "")
-        standings = services.following.follow(account, path_id(request), previews=form.yes("previews", False))
-        first = await anext(standings, None)
-        if first is None:
-            raise Unavailable  # the process is about to end; another answers
-        if seen == END and first.job.state.final:
-            await standings.aclose()
-            return Response(status_code=204)  # as the standard wants it: do not come back
-        return stream(_told(services, first, standings, seen))
+        return await told_live(services, account, request, previews=form.yes("previews", False))
 
     for method in SAFE:
         add(router, method, "/v1/jobs", page, JOBS)
@@ -71,6 +63,19 @@ def routes(services: Services) -> APIRouter:
     add(router, "DELETE", "/v1/jobs/{id}", erase, ERASED)
     router.add_api_route("/v1/jobs/{id}/events", events, methods=["GET"], response_class=Response, **EVENTS)
     return router
+
+
+async def told_live(services: Services, account: Account, request: Request, *, previews: bool) -> Response:
+    """What happens to the job that the path names, to a caller who is known by now."""
+    seen = request.headers.get("last-event-id", "")
+    standings = services.following.follow(account, path_id(request), previews=previews)
+    first = await anext(standings, None)
+    if first is None:
+        raise Unavailable  # the process is about to end; another answers
+    if seen == END and first.job.state.final:
+        await standings.aclose()
+        return Response(status_code=204)  # as the standard wants it: do not come back
+    return stream(_told(services, first, standings, seen))
 
 
 def read_filter(form: Form) -> Filter:

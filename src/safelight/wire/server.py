@@ -29,6 +29,7 @@ from safelight.wire import absence, assets, house, jobs, jobs_described
 from safelight.wire.a1111 import routes as a1111
 from safelight.wire.a1111 import write as a1111_write
 from safelight.wire.browsers import Browsers
+from safelight.wire.console import routes as console
 from safelight.wire.modelslab import absent, agents_write
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
@@ -211,6 +212,7 @@ HOUSE = Dialect(house.write_error)
 DIALECTS = {
     "/api/agents/": Dialect(agents_write.write_error, absent.find),
     "/sdapi/": Dialect(a1111_write.write_error),
+    "/console/": Dialect(console.write_error),
     "/api/": Dialect(modelslab_write.write_error, absent.find),
     **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},
     "/v1/images/": Dialect(tensorslab_write.write_error),
@@ -218,6 +220,7 @@ DIALECTS = {
 }
 ROUTES: dict[DialectName, Callable[[Services], APIRouter]] = {
     "a1111": a1111.routes,
+    "console": console.routes,
     "modelslab": modelslab.routes,
     "openai": openai.routes,
     "tensorslab": tensorslab.routes,

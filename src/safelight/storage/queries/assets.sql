@@ -36,6 +36,10 @@ WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = '
 -- name: inputs
 SELECT request_id, kind, blob_key, fence, sealed FROM assets WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
 
+-- name: own_inputs
+SELECT * FROM assets
+WHERE request_id = %(id)s AND account_id = %(account)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
+
 -- name: readable
 SELECT * FROM assets
 WHERE name = %(name)s AND state = 'live' AND kind IN ('output', 'upload') AND (expires_at IS NULL OR expires_at > now())

@@ -1,0 +1,52 @@
+"""A job as the console's pages show it: its words, its pictures, and what a program would have said. Knows no page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from safelight.records import ImageRequest, Job, JobState
+from safelight.service.services import Services
+from safelight.wire.console.example import Example, example_of
+from safelight.wire.console.samplers import label_of
+from safelight.wire.http import picture_urls
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """``request`` is None for a job that makes no pictures from words; ``pictures`` are addresses on this server."""
+
+    job: Job
+    request: ImageRequest | None
+    model: str
+    sampler: str
+    pictures: list[str]
+    names: list[str]
+    example: Example | None
+
+    @property
+    def id(self) -> int:
+        return self.job.id
+
+    @property
+    def following(self) -> bool:
+        return not self.job.state.final
+
+    @property
+    def failed(self) -> bool:
+        return self.job.state in (JobState.failed, JobState.cancelled)
+
+
+def card_of(services: Services, job: Job) -> Card:
+    """The example is by an API that may be switched off; then there is none."""
+    request = job.request if isinstance(job.request, ImageRequest) else None
+    names = services.assets.output_names(job) if job.state is JobState.succeeded else []
+    spoken = "modelslab" in services.settings.dialects
+    return Card(
+        job=job,
+        request=request,
+        model=job.model or (request and request.model) or services.catalogue.default,
+        sampler=label_of(request.sampler, request.spacing, request.algorithm_type) if request else "",
+        pictures=picture_urls(job, names, ""),
+        names=names,
+        example=example_of(request, services.settings.base_url) if request and spoken else None,
+    )
