@@ -39,7 +39,9 @@ def steps_seen(page: Page) -> None:
     )
 
 
-def test_from_signing_in_to_a_receipt(site: Site, key: str, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_with_and_without_a_picture(
+    site: Site, key: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(site.engine, "step_seconds", 0.25)
     with window(browser, site.settings.base_url) as mine:
         page = mine.page
@@ -66,11 +68,37 @@ def test_from_signing_in_to_a_receipt(site: Site, key: str, browser: Browser, mo
         made.get_by_text("As a program would ask").click()
         expect(made.locator("code").first).to_contain_text("/api/v3/inpaint")
 
-        address = site.settings.base_url + str(made.locator("img").get_attribute("src"))
-        assert site.http.get(address).status_code == 200
-        made.get_by_role("button", name="Delete").click()
+        mine.behaved()
+
+
+def test_from_the_gallery_to_a_receipt(site: Site, key: str, browser: Browser) -> None:
+    one, two, three = (site.made(key, prompt=f"{which} cat")["output"][0] for which in ("first", "second", "third"))
+    with window(browser, site.settings.base_url) as mine:
+        page = mine.page
+        page.on("dialog", lambda dialog: dialog.accept())
+        mine.sign_in(key)
+        page.get_by_role("link", name="Gallery").click()
+        expect(page.locator(".tile")).to_have_count(3)
+        page.get_by_label("Search in your prompts").fill("third")
+        expect(page.locator(".tile")).to_have_count(1)
+        page.get_by_label("Search in your prompts").fill("cat")
+        expect(page.locator(".tile")).to_have_count(3)
+        for which in ("first", "second"):
+            page.get_by_label(f"Select: {which} cat").check()
+        page.get_by_role("button", name="Compare").click()
+        expect(page.get_by_alt_text("The second picture")).to_be_visible()
+        page.keyboard.press("ArrowLeft")
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="Delete").click()
+        expect(page.locator(".receipt")).to_contain_text("2 jobs")
+        expect(page.locator(".tile")).to_have_count(1)
+        assert [site.http.get(address).status_code for address in (one, two, three)] == [404, 404, 200]
+
+        page.locator(".tile a").click()
+        expect(page.get_by_role("heading", name="third cat")).to_be_visible()
+        page.get_by_role("button", name="Delete").click()
         expect(page.locator(".receipt")).to_contain_text("Erased")
-        assert site.http.get(address).status_code == 404
+        assert site.http.get(three).status_code == 404
         mine.behaved()
 
 

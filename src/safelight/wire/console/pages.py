@@ -68,6 +68,11 @@ def strength_of(loras: Sequence[tuple[str, float]], name: str) -> str:
     return next((f"{strength:g}" for each, strength in loras if each == name), "")
 
 
+def task_name(task: str) -> str:
+    """As one says what a job is for."""
+    return {"generate": "Pictures", "judge": "Checks"}.get(task, task.replace("_", " ").capitalize())
+
+
 _TEMPLATES = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -76,4 +81,4 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.globals["static"] = static
-_TEMPLATES.filters |= {"ago": ago, "size": size, "lora": strength_of}
+_TEMPLATES.filters |= {"ago": ago, "size": size, "lora": strength_of, "task": task_name}
