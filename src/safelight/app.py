@@ -38,6 +38,7 @@ from safelight.service.ledger import Ledger
 from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
+from safelight.service.overview import Overview
 from safelight.service.payments import Payments
 from safelight.service.preferences import Preferences
 from safelight.service.progress import MOST_PREVIEW
@@ -233,6 +234,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         history=History(database, vault),
         following=Following(database, jobs),
         preferences=Preferences(database),
+        overview=Overview(database),
         sessions=Sessions(database),
         steering=Steering(database, queue),
         wishes=Wishes(database),

@@ -286,7 +286,7 @@ class Receipt:
     id: str  # a UUID
     account_id: int
     key_id: int | None
-    scope: str  # "job", "jobs", "asset", "cache", "expiry"
+    scope: str  # "job", "jobs", "asset", "cache", "expiry", "account"
     request_ids: tuple[int, ...]
     assets: int
     bytes: int

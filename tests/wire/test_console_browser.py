@@ -42,12 +42,14 @@ def steps_seen(page: Page) -> None:
 def test_making_with_and_without_a_picture(
     site: Site, key: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site.engine, "step_seconds", 0.25)
+    monkeypatch.setattr(site.engine, "step_seconds", 0.5)
     with window(browser, site.settings.base_url) as mine:
         page = mine.page
         steps_seen(page)
         mine.sign_in(key)
-        ask(page, "a cat", seed="7")
+        with site.closed_gate():  # until the page follows what it asked for
+            ask(page, "a cat", seed="7")
+            expect(page.locator("#tray .card .steps")).not_to_be_empty()
         expect(page.locator("#tray .card .preview")).to_be_visible()
         expect(page.locator("#tray .card .pictures img")).to_be_visible()
         seen = [each for each in page.evaluate("[...window.seen]") if each.startswith("step ")]
@@ -112,11 +114,16 @@ def test_cancelling(site: Site, key: str, browser: Browser) -> None:
     assert site.ask(site.services.jobs.unfinished(site.ask(site.services.accounts.authenticate(key)))) == 0
 
 
-def test_a_key_that_is_revoked_meanwhile(site: Site, key: str, browser: Browser) -> None:
+def test_a_revoked_key_signs_out(site: Site, key: str, browser: Browser) -> None:
     with window(browser, site.settings.base_url) as mine:
+        page = mine.page
+        page.on("dialog", lambda dialog: dialog.accept())
         mine.expected.append("401")
         mine.sign_in(key)
-        site.ask(site.services.accounts.revoke_key(key[:12]))
-        ask(mine.page, "a cat")
-        expect(mine.page.get_by_label("API key")).to_be_visible()
+        page.get_by_role("link", name="Account").click()
+        page.get_by_role("button", name="Revoke").click()
+        expect(page.locator("#keys button", has_text="Revoke")).to_have_count(0)
+        page.get_by_role("link", name="Make").click()
+        expect(page.get_by_label("API key")).to_be_visible()
+        assert site.http.get("/v1/jobs", headers={"key": key}).status_code == 401
         mine.behaved()

@@ -34,6 +34,11 @@ class Erasure:
         wanted = list(dict.fromkeys(ids))
         return await self._finish(account, await self._settled(account, wanted, scope or _scope(wanted)))
 
+    async def delete_everything(self, account: Account) -> Receipt:
+        """Every job and upload of the account's. Raises NotFound where it has none."""
+        rows = await self._database.all("erasure.everything", account=account.id)
+        return await self.delete(account, [row["id"] for row in rows], scope="account")
+
     async def delete_tasks(self, account: Account, tasks: Sequence[str]) -> Receipt:
         """By file prefixes or decimal ids. Raises NotFound with the tasks that are unknown or another's."""
         ids = {task: await self._id_of_task(account, task) for task in dict.fromkeys(tasks)}

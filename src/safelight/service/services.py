@@ -15,6 +15,7 @@ from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
+from safelight.service.overview import Overview
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.sessions import Sessions
@@ -44,6 +45,7 @@ class Services:
     rates: Rates
     usage: Usage
     preferences: Preferences
+    overview: Overview
     sessions: Sessions
     steering: Steering
     wishes: Wishes

@@ -114,7 +114,7 @@ _RECEIPT = Shape(
         "type": "object",
         "properties": {
             "id": {"type": "string"},
-            "scope": {"enum": ["job", "jobs", "asset", "cache", "expiry"]},
+            "scope": {"enum": ["job", "jobs", "asset", "cache", "expiry", "account"]},
             "request_ids": {"type": "array", "items": {"type": "integer"}},
             "assets": {"type": "integer"},
             "bytes": {"type": "integer"},

@@ -65,6 +65,11 @@ WHERE id = %(receipt)s
 -- name: jobs_with_outputs
 SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL ORDER BY id
 
+-- name: everything
+SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL
+UNION
+SELECT request_id FROM assets WHERE account_id = %(account)s AND kind = 'upload' AND state IN ('pending', 'live')
+
 -- name: receipt
 SELECT * FROM receipts WHERE id = %(id)s AND account_id = %(account)s
 

@@ -13,7 +13,11 @@ from safelight.wire.console.guard import csrf_of
 from safelight.wire.console.pages import render
 from safelight.wire.forms import Form
 
-PAGES = (("make", "/console", "Make"), ("gallery", "/console/gallery", "Gallery"))
+PAGES = (
+    ("make", "/console", "Make"),
+    ("gallery", "/console/gallery", "Gallery"),
+    ("account", "/console/account", "Account"),
+)
 NOTICE = {"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"}  # where a page shows what went wrong
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from safelight.errors import NotFound, SafelightError, Unauthorized
 from safelight.service.services import Services
 from safelight.settings import Settings
-from safelight.wire.console import gallery, guard, make
+from safelight.wire.console import account, gallery, guard, make
 from safelight.wire.console.call import NOTICE, Call, is_fragment
 from safelight.wire.console.pages import HEADERS, MEDIA_TYPES, STATIC, render
 from safelight.wire.forms import read_form, read_upload
@@ -24,6 +24,7 @@ Act = Callable[[Call], Awaitable[Response]]
 
 PAGES: dict[str, Act] = {
     "": make.page,
+    "/account": account.page,
     "/gallery": gallery.page,
     "/thumbs/{name}": gallery.thumb,
     "/jobs/{id}": gallery.details,
@@ -35,6 +36,10 @@ FORMS: dict[str, Act] = {
     "/jobs/{id}/again": make.again,
     "/jobs/{id}/erase": make.erase,
     "/erase": gallery.erase,
+    "/keys": account.make_key,
+    "/keys/{id}/name": account.name_key,
+    "/keys/{id}/revoke": account.revoke_key,
+    "/account/erase": account.erase,
 }
 
 

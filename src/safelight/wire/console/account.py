@@ -1,0 +1,75 @@
+"""An account as its owner sees it: keys, use, webhooks, where it is signed in, and the end of everything it has here."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from safelight.errors import Invalid
+from safelight.service.overview import Done
+from safelight.service.usage import month_began
+from safelight.wire.console.call import Call
+from safelight.wire.console.plots import Plot, plot
+from safelight.wire.http import path_id
+
+DAYS = 30
+DELIVERIES = 20
+MOST_LABEL = 100
+
+
+async def page(call: Call) -> Response:
+    services, account = call.services, call.account
+    membership = await services.ledger.membership(account)
+    billing = services.settings.billing
+    return call.page(
+        "account.html",
+        keys=await services.accounts.own_keys(account),
+        month=await services.usage.totals(account, month_began()),
+        ever=await services.usage.totals(account),
+        plot=_days(await services.overview.done("day", DAYS, account)),
+        under_way=await services.jobs.unfinished(account),
+        queue=membership.plan.queue if billing else services.settings.account_queue,
+        plan=membership.name if billing else None,
+        wallet=await services.ledger.wallet(account),
+        currency=services.settings.currency,
+        output_days=services.settings.output_days,
+        posted=await services.overview.posted(account, DELIVERIES),
+    )
+
+
+async def make_key(call: Call) -> Response:
+    """Its secret is shown now and never again."""
+    label = call.form.text("label", limit=MOST_LABEL).strip()
+    key, secret = await call.services.accounts.create_key(call.account.name, label)
+    return await _keys(call, made=key.id, secret=secret)
+
+
+async def name_key(call: Call) -> Response:
+    label = call.form.text("label", limit=MOST_LABEL).strip()
+    await call.services.accounts.relabel_own(call.account, path_id(call.request), label)
+    return await _keys(call)
+
+
+async def revoke_key(call: Call) -> Response:
+    """Also the one that this browser came with, which signs it out."""
+    await call.services.accounts.revoke_own(call.account, path_id(call.request))
+    return await _keys(call)
+
+
+async def erase(call: Call) -> Response:
+    """Whoever means it writes the account's name."""
+    if call.form.text("typed", limit=200).strip() != call.account.name:
+        raise Invalid("", "Write the account's name to erase everything it has here.")
+    receipt = await call.services.erasure.delete_everything(call.account)
+    return call.fragment("receipt.html", receipt=receipt)
+
+
+async def _keys(call: Call, made: int = 0, secret: str = "") -> Response:
+    keys = await call.services.accounts.own_keys(call.account)
+    return call.fragment("keys.html", keys=keys, account=call.account, made=made, secret=secret)
+
+
+def _days(done: list[Done]) -> Plot:
+    total = f"{sum(each.pictures for each in done)} pictures"
+    return plot(
+        f"Pictures a day, {DAYS} days", [(f"{each.at:%-d %b}", each.pictures) for each in done], "pictures", total
+    )
