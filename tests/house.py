@@ -185,6 +185,7 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     try:
         async with opened(ground):
             await vault.open(may_make=True)
+            await services.erasure.replay.open()
             account = await services.accounts.create_account("tester")
             yield House(
                 settings, database, queue, blobs, services, Outbox(database, queue), serving.reconciler, account, worker,

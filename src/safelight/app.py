@@ -59,6 +59,7 @@ from safelight.settings import Settings
 from safelight.storage import postgres
 from safelight.storage.blobs import Blobs, open_blobs
 from safelight.storage.database import Database
+from safelight.storage.deletion_log import DeletionLog
 from safelight.storage.migrate import migrate
 from safelight.storage.queue import WEBHOOKS, Queue
 from safelight.wire.modelslab import write as modelslab
@@ -159,6 +160,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
         serving = make_serving(ground)
         async with opened(ground):
             await ground.vault.open(may_make=True)
+            await serving.services.erasure.replay.open()
             key = await first_key(settings, serving.services.accounts)
             opening = Opening(settings.base_url, key, await console_address(settings, serving.services))
             environment = worker_environment(settings, address)
@@ -228,7 +230,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         inputs=Inputs(settings, outbound, own_asset),
         jobs=jobs,
         assets=assets,
-        erasure=Erasure(settings, database, blobs, vault),
+        erasure=Erasure(settings, database, blobs, vault, DeletionLog(settings.deletion_log_path)),
         catalogue=Catalogue(settings, database, read_wants(settings)),
         chat=Chat(settings),
         history=History(database, vault),

@@ -17,11 +17,13 @@ import psycopg
 from safelight import __version__, app, commands
 from safelight.checkpoints import named_checkpoints
 from safelight.door import unreachable
-from safelight.errors import SafelightError, Unavailable
+from safelight.errors import Damaged, SafelightError, Unavailable
+from safelight.service.replay import GO_ON, known_logs
 from safelight.service.wishes import Wishes
 from safelight.settings import Settings
 from safelight.storage import postgres
 from safelight.storage.blobs import new_key, open_blobs
+from safelight.storage.deletion_log import DeletionLog
 from safelight.storage.invariants import RULES, broken
 
 LITTLE_DISK = 2 * 2**30  # bytes
@@ -153,6 +155,27 @@ def what_is_kept(settings: Settings) -> str:
     raise SafelightError(f"It is not so that {told}. Please report it.")
 
 
+def deletions(settings: Settings) -> str:
+    """The chain from its first line on, and whether the database has read what the log does not have."""
+    held = DeletionLog(settings.deletion_log_path)
+    known = asyncio.run(commands.on_ground(settings, lambda ground: known_logs(ground.database)))
+    if not held.path.exists():
+        if (lost := next((each for each in known if each.is_at(held.path)), None)) is not None:
+            raise SafelightError(f"The log of {lost.place.lines} lines at {held.path} is gone. {GO_ON}")
+        return f"no log is at {held.path} yet; the first start of a server begins one"
+    try:
+        began = held.beginning()
+        told = sum(len(line) for _, line in held.read())
+        for each in known:
+            if each.id == began.log:
+                next(held.read(each.place), None)
+    except Damaged as damaged:
+        raise SafelightError(f"{damaged.message} {GO_ON}") from damaged
+    others = [f"{each.host}:{each.path} ({each.place.lines} lines)" for each in known if each.id != began.log]
+    beside = f"; other logs of this database: {', '.join(others)}" if others else ""
+    return f"{told} in {held.path} since {began.begun[:10]}, and the chain holds{beside}"
+
+
 def wishes(settings: Settings) -> str:
     """What callers asked for in vain, the most wanted first."""
     found = asyncio.run(commands.on_ground(settings, lambda ground: Wishes(ground.database).most()))
@@ -186,6 +209,7 @@ EXAMINATIONS: dict[str, Callable[[Settings], str]] = {
     "clock": clock,
     "blob store": blob_store,
     "model": model,
+    "deletions": deletions,
     "wishes": wishes,
 }
 DEEP: dict[str, Callable[[Settings], str]] = {"what is kept": what_is_kept}

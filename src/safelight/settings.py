@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     master_key_command: str | None = Field(
         None, description="A command that prints the master key, such as one that asks a KMS to decrypt it."
     )
+    deletion_log: Path | None = Field(
+        None,
+        description="Where deletions are logged, so that a restored copy of the database erases them again; servers that share a "
+        "database share it. Default: a file of data_dir.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs at least one key.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     public_url: str | None = Field(
@@ -264,6 +269,10 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def deletion_log_path(self) -> Path:
+        return self.deletion_log or self.data_dir / "deletions.log"
 
     @property
     def blobs_url(self) -> str:

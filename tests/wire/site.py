@@ -165,6 +165,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         try:
             async with opened(ground):
                 await ground.vault.open(may_make=True)
+                await services.erasure.replay.open()
                 async with _working(worker), _calling_back(ground.queue), _serving(site, listener):
                     yield site
         finally:

@@ -1,5 +1,5 @@
-"""Forgetting. Phase one is a single transaction: it deletes the keys, and from its commit on nothing of what it names can be
-read, by us or from any copy of the bytes. Phase two removes the bytes, checks that they are gone, and is repeated by the reconciler
+"""Forgetting. Phase one is a single transaction (`burial.py`): it deletes the keys, and from its commit on nothing of what it names
+can be read, by us or from any copy of the bytes. Phase two removes the bytes, checks that they are gone, and is repeated by the reconciler
 until that is true. Authority comes from the account of the row itself and from nothing else.
 """
 
@@ -13,12 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 from safelight.errors import NotFound, Unavailable
 from safelight.records import Account, Receipt
+from safelight.service.burial import Burial, Doomed, lock
 from safelight.service.jobs import LARGEST_ID, as_prefix
-from safelight.service.ledger import settle
-from safelight.service.vault import Vault, forget_sent
+from safelight.service.replay import Replay
+from safelight.service.vault import Vault
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
 from safelight.storage.database import Database, Row, Transaction
+from safelight.storage.deletion_log import DeletionLog
 
 AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise depends on
 
@@ -26,8 +28,10 @@ AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise 
 class Erasure:
     """Deletes by id, by name, or all that is cached. Repeating a delete gives the receipt of the first."""
 
-    def __init__(self, settings: Settings, database: Database, blobs: Blobs, vault: Vault) -> None:
-        self._settings, self._database, self._blobs, self._vault = settings, database, blobs, vault
+    def __init__(self, settings: Settings, database: Database, blobs: Blobs, vault: Vault, log: DeletionLog) -> None:
+        self._settings, self._database, self._blobs = settings, database, blobs
+        self._burial = Burial(settings, vault, log)
+        self.replay = Replay(database, log, self._burial)
 
     async def delete(self, account: Account, ids: Sequence[int], *, scope: str | None = None) -> Receipt:
         """All of them or none: raises NotFound with the ids that are unknown or another's."""
@@ -65,20 +69,16 @@ class Erasure:
         """
         receipt_id = uuid.uuid4()
         async with self._database.transaction() as tx:
+            whole: dict[int, str] = {}
             if self._settings.clear_cache_deletes_outputs:
                 ids = [row["id"] for row in await tx.all("erasure.jobs_with_outputs", account=account.id)]
-                await tx.all("erasure.lock_jobs", account=account.id, ids=ids)
-            else:
-                ids = []
-            await tx.run("erasure.drop_inputs_later", account=account.id)
+                jobs = await tx.all("erasure.lock_jobs", account=account.id, ids=ids)
+                whole = {row["id"]: row["name"] for row in jobs if row["receipt_id"] is None}
+            later = await tx.all("erasure.drop_inputs_later", account=account.id, ids=None)
             cached = await tx.all("erasure.cached", account=account.id)
-            touched = sorted({*ids, *(row["request_id"] for row in cached)})
-            await tx.run(
-                "erasure.add_receipt", id=receipt_id, account=account.id, key=account.key_id, scope="cache", ids=touched
-            )
-            await self._bury(tx, account, receipt_id, ids)
-            await tx.run("erasure.bury_cached", receipt=receipt_id, ids=[row["id"] for row in cached])
-            await forget_sent(tx, [row["request_id"] for row in cached])
+            sent = {row["request_id"]: row["name"] for row in (*later, *cached)}
+            doomed = Doomed(whole, sent, {row["id"]: row["request_id"] for row in cached})
+            await self._burial.bury(tx, account, receipt_id, "cache", doomed)
         return await self._finish(account, receipt_id)
 
     async def receipt(self, account: Account, receipt_id: str) -> Receipt:
@@ -111,46 +111,22 @@ class Erasure:
 
     async def _bury_all(self, account: Account, ids: list[int], scope: str, receipt_id: uuid.UUID) -> uuid.UUID:
         async with self._database.transaction() as tx:
-            earlier = await self._known(tx, account, ids)
-            fresh = [each for each in ids if earlier[each] is None]
+            known = await self._known(tx, account, ids)
+            fresh = {each: known[each]["name"] for each in ids if known[each]["receipt_id"] is None}
             if not fresh:
-                return receipt_id if receipt_id in earlier.values() else earlier[ids[0]] or receipt_id
-            await tx.run(
-                "erasure.add_receipt", id=receipt_id, account=account.id, key=account.key_id, scope=scope, ids=fresh
-            )
-            await self._bury(tx, account, receipt_id, fresh)
+                earlier: uuid.UUID = known[ids[0]]["receipt_id"]
+                return receipt_id if receipt_id in (row["receipt_id"] for row in known.values()) else earlier
+            await self._burial.bury(tx, account, receipt_id, scope, Doomed(fresh))
         return receipt_id
 
-    async def _known(self, tx: Transaction, account: Account, ids: list[int]) -> dict[int, uuid.UUID | None]:
-        """Each id with the receipt of its erasure, or None where it stands yet; their rows are locked. Raises NotFound."""
-        possible = [each for each in ids if 0 < each <= LARGEST_ID]
-        jobs = await tx.all("erasure.lock_jobs", account=account.id, ids=possible)
-        uploads = await tx.all("erasure.lock_uploads", account=account.id, ids=possible)
-        known: dict[int, uuid.UUID | None] = {row["id"]: row["receipt_id"] for row in (*jobs, *uploads)}
+    async def _known(self, tx: Transaction, account: Account, ids: list[int]) -> dict[int, Row]:
+        """Their rows, locked. Raises NotFound."""
+        known = await lock(tx, account, [each for each in ids if 0 < each <= LARGEST_ID])
         if unknown := [each for each in ids if each not in known]:
             raise NotFound(ids=unknown)
         if not ids:
             raise NotFound
         return known
-
-    async def _bury(self, tx: Transaction, account: Account, receipt_id: uuid.UUID, ids: list[int]) -> None:
-        """Jobs before assets, as those who finish jobs do, so that neither waits for the other."""
-        if ids:
-            await tx.run("erasure.cancel_tasks", ids=ids)
-            await tx.run("erasure.bury_jobs", receipt=receipt_id, ids=ids)
-            await tx.run("erasure.purge_text", ids=ids)
-            await tx.run("erasure.cancel_webhooks", ids=ids)
-            await tx.run(
-                "erasure.bury_assets",
-                account=account.id,
-                receipt=receipt_id,
-                ids=ids,
-                settle=self._settings.stalled_seconds,
-            )
-            await settle(tx, ids)
-            await self._vault.forget(tx, ids)
-            await tx.run("jobs.announce", ids=ids)
-        await tx.run("erasure.announce", account=account.id, ids=ids)
 
     async def _finish(self, account: Account, receipt_id: uuid.UUID) -> Receipt:
         with suppress(TimeoutError, Unavailable):

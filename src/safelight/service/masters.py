@@ -12,11 +12,11 @@ import os
 import shlex
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 from safelight.errors import SetupFailed, Unavailable
 from safelight.service.seals import KEY_BYTES, Seal
 from safelight.settings import Settings
+from safelight.storage.disk import sync
 
 FILE = "master.key"
 MARK_BYTES = 8
@@ -93,7 +93,7 @@ class Masters:
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(self._path)
-        _sync(self._path.parent)
+        sync(self._path.parent)
 
 
 def _keys(text: str) -> list[bytes]:
@@ -123,11 +123,3 @@ def _said_by(command: str) -> str:
             f"The command that tells the master key failed ({type(error).__name__}). Try it by hand."
         ) from None
     return done.stdout
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from safelight.errors import NotFound, Unavailable
+from safelight.errors import Damaged, NotFound, Unavailable
 from safelight.records import Account
 from safelight.service.erasure import Erasure
 from safelight.service.rescue import Rescue
@@ -50,6 +50,7 @@ class Reconciler:
         async with self._database.transaction() as tx:
             await forget_unused(tx, await tx.all("assets.abandon_old", life=intent_seconds))
         await self._expire()
+        await self._hear_log()
         await self._erasure.remove_bytes()
         await self._sealer.run()
         await wipe(self._database)
@@ -58,6 +59,13 @@ class Reconciler:
         await self._database.run("upkeep.forget_tasks")
         await self._database.run("jobs.forget_nodes")
         await self._database.run("once.forget")
+
+    async def _hear_log(self) -> None:
+        """A log that is damaged is for the operator to see, and keeps nothing else back."""
+        try:
+            await self._erasure.replay.run()
+        except (Damaged, OSError):
+            log.exception("the log of deletions cannot be read; `safelight doctor` says how to go on")
 
     async def _turn(self, name: str, seconds: float) -> bool:
         return await self._database.run("upkeep.take_turn", name=name, seconds=seconds) == 1

@@ -21,6 +21,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
 from safelight.errors import SetupFailed, Unavailable
+from safelight.storage.disk import make_folder, sync
 
 Result = TypeVar("Result")
 
@@ -142,22 +143,13 @@ def _part(path: Path) -> Path:
 
 
 def _write(path: Path, data: bytes) -> None:
-    _make_folder(path.parent)
+    make_folder(path.parent)
     with _part(path).open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     _part(path).rename(path)
-    _sync(path.parent)
-
-
-def _make_folder(folder: Path) -> None:
-    """Every new level is synced in the one above it."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _sync(folder.parent)
+    sync(path.parent)
 
 
 def _remove(path: Path) -> None:
@@ -165,7 +157,7 @@ def _remove(path: Path) -> None:
     for each in (_part(path), path):
         each.unlink(missing_ok=True)
     if path.parent.is_dir():
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, int]]:
@@ -178,11 +170,3 @@ def _files(folder: Path) -> Iterator[tuple[str, int]]:
 
 def _there(path: Path) -> bool:
     return path.exists() or _part(path).exists()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,13 +1,15 @@
 -- name: lock_jobs
-SELECT id, erased_at, receipt_id FROM jobs WHERE account_id = %(account)s AND id = ANY (%(ids)s) ORDER BY id FOR UPDATE
+SELECT id, receipt_id, file_prefix AS name FROM jobs WHERE account_id = %(account)s AND id = ANY (%(ids)s) ORDER BY id FOR UPDATE
 
 -- name: lock_uploads
-SELECT request_id AS id, state, receipt_id FROM assets
+SELECT request_id AS id, receipt_id, name FROM assets
 WHERE account_id = %(account)s AND request_id = ANY (%(ids)s) AND kind = 'upload' ORDER BY id FOR UPDATE
 
 -- name: add_receipt
-INSERT INTO receipts (id, account_id, key_id, scope, request_ids)
-VALUES (%(id)s, %(account)s, %(key)s, %(scope)s, %(ids)s)
+-- One that the log of deletions tells of may be here already, or its key may not be.
+INSERT INTO receipts (id, account_id, key_id, scope, request_ids, requested_at)
+VALUES (%(id)s, %(account)s, (SELECT id FROM keys WHERE id = %(key)s), %(scope)s, %(ids)s, coalesce(%(at)s, now()))
+ON CONFLICT (id) DO UPDATE SET verified_at = NULL RETURNING requested_at
 
 -- name: bury_jobs
 UPDATE jobs SET erased_at = now(), receipt_id = %(receipt)s, error = NULL, nsfw = '{}', model = NULL, lease_until = NULL,
@@ -46,13 +48,26 @@ FROM unnest(array_append(%(ids)s::bigint[], NULL)) AS buried (id)
 
 -- name: cached
 -- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended.
-SELECT a.id, a.request_id FROM assets a
+SELECT a.id, a.request_id, coalesce(w.file_prefix, a.name) AS name FROM assets a LEFT JOIN jobs w ON w.id = a.request_id
 WHERE a.account_id = %(account)s AND a.state = 'live'
   AND (a.kind IN ('init_image', 'mask_image') OR (a.kind = 'upload' AND a.expires_at IS NOT NULL))
   AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.account_id = %(account)s AND j.state IN ('queued', 'running'))
 
 -- name: drop_inputs_later
-UPDATE jobs SET drop_inputs = true WHERE account_id = %(account)s AND state IN ('queued', 'running')
+UPDATE jobs SET drop_inputs = true
+WHERE account_id = %(account)s AND state IN ('queued', 'running') AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
+RETURNING id AS request_id, file_prefix AS name
+
+-- name: sent_files
+-- Of requests whose cache was cleared, and which are not being worked on.
+SELECT a.id, a.request_id, coalesce(w.file_prefix, a.name) AS name FROM assets a LEFT JOIN jobs w ON w.id = a.request_id
+WHERE a.account_id = %(account)s AND a.request_id = ANY (%(ids)s) AND a.state = 'live' AND a.kind IN ('init_image', 'mask_image', 'upload')
+  AND w.state IS DISTINCT FROM 'queued' AND w.state IS DISTINCT FROM 'running'
+
+-- name: standing
+-- Of these requests, those of which anything may be left.
+SELECT id FROM jobs WHERE id = ANY (%(ids)s) AND erased_at IS NULL
+UNION SELECT request_id FROM assets WHERE request_id = ANY (%(ids)s) AND state IN ('pending', 'live')
 
 -- name: bury_cached
 WITH buried AS (
@@ -79,3 +94,15 @@ UPDATE receipts r SET verified_at = now()
 WHERE r.verified_at IS NULL
   AND NOT EXISTS (SELECT FROM assets a WHERE a.receipt_id = r.id AND a.state = 'deleting')
   AND NOT EXISTS (SELECT FROM wipes w WHERE w.at >= r.requested_at)
+
+-- name: logs
+SELECT * FROM deletion_logs ORDER BY seen_at DESC
+
+-- name: know_log
+INSERT INTO deletion_logs (id, host, path, begun, hash) VALUES (%(id)s, %(host)s, %(path)s, %(begun)s, %(hash)s)
+ON CONFLICT (id) DO UPDATE SET host = excluded.host, path = excluded.path, seen_at = now()
+RETURNING *
+
+-- name: read_log
+UPDATE deletion_logs SET bytes = %(bytes)s, lines = %(lines)s, hash = %(hash)s, seen_at = now()
+WHERE id = %(id)s AND bytes <= %(bytes)s
