@@ -14,14 +14,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from PIL import Image
 
 from safelight.app import make_serving, opened, prepare
 from safelight.engine.generation import Generation, Picture, Pixels, Progress, Result
+from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Cancelled
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
+from safelight.service.makers.maker import Maker
+from safelight.service.makers.upscale import Upscale
 from safelight.service.once import Once
 from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
@@ -181,16 +185,19 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     services = replace(serving.services, enhance=str)
     lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw, sketch=sketch)
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
-    worker = Worker(settings, database, queue, blobs, vault, makers=[generate, Judge(lightbox)], name=name)
+    room = UpscalingRoom(settings.upscalers, torch.device("cpu"))
+    makers: list[Maker] = [generate, Judge(lightbox), Upscale(room, lightbox)]
+    worker = Worker(settings, database, queue, blobs, vault, makers=makers, name=name)
     try:
-        async with opened(ground):
-            await vault.open(may_make=True)
-            await services.erasure.replay.open()
-            account = await services.accounts.create_account("tester")
-            yield House(
-                settings, database, queue, blobs, services, Outbox(database, queue), serving.reconciler, account, worker,
-                painter, vault, serving.rescue,
-            )  # fmt: skip
+        with room:
+            async with opened(ground):
+                await vault.open(may_make=True)
+                await services.erasure.replay.open()
+                account = await services.accounts.create_account("tester")
+                yield House(
+                    settings, database, queue, blobs, services, Outbox(database, queue), serving.reconciler, account,
+                    worker, painter, vault, serving.rescue,
+                )  # fmt: skip
     finally:
         services.inputs.close()
 

@@ -1,30 +1,22 @@
-"""The composition root: puts the rooms together for each command. The only file that knows a concrete thing from every room.
-
-What needs torch is imported inside the functions that need it, so that the process that answers HTTP never loads it.
+"""The composition root: puts the rooms together for each command. With `workshop`, where things are made, the only file that knows
+a concrete thing from every room. Loads no torch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import structlog
-from PIL import Image
 
-from safelight import supervisor
 from safelight.checkpoints import BUNDLED_NAME, named_checkpoints, read_wants
 from safelight.door import is_loopback, listen, reachable
 from safelight.engine.prompts import enhance
 from safelight.errors import SetupFailed
-from safelight.records import Wants
 from safelight.service.accounts import Accounts
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
@@ -33,7 +25,7 @@ from safelight.service.erasure import Erasure
 from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
-from safelight.service.jobs import QUEUES, Jobs
+from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.masters import Masters
 from safelight.service.outbound import Outbound
@@ -41,7 +33,6 @@ from safelight.service.outbox import Outbox
 from safelight.service.overview import Overview
 from safelight.service.payments import Payments
 from safelight.service.preferences import Preferences
-from safelight.service.progress import MOST_PREVIEW
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
@@ -63,11 +54,6 @@ from safelight.storage.deletion_log import DeletionLog
 from safelight.storage.migrate import migrate
 from safelight.storage.queue import WEBHOOKS, Queue
 from safelight.wire.modelslab import write as modelslab
-
-if TYPE_CHECKING:
-    from safelight.engine.engine import Engine
-    from safelight.engine.generation import Pixels
-    from safelight.engine.shelf import Shelf
 
 log = structlog.get_logger(__name__)
 
@@ -246,114 +232,3 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         usage=Usage(database),
         enhance=enhance,
     )
-
-
-# safelight worker
-
-
-def make_worker(ground: Ground, engine: Engine, queues: Collection[str]) -> Any:
-    from safelight.engine import images, safety
-    from safelight.service import worker
-    from safelight.service.makers.generate import Generate, Lightbox
-    from safelight.service.makers.judge import Judge
-
-    settings, checker = ground.settings, safety.SafetyChecker()
-    lightbox = Lightbox(
-        decode=_pixels,
-        encode=images.encode,
-        nsfw=lambda pixels: checker.scores([pixels])[0],
-        sketch=lambda pixels: images.sketch(pixels, MOST_PREVIEW),
-    )
-    generate = Generate(
-        engine, lightbox, default_model=settings.model or BUNDLED_NAME, safety_threshold=settings.safety_threshold
-    )
-
-    def pulse() -> worker.Pulse:
-        load = engine.load()
-        return worker.Pulse(load.seconds_per_step, load.rows_per_tick, load.rows_waiting)
-
-    return worker.Worker(
-        settings,
-        ground.database,
-        ground.queue,
-        ground.blobs,
-        ground.vault,
-        makers=[maker for maker in (generate, Judge(lightbox)) if QUEUES[maker.task] in queues],
-        name=supervisor.worker_name(os.getpid()),
-        pulse=pulse,
-    )
-
-
-def _pixels(png: bytes) -> Pixels:
-    """Of a picture that we stored ourselves."""
-    return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]))
-
-
-@contextmanager
-def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
-    """The shelf of the named checkpoints and an engine on it, running."""
-    import torch
-
-    from safelight.engine.engine import Engine
-    from safelight.engine.shelf import Shelf
-
-    device = torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    )
-    budget = None if settings.model_memory_gib is None else int(settings.model_memory_gib * 2**30)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    shelf = Shelf(
-        settings.models, settings.model or BUNDLED_NAME, budget_bytes=budget, device=device, dtype=None,
-        loras=settings.loras, embeddings=settings.embeddings, tuning_path=settings.data_dir / "tuning.json",
-        compiled_path=settings.data_dir / "compiled",
-    )  # fmt: skip
-    try:
-        with Engine(
-            shelf,
-            exact=settings.exactness == "exact",
-            max_rows=settings.max_rows,
-            rows_path=settings.data_dir / "rows.json",
-        ) as engine:
-            yield shelf, engine
-    finally:
-        shelf.close()
-
-
-# safelight imagine
-
-
-def wants(settings: Settings) -> Wants:
-    """What the default checkpoint asks for where nothing is said."""
-    settings = named_checkpoints(settings)
-    return read_wants(settings)[settings.model or BUNDLED_NAME]
-
-
-def imagine(
-    settings: Settings, picture: Path, output: Path, wanted: dict[str, Any], on_step: Callable[[int, int], None]
-) -> float:
-    """One picture from another, by the engine alone; the seconds it took there."""
-    from safelight.engine.generation import Generation
-
-    settings = named_checkpoints(settings)
-    if output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp") or not output.absolute().parent.is_dir():
-        raise SetupFailed(f"Cannot write {output}: give a .png, .jpg or .webp file in a folder that exists.")
-    init_image = _read_picture(settings, picture)
-    with engine_of(settings) as (shelf, engine):
-        shelf.wait(None)
-        ticket = engine.submit(
-            Generation(init_image=init_image, **wanted), lambda progress: on_step(progress.step, progress.steps)
-        )
-        result = ticket.result()
-    Image.fromarray(result.pictures[0].pixels).save(output)
-    return result.seconds
-
-
-def _read_picture(settings: Settings, path: Path) -> Pixels:
-    """Through the same checks as a picture that comes by HTTP."""
-    if not path.is_file():
-        raise SetupFailed(f"There is no picture at {path}.")
-    inputs = Inputs(settings, Outbound(settings.outbound_ports))
-    try:
-        return _pixels(asyncio.run(inputs.decoded(path.read_bytes(), field=str(path))).png)
-    finally:
-        inputs.close()

@@ -41,10 +41,11 @@ def named_checkpoints(settings: Settings) -> Settings:
         (chosen, models[chosen]),
         *settings.loras.items(),
         *settings.embeddings.items(),
+        *settings.upscalers.items(),
     ):
         if not path.exists():
             raise SetupFailed(
-                f"{name} is to be at {path}, and nothing is there. Correct model, models, loras or embeddings."
+                f"{name} is to be at {path}, and nothing is there. Correct model, models, loras, embeddings or upscalers."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
 

@@ -125,15 +125,17 @@ def imagine(
     model: Model = None,
 ) -> None:
     """Make one picture from another with the engine alone, without a server."""
+    from safelight import workshop
+
     settings = read_settings(model=model)
     wanted = {
         "prompt": prompt, "negative_prompt": negative_prompt, "strength": strength, "steps": steps,
-        "guidance_scale": guidance_scale or app.wants(settings).guidance_scale,
+        "guidance_scale": guidance_scale or workshop.wants(settings).guidance_scale,
         "width": width, "height": height, "seed": seed, "sampler": sampler,
     }  # fmt: skip
     with _progress() as progress:
         task = progress.add_task("loading the model", total=None)
-        seconds = app.imagine(
+        seconds = workshop.imagine(
             settings, picture, output, wanted,
             lambda step, of: progress.update(task, description="denoising", completed=step, total=of),
         )  # fmt: skip

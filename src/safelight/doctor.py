@@ -135,8 +135,10 @@ async def _round_trip(settings: Settings) -> None:
 
 
 def model(settings: Settings) -> str:
+    from safelight import workshop
+
     settings = named_checkpoints(settings)
-    with app.engine_of(settings) as (shelf, _):
+    with workshop.engine_of(settings) as (shelf, _):
         began = time.perf_counter()
         loaded = shelf.wait(None)
     scale = f", draws at {loaded.native_size} px" if loaded.native_size else ""

@@ -20,6 +20,7 @@ class Task(StrEnum):
 
     generate = "generate"
     judge = "judge"
+    upscale = "upscale"
 
 
 class Operation(StrEnum):
@@ -196,6 +197,31 @@ class JudgeRequest(JobRequest):
     @property
     def makes(self) -> tuple[AssetKind, ...]:
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpscaleRequest(JobRequest):
+    """A picture at another size, by a network or a filter. ``upscaler``: one of the operator's, a filter, or the bundled one."""
+
+    task: ClassVar[Task] = Task.upscale
+
+    width: int
+    height: int
+    upscaler: str | None = None
+    fit: str = "stretch"  # what becomes of a picture of other proportions: crop or stretch
+    effort: float = 1.0  # of the network, for a pixel of the result
+
+    @property
+    def cost(self) -> float:
+        return self.width * self.height * self.effort
+
+    @property
+    def steps_to_run(self) -> int:
+        return 1
+
+    @property
+    def makes(self) -> tuple[AssetKind, ...]:
+        return (AssetKind.output,)
 
 
 @dataclass(frozen=True, slots=True)

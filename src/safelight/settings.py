@@ -123,6 +123,15 @@ class Settings(BaseSettings):
         32, ge=1, le=1024, description="Jobs that one worker holds at a time; they share the model at every step."
     )
 
+    edit_concurrency: int = Field(
+        4, ge=1, le=256, description="Jobs of editing that one worker holds at a time, beside its others."
+    )
+
+    upscalers: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Upscaler networks by name, as JSON: Real-ESRGAN's layouts, as safetensors. Without a name the bundled one enlarges.",
+    )
+
     chat_url: str | None = Field(
         None,
         description="An OpenAI-compatible server that chat calls are handed on to (http://127.0.0.1:11434/v1). Default: they answer 501.",
@@ -179,6 +188,9 @@ class Settings(BaseSettings):
     body_seconds: float = Field(60.0, gt=0, description="Time for a request body to arrive in full.")
     max_image_bytes: int = Field(16 * 2**20, ge=1024, description="Largest init image or mask, as a file.")
     max_image_pixels: int = Field(16_000_000, ge=64 * 64, description="Most pixels of an init image or mask.")
+    max_upscaled_pixels: int = Field(
+        4096 * 4096, ge=64 * 64, description="Most pixels of a picture that is enlarged on request."
+    )
     min_image_side: int = Field(16, ge=1, description="Least width and height of an init image or mask.")
     decode_seconds: float = Field(10.0, gt=0, description="Processor time for decoding one picture.")
     fetch_seconds: float = Field(

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import structlog
 
 from safelight import supervisor
-from safelight.app import database_address, engine_of, make_worker, opened, prepare, worker_environment
+from safelight.app import database_address, opened, prepare, worker_environment
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
 from safelight.service.jobs import QUEUES
@@ -37,15 +37,17 @@ async def supervise(settings: Settings, queues: Sequence[str] | None = None) -> 
 
 async def work(settings: Settings, queues: Sequence[str] | None = None) -> None:
     """Does what its queues hold until SIGTERM, Ctrl-C or the end of the process that started it."""
+    from safelight import workshop
+
     wanted, stop, settings = wanted_queues(queues), _until_told(), named_checkpoints(settings)
     loop = asyncio.get_running_loop()
     supervisor.when_untethered(lambda: loop.call_soon_threadsafe(stop.set))
     with ExitStack() as held:
         address = held.enter_context(database_address(settings, start=False))
         ground = prepare(settings, address)
-        shelf, engine = held.enter_context(engine_of(settings))
-        await asyncio.to_thread(shelf.wait, None)
-        worker = make_worker(ground, engine, wanted)
+        shop = held.enter_context(workshop.workshop_of(settings))
+        await asyncio.to_thread(shop.shelf.wait, None)
+        worker = workshop.make_worker(ground, shop, wanted)
         ground.database.on(RESTART, lambda told: stop.set() if told is not None else None)
         async with opened(ground):
             await ground.vault.open()

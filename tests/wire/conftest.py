@@ -14,6 +14,7 @@ import structlog
 from psycopg.conninfo import make_conninfo
 
 from safelight.settings import Plan, Settings, read_settings
+from tests.engine.networks import a_dense
 
 from .site import Site, open_site
 
@@ -36,6 +37,7 @@ def site_settings(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
         models={"plain": tmp_path_factory.getbasetemp(), "other": tmp_path_factory.getbasetemp()},
         model="plain",
         loras={"ink": tmp_path_factory.getbasetemp(), "wash": tmp_path_factory.getbasetemp()},
+        upscalers={"deep": a_dense(tmp_path_factory.mktemp("upscalers") / "deep.safetensors")},
     )
 
 

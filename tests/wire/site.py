@@ -19,14 +19,17 @@ from typing import Any, TypeVar
 
 import httpx
 import psycopg
+import torch
 import uvicorn
 from psycopg.sql import SQL, Identifier
 
 from safelight.app import make_serving, opened, prepare
+from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.makers.maker import Maker
+from safelight.service.makers.upscale import Upscale
 from safelight.service.services import Services
 from safelight.service.worker import Worker
 from safelight.settings import Settings
@@ -159,15 +162,17 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         services = make_serving(ground).services
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
-        makers: list[Maker] = [generate, Judge(lightbox)]
+        room = UpscalingRoom(settings.upscalers, torch.device("cpu"))
+        makers: list[Maker] = [generate, Judge(lightbox), Upscale(room, lightbox)]
         worker = Worker(settings, ground.database, ground.queue, ground.blobs, ground.vault, makers=makers, name="test")
         site = Site(settings, services, engine, asyncio.get_running_loop())
         try:
-            async with opened(ground):
-                await ground.vault.open(may_make=True)
-                await services.erasure.replay.open()
-                async with _working(worker), _calling_back(ground.queue), _serving(site, listener):
-                    yield site
+            with room:
+                async with opened(ground):
+                    await ground.vault.open(may_make=True)
+                    await services.erasure.replay.open()
+                    async with _working(worker), _calling_back(ground.queue), _serving(site, listener):
+                        yield site
         finally:
             engine.close()
             services.inputs.close()

@@ -189,19 +189,22 @@ def test_options_are_of_the_account_alone(site: Site, api: WebUIApi) -> None:
     stranger.session.close()
 
 
-def test_enlarging_is_resampling_and_keeps_nothing(site: Site, api: WebUIApi) -> None:
+def test_enlarging_keeps_nothing(site: Site, api: WebUIApi) -> None:
     before = site.holdings()
     assert api.extra_single_image(navy(), upscaler_1="Lanczos", upscaling_resize=2).image.size == (128, 128)
     to_size = api.extra_single_image(navy(), resize_mode=1, upscaling_resize_w=96, upscaling_resize_h=32)
     assert (to_size.image.size, to_size.info) == (
         (96, 32),
-        "<p>Enlarged by resampling: this server has no upscaler model.</p>",
+        "<p>Enlarged by resampling.</p>",
     )
+    by_network = api.extra_single_image(navy(), upscaler_1="safelight-enlarger", upscaling_resize=4)
+    assert (by_network.image.size, by_network.info) == ((256, 256), "<p>Enlarged by safelight-enlarger.</p>")
     batch = api.extra_batch_images([navy(), navy((32, 16))], upscaler_1="Nearest", upscaling_resize=3)
     assert [image.size for image in batch.images] == [(192, 192), (96, 48)]
-    with pytest.raises(RuntimeError, match="upscaler_1 must be one of None, Lanczos, Nearest"):
+    with pytest.raises(RuntimeError, match="upscaler_1 must be one of None, Lanczos, Nearest, safelight-enlarger"):
         api.extra_single_image(navy(), upscaler_1="R-ESRGAN 4x+")
-    assert site.holdings() == before
+    after = site.holdings()
+    assert (after["files"], after["requests"]) == (before["files"], before["requests"])
 
 
 def test_every_list_of_the_package_is_answered(api: WebUIApi) -> None:
@@ -209,7 +212,13 @@ def test_every_list_of_the_package_is_answered(api: WebUIApi) -> None:
     assert api.util_get_sampler_names() == sorted(sampler.name for sampler in SAMPLERS)
     assert api.util_get_scheduler_names() == sorted(SCHEDULERS)
     assert [lora["name"] for lora in api.get_loras()] == ["ink", "wash"]
-    assert [each["name"] for each in api.get_upscalers()] == ["None", "Lanczos", "Nearest"]
+    assert [each["name"] for each in api.get_upscalers()] == [
+        "None",
+        "Lanczos",
+        "Nearest",
+        "safelight-enlarger",
+        "deep",
+    ]
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
     assert api.get_memory()["ram"]["total"] > 0

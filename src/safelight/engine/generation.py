@@ -84,3 +84,14 @@ class Result:
     steps: int
     seconds: float
     native_size: tuple[int, int] = field(default=(0, 0))  # (width, height) before enlargement
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enlargement:
+    """A picture and the size that it is to have, by a network of the operator's or by the bundled one."""
+
+    pixels: Pixels
+    width: int
+    height: int
+    model: str | None = None
+    owner: str = ""

@@ -36,12 +36,16 @@ from safelight.service.vault import Vault, forget_unused, sealed_text
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row, Transaction
-from safelight.storage.queue import PICTURES, Queue
+from safelight.storage.queue import EDITS, PICTURES, Queue
 
 LARGEST_ID = 2**63 - 1
 UNMEASURED = 2e6  # cost per second assumed until a worker has measured its own
 RETRY_AFTER = 300  # seconds; the longest wait that a refusal names
-QUEUES = {Task.generate: PICTURES, Task.judge: PICTURES}  # a queue for each kind of machine
+QUEUES = {  # a queue for each kind of work: what waits in one holds up none of the others
+    Task.generate: PICTURES,
+    Task.judge: PICTURES,
+    Task.upscale: EDITS,
+}
 
 
 @dataclass(frozen=True, slots=True)

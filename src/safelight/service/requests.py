@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from safelight.errors import Invalid
-from safelight.records import ImageRequest, JobRequest, JudgeRequest, Operation, Task
+from safelight.records import ImageRequest, JobRequest, JudgeRequest, Operation, Task, UpscaleRequest
 
 
 def to_json(request: JobRequest) -> dict[str, Any]:
@@ -67,4 +67,5 @@ def _encodable(text: str) -> bool:
 _READERS: dict[Task, Callable[[Mapping[str, Any]], JobRequest]] = {
     Task.generate: _image_request,
     Task.judge: lambda body: JudgeRequest(**_known(JudgeRequest, body)),
+    Task.upscale: lambda body: UpscaleRequest(**_known(UpscaleRequest, body)),
 }

@@ -31,7 +31,7 @@ from safelight.service.vault import Vault
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row
-from safelight.storage.queue import Queue
+from safelight.storage.queue import EDITS, Queue
 
 log = logging.getLogger(__name__)
 
@@ -90,18 +90,23 @@ class Worker:
         """Until ``stop`` is set: then nothing new is claimed, and what runs is finished or, after a while, handed back."""
         pulse = asyncio.create_task(self._keep_pulse(), name="pulse")
         telling = asyncio.create_task(self._telling.run(), name="telling")
-        work = asyncio.create_task(self._queue.work(self._queues, concurrency=self._settings.worker_concurrency))
+        work = [asyncio.create_task(self._queue.work([each], concurrency=self._places(each))) for each in self._queues]
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, pulse, telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        work.cancel()
-        hand_back = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._hand_back_all)
-        await asyncio.wait({work})
-        hand_back.cancel()
-        for task in (pulse, telling, stopped):
+        await asyncio.wait({*work, pulse, telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for task in work:
             task.cancel()
-        for outcome in await asyncio.gather(work, pulse, telling, stopped, return_exceptions=True):
+        hand_back = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._hand_back_all)
+        await asyncio.wait(work)
+        hand_back.cancel()
+        for other in (pulse, telling, stopped):
+            other.cancel()
+        for outcome in await asyncio.gather(*work, pulse, telling, stopped, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
+
+    def _places(self, queue: str) -> int:
+        """Of each queue's own, so that many of one kind leave room for the others."""
+        return self._settings.edit_concurrency if queue == EDITS else self._settings.worker_concurrency
 
     async def _work(self, entry: int, about: str) -> None:
         """One entry of the queue, whole. Never raises: what went wrong is told by the job's row."""

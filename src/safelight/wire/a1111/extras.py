@@ -1,23 +1,30 @@
-"""Enlarging pictures, and reading the text in them. Nothing is stored and no job is made: what comes in goes out again."""
+"""Enlarging pictures, and reading the text in them.
+
+A picture that is enlarged is a job like any other meanwhile, and is erased before the answer is given: nothing is kept.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import Response
 
-from safelight.errors import Invalid
-from safelight.records import Bitmap
+from safelight.errors import EngineFailed, Invalid
+from safelight.records import AssetKind, Bitmap, Job, JobState, UpscaleRequest
+from safelight.service.tools import BUNDLED, FILTERS, Tool, upscaler
+from safelight.settings import Settings
 from safelight.wire.a1111 import pictures, write
-from safelight.wire.a1111.making import Call
+from safelight.wire.a1111.making import PATIENCE, Call
+from safelight.wire.a1111.read import DIALECT
 from safelight.wire.forms import Form
-from safelight.wire.http import answer
+from safelight.wire.http import RECEIPT, answer
 
 MOST_SCALE = 8.0
 MOST_BATCH = 16
-SAID = "<p>Enlarged by resampling: this server has no upscaler model.</p>"
+SAID = "<p>Enlarged by resampling.</p>"
+SAID_BY = "<p>Enlarged by {}.</p>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class Enlargement:
 
     scale: float | None  # None: to ``size``
     size: tuple[int, int]
-    upscaler: str
+    tool: Tool
     crop: bool
 
     def size_of(self, bitmap: Bitmap) -> tuple[int, int]:
@@ -34,25 +41,27 @@ class Enlargement:
             return self.size if self.crop else _within(bitmap, self.size)
         return max(1, round(bitmap.width * self.scale)), max(1, round(bitmap.height * self.scale))
 
+    @property
+    def said(self) -> str:
+        return SAID if self.tool.name in FILTERS else SAID_BY.format(self.tool.name or BUNDLED)
+
 
 async def extra_single_image(call: Call) -> Response:
-    wanted = read_enlargement(call.form)
-    png = await _enlarged(
-        call, wanted, call.form.required("image", limit=call.services.settings.max_body_bytes), "image"
-    )
-    return answer({"html_info": SAID, "image": png})
+    wanted = read_enlargement(call.form, call.services.settings)
+    source = call.form.required("image", limit=call.services.settings.max_body_bytes)
+    (png,), receipt = await _enlarged(call, wanted, [source], "image")
+    return answer({"html_info": wanted.said, "image": png}, headers=receipt)
 
 
 async def extra_batch_images(call: Call) -> Response:
-    wanted, given = read_enlargement(call.form), call.form.fields.get("imageList")
+    wanted, given = read_enlargement(call.form, call.services.settings), call.form.fields.get("imageList")
     if not isinstance(given, list) or not 1 <= len(given) <= MOST_BATCH:
         raise Invalid("imageList", f"must be a list of 1 to {MOST_BATCH} pictures")
     sources = [each.get("data") if isinstance(each, dict) else None for each in given]
     if not all(isinstance(source, str) and source for source in sources):
         raise Invalid("imageList", 'must hold {"data": base64, "name": ...}')
-    return answer(
-        {"html_info": SAID, "images": [await _enlarged(call, wanted, str(each), "imageList") for each in sources]}
-    )
+    images, receipt = await _enlarged(call, wanted, list(map(str, sources)), "imageList")
+    return answer({"html_info": wanted.said, "images": images}, headers=receipt)
 
 
 async def png_info(call: Call) -> Response:
@@ -68,29 +77,66 @@ async def png_info(call: Call) -> Response:
     return answer({"info": text, "items": items, "parameters": write.read_text(text)})
 
 
-def read_enlargement(form: Form) -> Enlargement:
+def read_enlargement(form: Form, settings: Settings) -> Enlargement:
     for name in ("gfpgan_visibility", "codeformer_visibility"):
         if form.real(name, 0, 0, 1):
             raise Invalid(name, "is not possible on this server: it has no face restorer")
-    upscaler = form.text("upscaler_1", limit=200, default="None")
-    if upscaler not in pictures.UPSCALERS:
-        raise Invalid("upscaler_1", f"must be one of {', '.join(pictures.UPSCALERS)}")
+    name = form.text("upscaler_1", limit=200, default="None")
+    if name not in (offered := upscalers(settings)):
+        raise Invalid("upscaler_1", f"must be one of {', '.join(offered)}")
     to_size = form.whole("resize_mode", 0, 0, 1) == 1
     return Enlargement(
         scale=None if to_size else form.real("upscaling_resize", 2, 0.1, MOST_SCALE),
         size=(form.whole("upscaling_resize_w", 512, 1, 16_384), form.whole("upscaling_resize_h", 512, 1, 16_384)),
-        upscaler=upscaler,
+        tool=upscaler(offered[name], settings),
         crop=to_size and form.yes("upscaling_crop", True),
     )
 
 
-async def _enlarged(call: Call, wanted: Enlargement, source: str, field: str) -> str:
-    bitmap = await call.services.inputs.bitmap(source, field=field, payer=call.account.id)
-    width, height = size = wanted.size_of(bitmap)
-    most = call.services.settings.max_image_pixels
+def upscalers(settings: Settings) -> dict[str, str]:
+    """As the web UI names them, and as they are named here."""
+    return {
+        "None": "lanczos",
+        "Lanczos": "lanczos",
+        "Nearest": "nearest",
+        BUNDLED: "",
+        **{name: name for name in settings.upscalers},
+    }
+
+
+async def _enlarged(
+    call: Call, wanted: Enlargement, sources: Sequence[str], field: str
+) -> tuple[list[str], dict[str, str]]:
+    """As base64, and the proof that nothing of them is kept."""
+    services = call.services
+    async with services.jobs.room(call.account):
+        bitmaps = [await services.inputs.bitmap(source, field=field, payer=call.account.id) for source in sources]
+    asked = [(_request(call, wanted, bitmap, field), bitmap) for bitmap in bitmaps]
+    jobs = list[Job]()
+    try:
+        for request, bitmap in asked:
+            jobs.append(await services.jobs.submit(call.account, request, {AssetKind.init_image: bitmap}))
+        images = [await _image(call, job) for job in jobs]
+    finally:
+        receipt = await services.erasure.delete(call.account, [job.id for job in jobs]) if jobs else None
+    return images, {RECEIPT: receipt.id} if receipt else {}
+
+
+def _request(call: Call, wanted: Enlargement, bitmap: Bitmap, field: str) -> UpscaleRequest:
+    (width, height), most = wanted.size_of(bitmap), call.services.settings.max_upscaled_pixels
     if width * height > most:
         raise Invalid(field, f"would become {width}x{height}, more than {most:,} pixels")
-    png = await asyncio.to_thread(pictures.enlarge, bitmap, size, wanted.upscaler, crop=wanted.crop)
+    return UpscaleRequest(
+        width=width, height=height, upscaler=wanted.tool.name, effort=wanted.tool.effort,
+        fit="crop" if wanted.crop else "stretch", dialect=DIALECT,
+    )  # fmt: skip
+
+
+async def _image(call: Call, job: Job) -> str:
+    job = await call.services.jobs.wait(call.account, job.id, PATIENCE)
+    if job.state is not JobState.succeeded:
+        raise EngineFailed(job.error)
+    _, png = await call.services.assets.open(call.services.assets.output_names(job)[0])
     return base64.b64encode(png).decode()
 
 

@@ -6,7 +6,7 @@ import psutil
 from fastapi import Response
 
 from safelight.errors import Invalid
-from safelight.wire.a1111 import write
+from safelight.wire.a1111 import extras, write
 from safelight.wire.a1111.making import Call
 from safelight.wire.a1111.read import CHECKPOINT, CLIP_LAYERS, DIALECT, read_model
 from safelight.wire.http import answer
@@ -51,8 +51,8 @@ async def schedulers(_call: Call) -> Response:
     return answer(write.write_schedulers())
 
 
-async def upscalers(_call: Call) -> Response:
-    return answer(write.write_upscalers())
+async def upscalers(call: Call) -> Response:
+    return answer(write.write_upscalers(extras.upscalers(call.services.settings)))
 
 
 async def nothing(_call: Call) -> Response:

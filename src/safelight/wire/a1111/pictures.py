@@ -1,4 +1,4 @@
-"""Pictures as the web UI fits, masks and enlarges them, and the text that it writes into its PNGs.
+"""Pictures as the web UI fits and masks them, and the text that it writes into its PNGs.
 
 Works on Bitmaps that ``inputs`` has already checked, and on our own PNGs; a stranger's PNG is only searched for its text.
 """
@@ -20,11 +20,6 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 STRETCH, CROP, FILL = 0, 1, 2  # resize modes; 3, in latent space, is stretched too
 FILLED, ORIGINAL, NOISE = 0, 1, 2  # what a masked part starts from; 3, nothing, is grey
 RADII = (64, 16, 4)
-UPSCALERS: dict[str, Image.Resampling] = {
-    "None": Image.Resampling.LANCZOS,
-    "Lanczos": Image.Resampling.LANCZOS,
-    "Nearest": Image.Resampling.NEAREST,
-}
 
 
 def fit(bitmap: Bitmap, size: tuple[int, int], mode: int) -> Image.Image:
@@ -78,14 +73,6 @@ def _surroundings(picture: Image.Image, mask: Image.Image) -> Image.Image:
         blended = np.clip(colour, 0, 255) * share + np.asarray(under, np.float32) * (1 - share)
         under = Image.fromarray(blended.astype(np.uint8))
     return under
-
-
-def enlarge(bitmap: Bitmap, size: tuple[int, int], upscaler: str, *, crop: bool) -> bytes:
-    """A PNG of that size, by resampling."""
-    picture, how = _open(bitmap), UPSCALERS[upscaler]
-    file = BytesIO()
-    (ImageOps.fit(picture, size, how) if crop else picture.resize(size, how)).save(file, "PNG", compress_level=3)
-    return file.getvalue()
 
 
 def to_bitmap(picture: Image.Image) -> Bitmap:

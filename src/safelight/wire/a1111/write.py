@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from fastapi import Response
 
@@ -12,7 +12,6 @@ from safelight import __version__
 from safelight.errors import Invalid, Unauthorized
 from safelight.records import ImageRequest, Job, Standing
 from safelight.settings import Settings
-from safelight.wire.a1111.pictures import UPSCALERS
 from safelight.wire.a1111.samplers import SAMPLERS, SCHEDULERS
 from safelight.wire.http import answer, refusal_of
 
@@ -147,9 +146,9 @@ def write_model(name: str) -> Json:
     return {"title": name, "model_name": name, "hash": None, "sha256": None, "filename": name, "config": None}
 
 
-def write_upscalers() -> list[Json]:
+def write_upscalers(names: Iterable[str]) -> list[Json]:
     more: Json = {"model_name": None, "model_path": None, "model_url": None, "scale": 4.0}
-    return [{"name": name, **more} for name in UPSCALERS]
+    return [{"name": name, **more} for name in names]
 
 
 def write_lora(name: str) -> Json:

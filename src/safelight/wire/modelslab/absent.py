@@ -23,7 +23,6 @@ TRAINING = Absence(
     "training",
     "This server does not train. Train elsewhere, then let the operator add the result with SAFELIGHT_LORAS or SAFELIGHT_MODELS.",
 )
-ENLARGING = Absence("upscaling", "This server has no upscaler yet. Ask for a larger width and height instead.")
 CUTTING_OUT = Absence(
     "background removal", "This server does not remove backgrounds yet; it has no segmentation model."
 )
@@ -134,13 +133,6 @@ ABSENT: dict[str, Absence] = dict(
             ),
             ("v3", "finetune/delete/{id}"),
             ("sandbox/v3", "fine_tune fine_tune_status/{id}"),
-        ),
-        *_each(
-            ENLARGING,
-            ("v3", "super_resolution"),
-            ("v5", "super_resolution"),
-            ("v6/image_editing", "super_resolution"),
-            (_ENTERPRISE, "super_resolution super_resolution/make image_editing/super_resolution"),
         ),
         *_each(
             CUTTING_OUT,

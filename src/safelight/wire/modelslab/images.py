@@ -11,8 +11,7 @@ from typing import Literal
 
 from fastapi import Response
 
-from safelight.records import AssetKind, Bitmap, ImageRequest, Job, JobState, Operation
-from safelight.service.assets import output_name
+from safelight.records import AssetKind, Bitmap, ImageRequest, Operation
 from safelight.service.sizes import size_like
 from safelight.settings import Settings
 from safelight.wire import openapi
@@ -21,6 +20,7 @@ from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Call, Row
 from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.held import answer_held, write_final
 from safelight.wire.modelslab.read import (
     COVERS,
     has_size,
@@ -61,7 +61,7 @@ async def generate(
         services.inputs.check_address(request.webhook, field="webhook")
     once = await read_once(call.request, form, f"{call.family.name} {operation.value}" if change else operation.value)
     if once and (earlier := await services.jobs.earlier(call.account, once)):
-        return await _answer_held(call, request, earlier)
+        return await answer_held(call, earlier)
     async with services.jobs.room(call.account):
         pictures = {
             kind: await services.inputs.bitmap(
@@ -74,7 +74,7 @@ async def generate(
     elif pictures and not has_size(form):
         request = sized_like(request, pictures, services.settings)
     job = await services.jobs.submit(call.account, request, pictures, once=once)
-    return await _answer_held(call, request, job)
+    return await answer_held(call, job)
 
 
 def sized_like(request: ImageRequest, pictures: Pictures, settings: Settings) -> ImageRequest:
@@ -88,31 +88,11 @@ def _fields(init: str, mask: str) -> dict[AssetKind, str]:
     return {kind: name for kind, name in named.items() if name}
 
 
-async def _answer_held(call: Call, request: ImageRequest, job: Job) -> Response:
-    """Held open until the job is final or patience ends, whichever is first."""
-    if not request.instant_response:
-        job = await call.services.jobs.wait(call.account, job.id, call.services.settings.hold_seconds)
-    if job.state.final:
-        return answer(_write_final(call, job), headers=told(job.request))
-    eta = await call.services.jobs.eta(job)
-    names = [output_name(job.file_prefix, number) for number in range(len(request.makes))]
-    links = write.picture_urls(job, names, call.base_url)
-    return answer(write.write_processing(job, links, eta, call.base_url), headers=told(job.request))
-
-
 async def fetch(call: Call) -> Response:
     wanted = read_request_id(call.form) if call.path_id is None else read_path_id(call.path_id)
     job = await call.services.jobs.get(call.account, wanted)
-    body = _write_final(call, job) if job.state.final else write.write_pending(call.family)
+    body = write_final(call, job) if job.state.final else write.write_pending(call.family)
     return answer(body, headers=told(job.request))
-
-
-def _write_final(call: Call, job: Job) -> write.Json:
-    return write.write_success(job, _urls(call, job)) if job.state is JobState.succeeded else write.write_failed(job)
-
-
-def _urls(call: Call, job: Job) -> list[str]:
-    return write.picture_urls(job, call.services.assets.output_names(job), call.base_url)
 
 
 _MODES: dict[AssetKind, Literal["RGB", "L"]] = {AssetKind.init_image: "RGB", AssetKind.mask_image: "L"}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safelight.records import ImageRequest, Job, Operation
-from safelight.wire.modelslab.families import Family
+from safelight.records import ImageRequest, Job, JobRequest, Operation
+from safelight.wire.modelslab.families import V6_IMAGES, Family
 
 Json = dict[str, object]
 
@@ -40,7 +40,7 @@ def write_meta(job: Job, family: Family, urls: Sequence[str]) -> Json:
     """The short echo of the v3 pages, or the long one of the others."""
     request = job.request
     if not isinstance(request, ImageRequest):
-        return {}
+        return _delivery(job, request, urls) | _of_the_page(request) if request else {}
     short = _short(job, request)
     return short | _long(job, request, urls) if family.community else short
 
@@ -48,7 +48,8 @@ def write_meta(job: Job, family: Family, urls: Sequence[str]) -> Json:
 def write_whole_meta(job: Job, urls: Sequence[str]) -> Json:
     """Everything that any page shows, whatever the family."""
     request = job.request
-    return _long(job, request, urls) | _short(job, request) if isinstance(request, ImageRequest) else {}
+    short = _short(job, request) if isinstance(request, ImageRequest) else {}
+    return write_meta(job, V6_IMAGES, urls) | short
 
 
 def _short(job: Job, request: ImageRequest) -> Json:
@@ -82,8 +83,8 @@ def _long(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
         OFF
         | MARK_OFF
         | _loras(request)
+        | _delivery(job, request, urls)
         | {
-            "id": str(job.id),
             "width": request.width,
             "height": request.height,
             "model_id": _model(job),
@@ -95,18 +96,26 @@ def _long(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
             "algorithm_type": request.algorithm_type or "no",
             "clip_skip": request.clip_skip,
             "enhance_prompt": _yes(request.enhance_prompt),
-            "instant_response": _yes(request.instant_response),
-            "base64": _yes(request.base64),
-            "temp": _yes(request.temp),
-            "webhook": request.webhook,
-            "track_id": request.track_id,
-            "output": list(urls),
         }
         | _of_the_page(request)
     )
 
 
-def _of_the_page(request: ImageRequest) -> Json:
+def _delivery(job: Job, request: JobRequest, urls: Sequence[str]) -> Json:
+    return {
+        "id": str(job.id),
+        "file_prefix": job.file_prefix,
+        "outdir": "out",
+        "instant_response": _yes(request.instant_response),
+        "base64": _yes(request.base64),
+        "temp": _yes(request.temp),
+        "webhook": request.webhook,
+        "track_id": request.track_id,
+        "output": list(urls),
+    }
+
+
+def _of_the_page(request: JobRequest) -> Json:
     """What an editing page echoes beside the rest."""
     echo = request.extras.get("echo")
     return dict(echo) if isinstance(echo, dict) else {}

@@ -6,6 +6,7 @@ import math
 import re
 import secrets
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from safelight.errors import Invalid, NotFound
@@ -63,17 +64,24 @@ def read_request(
         safety_checker=form.yes("safety_checker", True),
         cover=_read_cover(form),
         enhance_prompt=enhanced,
-        base64=form.yes("base64", False),
-        temp=form.yes("temp", False),
-        instant_response=form.yes("instant_response", False),
-        webhook=_read_webhook(form),
-        track_id=form.scalar("track_id", limit=MOST_TRACK_ID),
-        dialect="modelslab",
-        route=family.name,
+        **read_delivery(form, family),
         extras=_read_extras(form, settings),
         notes=tuple(notes),
         ignored=without_effect(form),
     )
+
+
+def read_delivery(form: Form, family: Family) -> dict[str, Any]:
+    """How the answer is to be given, whatever is asked."""
+    return {
+        "base64": form.yes("base64", False),
+        "temp": form.yes("temp", False),
+        "instant_response": form.yes("instant_response", False),
+        "webhook": _read_webhook(form),
+        "track_id": form.scalar("track_id", limit=MOST_TRACK_ID),
+        "dialect": "modelslab",
+        "route": family.name,
+    }
 
 
 def read_model(form: Form) -> str:

@@ -11,6 +11,7 @@ from safelight.wire.modelslab import (
     assets,
     chat,
     editing,
+    enlarging,
     enterprise,
     images,
     judging,
@@ -23,6 +24,7 @@ from safelight.wire.openapi import add
 TABLE = (
     *images.ROWS,
     *editing.ROWS,
+    *enlarging.ROWS,
     *assets.ROWS,
     *models.ROWS,
     *judging.ROWS,

@@ -1,0 +1,54 @@
+"""What making anything comes to on these pages: a job, held open for a while, then the answer or a promise. Knows no task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Response
+
+from safelight.records import AssetKind, Bitmap, Job, JobRequest, JobState
+from safelight.service.assets import output_name
+from safelight.wire.http import answer, read_once, told
+from safelight.wire.modelslab import write
+from safelight.wire.modelslab.call import Call
+from safelight.wire.modelslab.read import read_delivery, read_source
+
+Read = Callable[[Bitmap, dict[str, Any]], JobRequest]  # what is asked of a picture, and how its answer is to be given
+
+
+async def of_one_picture(call: Call, field: str, what: str, read: Read, *, single: bool = False) -> Response:
+    """``what`` tells requests of one page from those of others; ``single`` is for the pages that answer with one address."""
+    services, form = call.services, call.form
+    source, delivery = read_source(form, field, services.settings), read_delivery(form, call.family)
+    if delivery["webhook"]:
+        services.inputs.check_address(delivery["webhook"], field="webhook")
+    once = await read_once(call.request, form, f"{call.family.name} {what}")
+    earlier = once and await services.jobs.earlier(call.account, once)
+    if earlier:
+        return await answer_held(call, earlier, single=single)
+    async with services.jobs.room(call.account):
+        picture = await services.inputs.bitmap(source, field=field, payer=call.account.id)
+    job = await services.jobs.submit(call.account, read(picture, delivery), {AssetKind.init_image: picture}, once=once)
+    return await answer_held(call, job, single=single)
+
+
+async def answer_held(call: Call, job: Job, *, single: bool = False) -> Response:
+    """Held open until the job is final or patience ends, whichever is first."""
+    request = job.request
+    if request and not request.instant_response:
+        job = await call.services.jobs.wait(call.account, job.id, call.services.settings.hold_seconds)
+    if job.state.final or request is None:
+        return answer(write_final(call, job, single=single), headers=told(job.request))
+    eta = await call.services.jobs.eta(job)
+    names = [output_name(job.file_prefix, number) for number in range(len(request.makes))]
+    links = write.picture_urls(job, names, call.base_url)
+    return answer(write.write_processing(job, links, eta, call.base_url), headers=told(job.request))
+
+
+def write_final(call: Call, job: Job, *, single: bool = False) -> write.Json:
+    if job.state is not JobState.succeeded:
+        return write.write_failed(job)
+    urls = write.picture_urls(job, call.services.assets.output_names(job), call.base_url)
+    body = write.write_success(job, urls)
+    return body | {"output": urls[0]} if single and len(urls) == 1 else body
