@@ -22,6 +22,7 @@ from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
 from safelight.service.chat import Chat
 from safelight.service.erasure import Erasure
+from safelight.service.examination import Examination
 from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
@@ -221,6 +222,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         chat=Chat(settings),
         history=History(database, vault),
         following=Following(database, jobs),
+        examination=Examination(settings),
         preferences=Preferences(database),
         overview=Overview(database),
         sessions=Sessions(database),

@@ -327,11 +327,17 @@ def doctor(
     blob_url: BlobUrl = None,
     model: Model = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read all that is kept, too: rows, files and counts.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what takes long: loading the model.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look at everything the server stands on; each line says ok or what to do."""
     settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url, model=model)
+    if as_json:
+        logs.set_up("error")
+        print(json.dumps([asdict(finding) for finding in examination.examine(settings, deep=deep, quick=quick)]))
+        return
     well = True
-    for finding in examination.examine(settings, deep=deep):
+    for finding in examination.examine(settings, deep=deep, quick=quick):
         well &= finding.ok
         mark = "[green]ok[/]  " if finding.ok else "[red]look[/]"
         out.print(f"{mark}  {finding.part:<12} {finding.text}", soft_wrap=True)

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +17,7 @@ from safelight import __version__, app, commands
 from safelight.checkpoints import named_checkpoints
 from safelight.door import unreachable
 from safelight.errors import Damaged, SafelightError, Unavailable
+from safelight.service.examination import Finding
 from safelight.service.replay import GO_ON, known_logs
 from safelight.service.wishes import Wishes
 from safelight.settings import Settings
@@ -32,17 +32,9 @@ LOOKS, LOOK_PAUSE = 3, 5.0  # how often what is kept is read before it is called
 PARTS = ("torch", "diffusers", "transformers", "psycopg", "procrastinate", "obstore", "pillow")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the examination."""
-
-    part: str
-    ok: bool
-    text: str
-
-
-def examine(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
-    for part, look in (EXAMINATIONS | (DEEP if deep else {})).items():
+def examine(settings: Settings, *, deep: bool = False, quick: bool = False) -> Iterator[Finding]:
+    looks = EXAMINATIONS | (DEEP if deep else {})
+    for part, look in ((part, look) for part, look in looks.items() if not (quick and part in LONG)):
         try:
             yield Finding(part, True, look(settings))
         except SafelightError as error:
@@ -214,4 +206,5 @@ EXAMINATIONS: dict[str, Callable[[Settings], str]] = {
     "deletions": deletions,
     "wishes": wishes,
 }
+LONG = frozenset({"model"})
 DEEP: dict[str, Callable[[Settings], str]] = {"what is kept": what_is_kept}

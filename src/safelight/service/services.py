@@ -10,6 +10,7 @@ from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
 from safelight.service.chat import Chat
 from safelight.service.erasure import Erasure
+from safelight.service.examination import Examination
 from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
@@ -44,6 +45,7 @@ class Services:
     shop: Shop
     rates: Rates
     usage: Usage
+    examination: Examination
     preferences: Preferences
     overview: Overview
     sessions: Sessions

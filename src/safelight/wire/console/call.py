@@ -17,6 +17,7 @@ PAGES = (
     ("make", "/console", "Make"),
     ("gallery", "/console/gallery", "Gallery"),
     ("account", "/console/account", "Account"),
+    ("operator", "/console/operator", "Operator"),
 )
 NOTICE = {"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"}  # where a page shows what went wrong
 

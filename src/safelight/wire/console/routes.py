@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from safelight.errors import NotFound, SafelightError, Unauthorized
 from safelight.service.services import Services
 from safelight.settings import Settings
-from safelight.wire.console import account, gallery, guard, make
+from safelight.wire.console import account, gallery, guard, make, operator
 from safelight.wire.console.call import NOTICE, Call, is_fragment
 from safelight.wire.console.pages import HEADERS, MEDIA_TYPES, STATIC, render
 from safelight.wire.forms import read_form, read_upload
@@ -26,6 +26,8 @@ PAGES: dict[str, Act] = {
     "": make.page,
     "/account": account.page,
     "/gallery": gallery.page,
+    "/operator": operator.for_operators(operator.page),
+    "/operator/now": operator.for_operators(operator.now),
     "/thumbs/{name}": gallery.thumb,
     "/jobs/{id}": gallery.details,
     "/jobs/{id}/card": make.card,
@@ -40,6 +42,10 @@ FORMS: dict[str, Act] = {
     "/keys/{id}/name": account.name_key,
     "/keys/{id}/revoke": account.revoke_key,
     "/account/erase": account.erase,
+    "/operator/examine": operator.for_operators(operator.examine),
+    "/operator/keys": operator.for_operators(operator.make_key),
+    "/operator/clear": operator.for_operators(operator.clear_queue),
+    "/operator/restart": operator.for_operators(operator.restart_workers),
 }
 
 

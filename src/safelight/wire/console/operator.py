@@ -1,0 +1,86 @@
+"""The whole server as its operator sees it: what it does now, what it did lately, who waits, what went wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Response
+
+from safelight.errors import Forbidden, Invalid
+from safelight.service.overview import Done
+from safelight.wire.console.call import Call
+from safelight.wire.console.plots import Plot, plot
+
+HOURS = 24
+MOST_NAME = 200
+
+Act = Callable[[Call], Awaitable[Response]]
+
+
+def for_operators(act: Act) -> Act:
+    async def checked(call: Call) -> Response:
+        if not call.account.operator:
+            raise Forbidden("This needs the key of an operator.")
+        return await act(call)
+
+    return checked
+
+
+async def page(call: Call) -> Response:
+    services = call.services
+    return call.page(
+        "operator.html",
+        plots=_hours(await services.overview.done("hour", HOURS)),
+        failures=await services.overview.failures(),
+        accounts=await services.ledger.accounts(),
+        keys=await services.accounts.list_keys(),
+        entries=services.catalogue.entries(),
+        aliases=await services.catalogue.aliases(),
+        billing=services.settings.billing,
+        currency=services.settings.currency,
+        **await _now(call),
+    )
+
+
+async def now(call: Call) -> Response:
+    """What changes while one looks."""
+    return call.fragment("now.html", **await _now(call))
+
+
+async def examine(call: Call) -> Response:
+    return call.fragment("findings.html", findings=await call.services.examination.run())
+
+
+async def make_key(call: Call) -> Response:
+    """Of the named account, which is made where it is new."""
+    name = call.form.text("account", limit=MOST_NAME).strip()
+    if not name:
+        raise Invalid("account", "is required")
+    _, secret = await call.services.accounts.create_key(name, "by the operator")
+    return call.fragment("secret.html", secret=secret, said=f"The new key of {name}, shown only now:")
+
+
+async def clear_queue(call: Call) -> Response:
+    ended = await call.services.steering.clear_queue()
+    return call.fragment("said.html", said=f"{ended} waiting {'job was' if ended == 1 else 'jobs were'} ended.")
+
+
+async def restart_workers(call: Call) -> Response:
+    await call.services.steering.restart_workers()
+    return call.fragment("said.html", said="The workers finish what they are on, and start anew.")
+
+
+async def _now(call: Call) -> dict[str, object]:
+    services = call.services
+    return {"now": await services.jobs.statistics(), "waiting": await services.overview.waiting()}
+
+
+def _hours(done: list[Done]) -> list[Plot]:
+    pictures = [(f"{each.at:%H:%M}", float(each.pictures)) for each in done]
+    pace = [(f"{each.at:%H:%M}", each.seconds / each.pictures if each.pictures else 0.0) for each in done]
+    total = sum(each.pictures for each in done)
+    mean = sum(each.seconds for each in done) / total if total else 0.0
+    return [
+        plot(f"Pictures an hour, {HOURS} hours (UTC)", pictures, "pictures", f"{total} in all"),
+        plot("Seconds of the engine for a picture", pace, "s", f"{mean:.2f} s on average"),
+    ]

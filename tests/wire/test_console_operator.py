@@ -1,0 +1,75 @@
+"""The operator's page over HTTP: for operators alone, what it tells, and that no words of anybody's request are in it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+
+import pytest
+
+from safelight.wire.console.plots import HEIGHT, WIDTH, plot
+from safelight.wire.console.routes import FORMS, PAGES
+
+from .signed_in import SignedIn, found
+from .site import Site
+
+OPERATORS = sorted(path for path in (*PAGES, *FORMS) if path.startswith("/operator"))
+
+
+@pytest.fixture
+def operator(site: Site) -> Iterator[SignedIn]:
+    with SignedIn(site, site.operator_key()) as signed_in:
+        yield signed_in
+
+
+@pytest.mark.parametrize("path", OPERATORS)
+def test_an_ordinary_key_is_refused(site: Site, key: str, path: str) -> None:
+    with SignedIn(site, key) as browser:
+        reply = browser.post(path) if path in FORMS else browser.get(path)
+        assert (reply.status_code, "operator" in reply.text) == (403, True)
+        assert "/console/operator" not in browser.get("").text
+
+
+def test_the_house_is_told(site: Site, operator: SignedIn) -> None:
+    told = operator.get("/operator").text
+    for word in ("being made", "Pictures an hour", "plain", "ink", "Give a key", "Doctor"):
+        assert word in told, word
+
+
+def test_who_waits_and_what_failed_without_their_words(site: Site, operator: SignedIn, key: str) -> None:
+    name = site.ask(site.services.accounts.authenticate(key)).name
+    with SignedIn(site, key) as browser:
+        failed = browser.made(prompt="a mistake with a secret word")
+    with site.closed_gate():
+        site.held_back(key, prompt="another secret word")
+        told = operator.get("/operator").text
+    queue = told.partition("The queue by account")[2].partition("</table>")[0]
+    assert f"<td>{name}</td>" in queue
+    row = told.partition(f"<code>{failed}</code>")[2].partition("</tr>")[0]
+    assert name in row
+    assert "secret word" not in told
+
+
+def test_a_key_for_an_account(site: Site, operator: SignedIn) -> None:
+    made = operator.post("/operator/keys", account="<new> team").text
+    secret = found(r"<code>(slk_\w+)</code>", made)
+    assert html.escape("<new> team") in made
+    assert site.ask(site.services.accounts.authenticate(secret)).name == "<new> team"
+    assert operator.post("/operator/keys", account=" ").status_code == 400
+
+
+@pytest.mark.slow
+def test_the_doctor_looks(operator: SignedIn) -> None:
+    """In a process of its own, which loads torch."""
+    told = operator.post("/operator/examine").text
+    assert "PostgreSQL" in told
+    assert "blob store" in told
+
+
+def test_bars_stand_side_by_side_and_the_highest_reaches_the_top() -> None:
+    drawn = plot("Work", [("one", 1), ("two", 4), ("three", 0)], "jobs")
+    assert [bar.height for bar in drawn.bars] == [HEIGHT / 4, HEIGHT, 1]
+    assert all(bar.y + bar.height == HEIGHT for bar in drawn.bars)
+    assert drawn.bars[-1].x + drawn.bars[-1].width < WIDTH
+    assert (drawn.bars[1].says, drawn.first, drawn.last, drawn.most) == ("two: 4 jobs", "one", "three", "4 jobs")
+    assert plot("Nothing", [], "jobs").bars == ()
