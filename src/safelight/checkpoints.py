@@ -42,10 +42,11 @@ def named_checkpoints(settings: Settings) -> Settings:
         *settings.loras.items(),
         *settings.embeddings.items(),
         *settings.upscalers.items(),
+        *settings.segmenters.items(),
     ):
         if not path.exists():
             raise SetupFailed(
-                f"{name} is to be at {path}, and nothing is there. Correct model, models, loras, embeddings or upscalers."
+                f"{name} is to be at {path}, and nothing is there. Correct model, models, loras, embeddings, upscalers or segmenters."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
 

@@ -21,6 +21,7 @@ class Task(StrEnum):
     generate = "generate"
     judge = "judge"
     upscale = "upscale"
+    cut_out = "cut_out"
 
 
 class Operation(StrEnum):
@@ -214,6 +215,36 @@ class UpscaleRequest(JobRequest):
     @property
     def cost(self) -> float:
         return self.width * self.height * self.effort
+
+    @property
+    def steps_to_run(self) -> int:
+        return 1
+
+    @property
+    def makes(self) -> tuple[AssetKind, ...]:
+        return (AssetKind.output,)
+
+
+@dataclass(frozen=True, slots=True)
+class CutOutRequest(JobRequest):
+    """A picture without its background, or the mask of what is in front. ``segmenter`` is one of the operator's, or None."""
+
+    task: ClassVar[Task] = Task.cut_out
+
+    pixels: int
+    segmenter: str | None = None
+    effort: float = 1e7  # of finding what is in front
+    only_mask: bool = False
+    inverse_mask: bool = False
+    post_process_mask: bool = False
+    alpha_matting: bool = False
+    foreground_threshold: int = 240  # thresholds and size of the alpha matting
+    background_threshold: int = 20
+    erode_size: int = 5
+
+    @property
+    def cost(self) -> float:
+        return self.effort + self.pixels
 
     @property
     def steps_to_run(self) -> int:

@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         description="Upscaler networks by name, as JSON: Real-ESRGAN's layouts, as safetensors. Without a name the bundled one enlarges.",
     )
 
+    segmenters: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Segmentation networks by name, as JSON: U2-Net, IS-Net or BiRefNet as .onnx. The first one removes backgrounds.",
+    )
+
     chat_url: str | None = Field(
         None,
         description="An OpenAI-compatible server that chat calls are handed on to (http://127.0.0.1:11434/v1). Default: they answer 501.",

@@ -31,6 +31,7 @@ from safelight.records import Wants
 from safelight.service import worker
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import QUEUES
+from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.makers.maker import Maker
@@ -66,7 +67,7 @@ def makers_of(settings: Settings, shop: Workshop) -> Sequence[Maker]:
     generate = Generate(
         shop.engine, lightbox, default_model=settings.model or BUNDLED_NAME, safety_threshold=settings.safety_threshold
     )
-    return generate, Judge(lightbox), Upscale(shop.upscaling, lightbox)
+    return generate, Judge(lightbox), Upscale(shop.upscaling, lightbox), CutOut(settings.segmenters, lightbox)
 
 
 def make_worker(ground: Ground, shop: Workshop, queues: Collection[str]) -> worker.Worker:

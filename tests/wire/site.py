@@ -26,6 +26,7 @@ from psycopg.sql import SQL, Identifier
 from safelight.app import make_serving, opened, prepare
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
+from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
 from safelight.service.makers.maker import Maker
@@ -163,7 +164,12 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
         room = UpscalingRoom(settings.upscalers, torch.device("cpu"))
-        makers: list[Maker] = [generate, Judge(lightbox), Upscale(room, lightbox)]
+        makers: list[Maker] = [
+            generate,
+            Judge(lightbox),
+            Upscale(room, lightbox),
+            CutOut(settings.segmenters, lightbox),
+        ]
         worker = Worker(settings, ground.database, ground.queue, ground.blobs, ground.vault, makers=makers, name="test")
         site = Site(settings, services, engine, asyncio.get_running_loop())
         try:

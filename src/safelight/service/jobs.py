@@ -45,6 +45,7 @@ QUEUES = {  # a queue for each kind of work: what waits in one holds up none of 
     Task.generate: PICTURES,
     Task.judge: PICTURES,
     Task.upscale: EDITS,
+    Task.cut_out: EDITS,
 }
 
 

@@ -11,8 +11,14 @@ from safelight.errors import NotFound
 from safelight.settings import Settings
 
 BUNDLED = "safelight-enlarger"
+BY_BORDER = "grabcut"
+BY_BORDER_NOTE = (
+    "There is no segmentation model here: what is unlike the picture's border was taken for the foreground, by GrabCut."
+)
 FILTERS = ("lanczos", "nearest")  # upscalers that are no networks
 EFFORT = 4.0  # of the bundled enlarger for a pixel, beside a checkpoint's for a pixel of one row and step
+GRABBED = 1e7  # of GrabCut for a picture, in the same measure
+SEGMENTER_BYTES = 176_000_000  # of U2-Net, which takes about as long
 BUNDLED_BYTES = 150_000  # of the bundled enlarger; a larger network takes so much longer
 
 
@@ -34,3 +40,15 @@ def upscaler(name: str, settings: Settings) -> Tool:
     if name and settings.unknown_model == "refuse":
         raise NotFound("Model id not found")
     return Tool(None, EFFORT, f"model_id {name} is not on this server; the bundled enlarger is used." if name else "")
+
+
+def segmenter(name: str, settings: Settings) -> Tool:
+    """The operator's first one where none is named. Raises NotFound likewise."""
+    offered = settings.segmenters
+    if name and name not in offered and settings.unknown_model == "refuse":
+        raise NotFound("Model id not found")
+    chosen = name if name in offered else next(iter(offered), None)
+    if chosen is None:
+        return Tool(None, GRABBED, BY_BORDER_NOTE)
+    note = f"model_id {name} is not on this server; {chosen} is used." if name not in ("", chosen) else ""
+    return Tool(chosen, GRABBED * max(1.0, offered[chosen].stat().st_size / SEGMENTER_BYTES), note)

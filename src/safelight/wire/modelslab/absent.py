@@ -23,9 +23,6 @@ TRAINING = Absence(
     "training",
     "This server does not train. Train elsewhere, then let the operator add the result with SAFELIGHT_LORAS or SAFELIGHT_MODELS.",
 )
-CUTTING_OUT = Absence(
-    "background removal", "This server does not remove backgrounds yet; it has no segmentation model."
-)
 EDITING = Absence("editing", "This server has no such editing model yet. img2img and inpaint change pictures here.")
 CONTROL = Absence(
     "controlnet", "This server does not run ControlNet models yet. Use img2img with a low strength instead."
@@ -133,12 +130,6 @@ ABSENT: dict[str, Absence] = dict(
             ),
             ("v3", "finetune/delete/{id}"),
             ("sandbox/v3", "fine_tune fine_tune_status/{id}"),
-        ),
-        *_each(
-            CUTTING_OUT,
-            ("v5", "removebg_mask"),
-            ("v6/image_editing", "removebg_mask"),
-            (f"{_ENTERPRISE}/image_editing", "removebg_mask"),
         ),
         *_each(
             EDITING,

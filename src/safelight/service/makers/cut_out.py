@@ -1,0 +1,54 @@
+"""A picture without its background, or the mask of what is in front. One picture at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from safelight.engine.generation import Pixels
+from safelight.engine.matting import Cut, cut_out
+from safelight.engine.segmenters import from_border, read_segmenter
+from safelight.errors import Invalid
+from safelight.records import AssetKind, CutOutRequest, Task
+from safelight.service.makers.generate import Lightbox
+from safelight.service.makers.maker import Made, Order
+from safelight.service.tools import BY_BORDER
+
+
+class CutOut:
+    """``segmenters`` are the operator's networks by name."""
+
+    task = Task.cut_out
+
+    def __init__(self, segmenters: Mapping[str, Path], lightbox: Lightbox) -> None:
+        self._segmenters, self._lightbox = segmenters, lightbox
+        self._turn = asyncio.Lock()
+
+    async def make(self, order: Order) -> Made:
+        request = order.request
+        assert isinstance(request, CutOutRequest)
+        pixels = await asyncio.to_thread(self._lightbox.decode, order.inputs[AssetKind.init_image])
+        async with self._turn:
+            began = time.monotonic()
+            with order.at_work():
+                made = await asyncio.to_thread(self._cut, pixels, request)
+                order.note(1, 1)
+            seconds = time.monotonic() - began
+        file = await asyncio.to_thread(self._lightbox.encode, made)
+        return Made([file], 1, seconds, request.segmenter or BY_BORDER)
+
+    def purge(self, owner: str) -> None:
+        """It keeps nothing of anybody."""
+
+    def _cut(self, pixels: Pixels, request: CutOutRequest) -> Pixels:
+        name = request.segmenter
+        if name is not None and name not in self._segmenters:
+            raise Invalid("model_id", f"{name} names no segmentation network that this worker has")
+        front = from_border(pixels) if name is None else read_segmenter(self._segmenters[name])(pixels)
+        cut = Cut(
+            request.only_mask, request.inverse_mask, request.post_process_mask, request.alpha_matting,
+            request.foreground_threshold, request.background_threshold, request.erode_size,
+        )  # fmt: skip
+        return cut_out(pixels, front, cut)
