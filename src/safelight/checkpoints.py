@@ -41,12 +41,14 @@ def named_checkpoints(settings: Settings) -> Settings:
         (chosen, models[chosen]),
         *settings.loras.items(),
         *settings.embeddings.items(),
+        *settings.controlnets.items(),
         *settings.upscalers.items(),
         *settings.segmenters.items(),
     ):
         if not path.exists():
             raise SetupFailed(
-                f"{name} is to be at {path}, and nothing is there. Correct model, models, loras, embeddings, upscalers or segmenters."
+                f"{name} is to be at {path}, and nothing is there."
+                " Correct model, models, loras, embeddings, controlnets, upscalers or segmenters."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
 
@@ -68,17 +70,22 @@ def _wants(name: str, path: Path) -> Wants:
 
 
 def list_models(settings: Settings) -> list[dict[str, Any]]:
+    """The checkpoints, then the ControlNets that may steer them."""
     settings = named_checkpoints(settings)
-    return [
-        {
-            "name": name,
-            "default": name == settings.model,
-            "kind": "diffusers folder" if path.is_dir() else "single file",
-            "bytes": sum(file.stat().st_size for file in _weight_files(path)),
-            "path": str(path),
-        }
-        for name, path in settings.models.items()
+    checkpoints = [
+        _listing(name, path, "") | {"default": name == settings.model} for name, path in settings.models.items()
     ]
+    return checkpoints + [_listing(name, path, "ControlNet, ") for name, path in settings.controlnets.items()]
+
+
+def _listing(name: str, path: Path, kind: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "default": False,
+        "kind": kind + ("diffusers folder" if path.is_dir() else "single file"),
+        "bytes": sum(file.stat().st_size for file in _weight_files(path)),
+        "path": str(path),
+    }
 
 
 def _weight_files(path: Path) -> list[Path]:

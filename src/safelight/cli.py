@@ -286,7 +286,7 @@ def models_alias(
 
 @models.command("list")
 def models_list(model: Model = None, as_json: AsJson = False) -> None:
-    """The checkpoints a request may name in `model_id`."""
+    """The checkpoints a request may name in `model_id`, and the ControlNets that may steer them."""
     found = list_models(read_settings(model=model))
     if as_json:
         print(json.dumps(found))

@@ -93,6 +93,10 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="Textual-inversion files, as JSON, by the word that stands for them in a prompt.",
     )
+    controlnets: dict[str, Path] = Field(
+        default_factory=dict,
+        description="ControlNets for Stable Diffusion 1.x, 2.x and XL by name, as JSON: a diffusers folder or a .safetensors file.",
+    )
     model_aliases: dict[str, str] = Field(
         default_factory=dict,
         description="What other names of checkpoints stand for, as JSON; the first pattern that fits: "

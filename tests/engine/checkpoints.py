@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from diffusers import (
     AutoencoderKL,
+    ControlNetModel,
     DDIMScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
@@ -284,3 +285,24 @@ def _halves(style: str, component: str) -> tuple[str, str]:
         return ".lora_A.weight", ".lora_B.weight"
     middle = "lora" if component == "unet" else "lora_linear_layer"
     return f".{middle}.down.weight", f".{middle}.up.weight"
+
+
+def write_controlnet(folder: Path, checkpoint: Path, seed: int = 0) -> Path:
+    """A ControlNet for the UNet of a checkpoint, none of whose layers is still zero as before training."""
+    steered: Any = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network: Any = ControlNetModel.from_unet(steered)
+        for weight in network.parameters():
+            if not weight.any():
+                nn.init.normal_(weight, std=0.05)
+    network.save_pretrained(folder)
+    return folder
+
+
+def write_controlnet_file(path: Path, folder: Path, prefix: str = "control_model.") -> Path:
+    """The ControlNet of a folder as one file in the original layout."""
+    config = json.loads((folder / "config.json").read_text())
+    tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
+    save_file({prefix + compvis.controlnet_name(name, config): tensor for name, tensor in tensors.items()}, path)
+    return path

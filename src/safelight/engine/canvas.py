@@ -6,11 +6,12 @@ as there. Knows nothing of other pictures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from safelight.engine.controlnet import Cue, steered
 from safelight.engine.families.autoencoder import Moments
 from safelight.engine.families.family import Conditioning, Row
 from safelight.engine.plan import Plan
@@ -57,7 +58,15 @@ class Canvas:
         """What the model is shown at the step at hand."""
         x, step = self.latents * self.step.scale, self.step
         guidance = self.plan.generation.guidance_scale
-        return [Row(x, step.timestep, text, self.extra, guidance, self.reference) for text in self.conditioning]
+        rows = [Row(x, step.timestep, text, self.extra, guidance, self.reference) for text in self.conditioning]
+        return steered(self.plan.model.family, rows, cues) if (cues := self._cues()) else rows
+
+    def _cues(self) -> list[Cue]:
+        """The ControlNets that count at the step at hand."""
+        cues = [cue for cue in self.plan.cues if cue.counts(self.calls, len(self.plan.table.steps))]
+        if not cues and self.plan.bucket.steered:  # without any, a compiled network would answer, in other last bits
+            return [replace(self.plan.cues[0], scale=0.0)]
+        return cues
 
     def draw(self) -> Tensor:
         """The noises of the step at hand, (draws, C, h, w)."""

@@ -39,6 +39,22 @@ def unet_name(name: str, config: Mapping[str, Any]) -> str:  # noqa: PLR0911  # 
     return name
 
 
+def controlnet_name(name: str, config: Mapping[str, Any]) -> str:
+    """The original name of a ControlNet part that diffusers calls ``name``; most are those of the UNet beside it."""
+    match name.split("."):
+        case ["controlnet_cond_embedding", "conv_in", *rest]:
+            return _join("input_hint_block.0", rest)
+        case ["controlnet_cond_embedding", "blocks", block, *rest]:
+            return _join(f"input_hint_block.{2 * int(block) + 2}", rest)
+        case ["controlnet_cond_embedding", "conv_out", *rest]:
+            return _join("input_hint_block.14", rest)
+        case ["controlnet_down_blocks", level, *rest]:
+            return _join(f"zero_convs.{level}.0", rest)
+        case ["controlnet_mid_block", *rest]:
+            return _join("middle_block_out.0", rest)
+    return unet_name(name, config)
+
+
 def vae_name(name: str, levels: int) -> str:  # noqa: PLR0911  # a table of names
     """The original name of an autoencoder part that diffusers calls ``name``."""
     match name.split("."):

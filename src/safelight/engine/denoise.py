@@ -31,9 +31,9 @@ class Denoiser:
         return isolate(canvases, lambda some: self._call(some, widths))
 
     def _call(self, canvases: Sequence[Canvas], widths: Sequence[int]) -> Sequence[Tensor]:
-        rows = [row for canvas in canvases for row in canvas.rows()]
-        filler = padded(len(rows), widths) - len(rows)  # a filler row repeats the first; what it gives is dropped
         with self._pace.measure("unet"):
+            rows = [row for canvas in canvases for row in canvas.rows()]
+            filler = padded(len(rows), widths) - len(rows)  # a filler row repeats the first; what it gives is dropped
             outputs = self._graphs.denoise(canvases[0].plan, rows + rows[:1] * filler)
         return _guided(canvases, outputs)
 

@@ -29,6 +29,18 @@ class LoraUse:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Control:
+    """A ControlNet by the name the shelf knows it under, the picture that it is to follow, and how far and for how long."""
+
+    name: str
+    picture: Pixels
+    hint: str = "plain"  # what is made of the picture before the network is shown it; plain is a hint already
+    scale: float = 1.0
+    start: float = 0.0  # of the way from noise to picture, 0 .. 1
+    end: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Generation:
     """One request for ``samples`` pictures that differ only in their seed (``seed + i`` for picture ``i``, modulo 2**32).
 
@@ -53,6 +65,7 @@ class Generation:
     mask_image: Pixels | None = None
     model: str | None = None  # a name on the shelf; None is the default checkpoint
     loras: tuple[LoraUse, ...] = ()
+    controls: tuple[Control, ...] = ()
     clip_skip: int = 1  # 1 uses the last hidden layer, 2 the one before
     owner: str = ""
     priority: int = 0  # higher goes first

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
+from safelight.engine.controlnet import ControlNets
 from safelight.engine.families.autoencoder import Moments, Place
-from safelight.engine.families.family import Conditioning, Inputs, Networks, Row
+from safelight.engine.families.family import ADDITION, Conditioning, Inputs, Networks, Row
 from safelight.engine.generation import LoraUse, Pixels
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
 from safelight.engine.openvino import Compiled, place
@@ -47,6 +48,7 @@ class Model:
         compiled: Compiled | None = None,
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
+        controlnets: Mapping[str, Path] | None = None,
     ) -> None:
         self.name = name
         self.device = device
@@ -58,6 +60,7 @@ class Model:
         self._parts = components.parts.networks
         for part in self._parts.values():
             placed.settle(part)
+        self.controlnets = ControlNets(controlnets or {}, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
         self._lora_paths = dict(loras or {})
@@ -88,7 +91,12 @@ class Model:
         """In memory. A compiled network has weights of its own beside those that LoRA files are applied to."""
         parts = list(self._parts.values())
         parts += [self._parts["vae"], self._parts[self.family.denoiser]] if self._compiled else []
-        return sum(weight.nbytes for part in parts for weight in part.parameters())
+        return sum(weight.nbytes for part in parts for weight in part.parameters()) + self.controlnets.bytes
+
+    @property
+    def compiled(self) -> bool:
+        """Whether a compiled network answers, as far as neither LoRAs nor ControlNets are asked for."""
+        return self._compiled is not None
 
     @property
     def runtime(self) -> str:
@@ -128,7 +136,7 @@ class Model:
 
     @torch.no_grad()
     def call(self, inputs: Inputs, adapters: Sequence[LoraUse] = ()) -> Tensor:
-        if self._compiled and not adapters:
+        if self._compiled and not adapters and not any(name.startswith(ADDITION) for name in inputs):
             return self._compiled.unet(*inputs.values())
         return self.family.call(self._networks(adapters), inputs)
 

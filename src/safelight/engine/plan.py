@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from safelight.engine import images
+from safelight.engine.controlnet import Cue
 from safelight.engine.families.family import Shape
-from safelight.engine.generation import Generation, LoraUse, Pixels
+from safelight.engine.generation import Control, Generation, LoraUse, Pixels
+from safelight.engine.hints import HINTS, INPAINT, to_hint
 from safelight.engine.model import Model
 from safelight.engine.samplers import Samplers, canonical
 from safelight.engine.tables import Table
@@ -27,6 +29,7 @@ class Bucket(NamedTuple):
     model: str
     loras: tuple[LoraUse, ...]
     company: str  # as the family says
+    steered: bool = False  # by ControlNets, where these keep its rows from a compiled network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,7 @@ class Plan:
     height: int
     source: Source | None
     bucket: Bucket
+    cues: tuple[Cue, ...] = ()
 
     @property
     def shown(self) -> Pixels | None:
@@ -99,14 +103,33 @@ def check(generation: Generation) -> None:
         raise Invalid("strength", "must be above 0 and at most 1")
     if not 0 <= g.seed < 2**32:
         raise Invalid("seed", "must be between 0 and 4294967295")
+    _check_pictures(g)
+    for control in g.controls:
+        _check_control(control, masked=g.mask_image is not None)
+    if g.sampler is not None:
+        canonical(g.sampler)
+
+
+def _check_pictures(g: Generation) -> None:
     if g.mask_image is not None and g.init_image is None:
         raise Invalid("init_image", "is required with mask_image")
     if g.init_image is not None and (g.init_image.ndim != 3 or g.init_image.shape[2] != 3):
         raise Invalid("init_image", "must be an RGB picture")
     if g.mask_image is not None and g.mask_image.ndim != 2:
         raise Invalid("mask_image", "must be a greyscale picture")
-    if g.sampler is not None:
-        canonical(g.sampler)
+
+
+def _check_control(control: Control, *, masked: bool) -> None:
+    if control.hint not in HINTS:
+        raise Invalid("controlnet_type", f"must be one of {', '.join(HINTS)}")
+    if control.hint == INPAINT and not masked:
+        raise Invalid("mask_image", f"is required by {control.name}, which is shown where to paint")
+    if control.picture.ndim != 3 or control.picture.shape[2] != 3:
+        raise Invalid("control_image", "must be an RGB picture")
+    if not math.isfinite(control.scale):
+        raise Invalid("controlnet_conditioning_scale", "must be a finite number")
+    if not 0 <= control.start < control.end <= 1:
+        raise Invalid("control_guidance_start", "must be at least 0, and less than an end of at most 1")
 
 
 def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
@@ -126,8 +149,15 @@ def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     if generation.init_image is not None:
         size = family.reference_size(generation.init_image) if edits else (width, height)
         source = _source(generation.init_image, generation.mask_image, *size, family.autoencoder.side)
-    bucket = Bucket(model.name, generation.loras, family.company(generation, shape))
-    return Plan(generation, model, table, width, height, source, bucket)
+    cues = tuple(_cue(control, generation, model, width, height) for control in generation.controls)
+    steered = bool(cues) and model.compiled
+    bucket = Bucket(model.name, generation.loras, family.company(generation, shape), steered)
+    return Plan(generation, model, table, width, height, source, bucket, cues)
+
+
+def _cue(control: Control, generation: Generation, model: Model, width: int, height: int) -> Cue:
+    hint = to_hint(control.hint, control.picture, generation.mask_image, width, height)
+    return Cue(model.controlnets.get(control.name), hint.to(model.device), control.scale, control.start, control.end)
 
 
 def drawn_size(width: int, height: int, native: int | None, multiple: int = 8) -> tuple[int, int]:

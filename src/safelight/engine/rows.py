@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from safelight.engine.controlnet import steered
 from safelight.engine.families.family import Conditioning, Row
 from safelight.engine.graphs import Graphs
 from safelight.engine.plan import Plan
@@ -48,6 +49,7 @@ class Rows:
         """Ascending; the last is the cap."""
         shape = f"{device_name(plan.model.device)} | {plan.model.runtime} | {plan.model.name}"
         shape += f" | {plan.model.dtype} | {plan.bucket.company}"
+        shape += " | with ControlNet" if plan.bucket.steered else ""
         eager = " | with LoRA" if plan.bucket.loras else ""  # which graphs and compiled networks leave to torch
         fastest = self._limit or self._recall(
             f"cap | {shape}{eager}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds)
@@ -94,10 +96,11 @@ class Trial:
         longest = max(said, key=lambda text: len(text.embedding))
         texts = [vary(longest, dice) for _ in range(count)]
         shown = plan.reference and torch.randn(plan.reference, generator=dice).to(model.device)
-        self._rows = [
+        rows = [
             Row(row[:channels], time, text, row[channels:] if extra else None, reference=shown)
             for row, time, text in zip(x, times, texts, strict=True)
         ]
+        self._rows = steered(model.family, rows, plan.cues) if plan.bucket.steered else rows
 
     def rows(self, order: list[int]) -> Tensor:
         """What the model says of these rows, called together."""

@@ -61,6 +61,7 @@ class Shelf:
         dtype: torch.dtype | None = torch.float32,
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
+        controlnets: Mapping[str, Path] | None = None,
         openvino: bool = False,
         tuning_path: Path | None = None,
         compiled_path: Path | None = None,
@@ -79,7 +80,7 @@ class Shelf:
         self._openvino = openvino
         self._tuning_path = tuning_path
         self._compiled_path = compiled_path
-        self._files: dict[str, Any] = {"loras": loras, "embeddings": embeddings}
+        self._files: dict[str, Any] = {"loras": loras, "embeddings": embeddings, "controlnets": controlnets}
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first

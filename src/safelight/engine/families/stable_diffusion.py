@@ -6,16 +6,27 @@ SDXL has a second text model, whose pooled answer and the picture's size are fur
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from safelight.engine import compvis
 from safelight.engine.families.autoencoder import Place
-from safelight.engine.families.family import Classes, Conditioning, Family, Inputs, Networks, Parts, Row, timesteps
+from safelight.engine.families.family import (
+    ADDITION,
+    Classes,
+    Conditioning,
+    Family,
+    Inputs,
+    Networks,
+    Parts,
+    Row,
+    timesteps,
+)
 from safelight.engine.families.text import CLIP_TOKENIZERS
 from safelight.engine.textual_inversion import Concept, teach
 
@@ -42,6 +53,7 @@ class StableDiffusion(Family):
     denoiser = "unet"
     multiple = 8
     compiles = True
+    control = ControlNetModel
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place)
@@ -96,7 +108,8 @@ class StableDiffusion(Family):
             "encoder_hidden_states": self.place.enter(torch.stack([row.text.embedding for row in rows])),  # (R, 77, D)
         }
         pooled = [row.text.pooled for row in rows if row.text.pooled is not None]
-        return inputs | (self._size_conditions(x, torch.stack(pooled)) if pooled else {})
+        conditions = self._size_conditions(x, torch.stack(pooled)) if pooled else {}
+        return inputs | conditions | _additions(rows)
 
     def _size_conditions(self, x: Tensor, pooled: Tensor) -> Inputs:
         """SDXL's UNet is told the size of the picture, and that nothing was cropped."""
@@ -104,12 +117,41 @@ class StableDiffusion(Family):
         time_ids = torch.tensor([[height, width, 0.0, 0.0, height, width]] * len(x))  # (R, 6)
         return {"text_embeds": self.place.enter(pooled), "time_ids": self.place.enter(time_ids)}
 
+    def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[tuple[Tensor, ...]]:
+        """A ControlNet reads latents, and nothing of what an inpainting UNet reads beside them."""
+        inputs = self.gather([replace(row, extra=None, additions=()) for row in rows])
+        levels, middle = network(
+            self.place.enter(inputs["sample"]),
+            inputs["timestep"],
+            inputs["encoder_hidden_states"],
+            self.place.enter(hint).expand(len(rows), -1, -1, -1),
+            conditioning_scale=scale,
+            added_cond_kwargs=_size_conditions(inputs),
+            return_dict=False,
+        )
+        return list(zip(*levels, middle, strict=True))
+
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        added = {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs}
+        levels = [inputs[name] for name in inputs if name.startswith(ADDITION)]
         answer: Tensor = networks["unet"](
             self.place.enter(inputs["sample"]),
             inputs["timestep"],
             inputs["encoder_hidden_states"],
-            added_cond_kwargs=added or None,
+            added_cond_kwargs=_size_conditions(inputs),
+            down_block_additional_residuals=levels[:-1] or None,
+            mid_block_additional_residual=levels[-1] if levels else None,
         ).sample
         return answer
+
+
+def _size_conditions(inputs: Inputs) -> Inputs | None:
+    return {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs} or None
+
+
+def _additions(rows: Sequence[Row]) -> Inputs:
+    """(R, C', h', w') for each level, where any of these rows has a ControlNet; nothing is added to the others'."""
+    told = next((row.additions for row in rows if row.additions), ())
+    return {
+        f"{ADDITION}_{i}": torch.stack([row.additions[i] if row.additions else torch.zeros_like(level) for row in rows])
+        for i, level in enumerate(told)
+    }

@@ -1,0 +1,142 @@
+"""ControlNets (Zhang et al., 2023): networks beside a checkpoint's own that are shown a hint and say what is to be added
+at every level of it. Read from files here, and asked for one picture at a time.
+
+A picture asks for its own rows alone, so that the answer cannot depend on its neighbours; the call of the checkpoint's
+network is shared with those that have no ControlNet, to whose levels zeros are added.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from safelight.engine import compvis
+from safelight.engine.checkpoint import weight_files
+from safelight.engine.components import build, find_in
+from safelight.engine.families.autoencoder import Place
+from safelight.engine.families.family import Family, Row
+from safelight.engine.weights import Config, Weights, read_config, read_tensors
+from safelight.errors import EngineFailed, Invalid
+
+FIELD = "controlnet_model"
+KEPT = 4  # in memory for each checkpoint; the least recently used goes
+ORIGINAL = "control_model."  # before every name in a file of the original code
+SHARED = ("block_out_channels", "cross_attention_dim", "layers_per_block")  # with the network that is added to
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cue:
+    """A ControlNet at work on one picture: what it is shown, how strongly it counts, and for which part of the way."""
+
+    network: nn.Module
+    hint: Tensor  # (1, 3, H, W)
+    scale: float
+    start: float
+    end: float
+
+    def counts(self, call: int, calls: int) -> bool:
+        """As the pipelines have it: a call counts that lies within start and end as a whole."""
+        return call / calls >= self.start and (call + 1) / calls <= self.end
+
+
+def steered(family: Family, rows: Sequence[Row], cues: Sequence[Cue]) -> list[Row]:
+    """The rows of one picture, with what its ControlNets add together."""
+    answers = [family.steer(cue.network, rows, cue.hint, cue.scale) for cue in cues]
+    return [replace(row, additions=_sum(additions)) for row, *additions in zip(rows, *answers, strict=True)]
+
+
+def _sum(additions: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    return tuple(sum(level[1:], start=level[0]) for level in zip(*additions, strict=True))
+
+
+class ControlNets:
+    """Those that one checkpoint may use, by name, read when they are first asked for. Any thread may ask."""
+
+    def __init__(self, paths: Mapping[str, Path], family: Family, place: Place) -> None:
+        self._paths = dict(paths)
+        self._family = family
+        self._place = place
+        self._kept: OrderedDict[str, nn.Module] = OrderedDict()
+        self._reading = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        return sum(weight.nbytes for network in list(self._kept.values()) for weight in network.parameters())
+
+    def get(self, name: str) -> nn.Module:
+        """Raises Invalid for one that is not here or does not fit."""
+        if name not in self._paths:
+            raise Invalid(FIELD, "is not a ControlNet on this server")
+        if self._family.control is None:
+            raise Invalid(FIELD, "is not possible with this kind of checkpoint")
+        with self._reading:
+            if name not in self._kept:
+                self._kept[name] = self._read(self._paths[name])
+            self._kept.move_to_end(name)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[name]
+
+    def _read(self, path: Path) -> nn.Module:
+        steered_network: Any = self._family.networks[self._family.denoiser]
+        try:
+            network = read_controlnet(path, self._family.control, steered_network.config)
+        except EngineFailed as error:
+            raise Invalid(FIELD, f"cannot be used with this checkpoint: {error}") from error
+        self._place.settle(network)
+        return network
+
+
+def read_controlnet(path: Path, kind: Any, steered_config: Config) -> nn.Module:
+    """A diffusers folder, or a single file in diffusers' or the original layout, whose network is built like the one
+    that it steers.
+    """
+    config = _folder_config(path / "config.json", kind) if path.is_dir() else _same(kind, steered_config)
+    if any(_listed(config.get(name)) != _listed(steered_config[name]) for name in SHARED):
+        raise EngineFailed("it was made for another kind of checkpoint")
+    weights: Weights = {}
+    for file in weight_files(path) if path.is_dir() else [path]:
+        weights |= read_tensors(file)
+    return build(kind, config, _find(weights, config))
+
+
+def _folder_config(path: Path, kind: Any) -> Config:
+    config = read_config(path)
+    if config.get("_class_name") != kind.__name__:
+        raise EngineFailed(f"it is of a class that Safelight does not run: {config.get('_class_name')!r}")
+    return {name: value.default for name, value in _options(kind).items()} | config
+
+
+def _same(kind: Any, steered_config: Config) -> Config:
+    shared = {name: steered_config[name] for name in _options(kind) if name in steered_config}
+    return shared | {"in_channels": 4}  # of the latents alone, whatever else an inpainting checkpoint reads
+
+
+def _options(kind: Any) -> Mapping[str, Any]:
+    return {
+        name: option
+        for name, option in inspect.signature(kind.__init__).parameters.items()
+        if option.default is not inspect.Parameter.empty
+    }
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _find(weights: Weights, config: Config) -> Callable[[str], Tensor | None]:
+    find = find_in(weights)
+
+    def either(name: str) -> Tensor | None:
+        original = compvis.controlnet_name(name, config)
+        named = (find(name), weights.get(ORIGINAL + original), weights.get(original))
+        return next((tensor for tensor in named if tensor is not None), None)
+
+    return either
