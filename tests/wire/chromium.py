@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 60_000.0  # milliseconds
@@ -57,7 +57,15 @@ class Window:
         self.page.goto(f"{self.home}/console")
         self.page.get_by_label("API key").fill(key)
         self.page.get_by_role("button", name="Sign in").click()
-        expect(self.page.get_by_label("Prompt", exact=True)).to_be_visible()
+        self.arrive("/console")
+
+    def follow(self, link: Locator, path: str) -> None:
+        link.click()
+        self.arrive(path)
+
+    def arrive(self, path: str) -> None:
+        """Not before the page's scripts have run: what is pressed earlier nobody hears."""
+        self.page.wait_for_url(self.home + path, wait_until="load")
 
     def behaved(self) -> None:
         assert self.complaints == []

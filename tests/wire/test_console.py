@@ -55,7 +55,7 @@ def test_without_a_session_pages_lead_to_the_door_and_nothing_else_answers(site:
     for path in PAGES:
         assert visit(site, path.format(id=1, name="x"), Accept="*/*").status_code == 401, path
     for path in FORMS:
-        address = f"{site.settings.base_url}/console{path.format(id=1)}"
+        address = f"{site.settings.base_url}/console{path.format(id=1, name='x')}"
         assert httpx.post(address, headers={"Origin": site.settings.base_url}).status_code == 401, path
 
 
@@ -154,6 +154,19 @@ def test_again_starts_from_the_same_picture(browser: SignedIn, site: Site) -> No
     assert "event: done" in browser.get(f"/jobs/{again}/events").text
     browser.post(f"/jobs/{job}/erase")
     assert browser.post(f"/jobs/{job}/again").status_code == 404
+
+
+def test_enlarging_what_was_made(site: Site, browser: SignedIn) -> None:
+    job = browser.made()
+    name = found(r"/pictures/([^/]+)/enlarge", browser.get(f"/jobs/{job}/card").text)
+    with SignedIn(site, site.key()) as stranger:
+        refused = [stranger.post(f"/pictures/{each}/enlarge") for each in (name, "never.png")]
+        assert [reply.status_code for reply in refused] == [404, 404]
+        assert refused[0].text == refused[1].text
+    larger = found(r'id="job-(\d+)"', browser.post(f"/pictures/{name}/enlarge").text)
+    assert "event: done" in browser.get(f"/jobs/{larger}/events").text
+    assert "Enlarged to 128 × 128" in browser.get(f"/jobs/{larger}").text
+    assert f"tile-{larger}" in browser.get("/gallery?task=upscale").text
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_from_the_gallery_to_a_receipt(site: Site, key: str, browser: Browser) -
         page = mine.page
         page.on("dialog", lambda dialog: dialog.accept())
         mine.sign_in(key)
-        page.get_by_role("link", name="Gallery").click()
+        mine.follow(page.get_by_role("link", name="Gallery"), "/console/gallery")
         expect(page.locator(".tile")).to_have_count(3)
         page.get_by_label("Search in your prompts").fill("third")
         expect(page.locator(".tile")).to_have_count(1)
@@ -96,7 +96,7 @@ def test_from_the_gallery_to_a_receipt(site: Site, key: str, browser: Browser) -
         expect(page.locator(".tile")).to_have_count(1)
         assert [site.http.get(address).status_code for address in (one, two, three)] == [404, 404, 200]
 
-        page.locator(".tile a").click()
+        mine.follow(page.locator(".tile a"), "/console/jobs/*")
         expect(page.get_by_role("heading", name="third cat")).to_be_visible()
         page.get_by_role("button", name="Delete").click()
         expect(page.locator(".receipt")).to_contain_text("Erased")
@@ -120,10 +120,9 @@ def test_a_revoked_key_signs_out(site: Site, key: str, browser: Browser) -> None
         page.on("dialog", lambda dialog: dialog.accept())
         mine.expected.append("401")
         mine.sign_in(key)
-        page.get_by_role("link", name="Account").click()
+        mine.follow(page.get_by_role("link", name="Account"), "/console/account")
         page.get_by_role("button", name="Revoke").click()
         expect(page.locator("#keys button", has_text="Revoke")).to_have_count(0)
-        page.get_by_role("link", name="Make").click()
-        expect(page.get_by_label("API key")).to_be_visible()
+        mine.follow(page.get_by_role("link", name="Make"), "/console/sign-in")
         assert site.http.get("/v1/jobs", headers={"key": key}).status_code == 401
         mine.behaved()

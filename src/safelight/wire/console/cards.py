@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from safelight.records import ImageRequest, Job, JobState
+from safelight.records import ImageRequest, Job, JobRequest, JobState, UpscaleRequest
 from safelight.service.services import Services
 from safelight.wire.console.example import Example, example_of
 from safelight.wire.console.samplers import label_of
 from safelight.wire.http import picture_urls
+
+USUAL_SIDE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,9 @@ class Card:
     """``request`` is None for a job that makes no pictures from words; ``pictures`` are addresses on this server."""
 
     job: Job
+    title: str
+    width: int
+    height: int
     request: ImageRequest | None
     model: str
     sampler: str
@@ -41,8 +46,12 @@ def card_of(services: Services, job: Job) -> Card:
     request = job.request if isinstance(job.request, ImageRequest) else None
     names = services.assets.output_names(job) if job.state is JobState.succeeded else []
     spoken = "modelslab" in services.settings.dialects
+    title, width, height = _shown(job.request)
     return Card(
         job=job,
+        title=title,
+        width=width,
+        height=height,
         request=request,
         model=job.model or (request and request.model) or services.catalogue.default,
         sampler=label_of(request.sampler, request.spacing, request.algorithm_type) if request else "",
@@ -50,3 +59,13 @@ def card_of(services: Services, job: Job) -> Card:
         names=names,
         example=example_of(request, services.settings.base_url) if request and spoken else None,
     )
+
+
+def _shown(request: JobRequest | None) -> tuple[str, int, int]:
+    """What a job is called, and the size of what it makes."""
+    match request:
+        case ImageRequest(prompt=prompt, width=width, height=height):
+            return prompt, width, height
+        case UpscaleRequest(width=width, height=height):
+            return f"Enlarged to {width} × {height}", width, height
+    return "Not a picture", USUAL_SIDE, USUAL_SIDE

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from fastapi import Response
 
-from safelight.errors import NotFound
-from safelight.records import AssetKind, Bitmap, ImageRequest, Job, Operation
+from safelight.errors import Invalid, NotFound
+from safelight.records import AssetKind, Bitmap, ImageRequest, Job, Operation, UpscaleRequest
 from safelight.service.history import Filter
+from safelight.service.tools import upscaler
 from safelight.wire.console import read
 from safelight.wire.console.call import Call
 from safelight.wire.console.cards import card_of
@@ -17,6 +18,7 @@ from safelight.wire.http import path_id
 from safelight.wire.jobs import told_live
 
 LATEST = 8  # jobs that the page shows when it is opened
+ENLARGED = 2  # times
 
 Pictures = dict[AssetKind, Bitmap]
 
@@ -27,7 +29,7 @@ async def page(call: Call) -> Response:
     checkpoints = [entry for entry in services.catalogue.entries() if entry.kind == "checkpoint"]
     return call.page(
         "make.html",
-        cards=[card_of(services, job) for job in latest.jobs],
+        cards=[card_of(services, job) for job in latest.jobs if job.request and job.request.makes],
         checkpoints=checkpoints,
         loras=sorted(services.settings.loras),
         samplers=SAMPLERS,
@@ -78,6 +80,22 @@ async def again(call: Call) -> Response:
     }
     request = replace(job.request, seed=read.new_seed(), webhook=None, dialect=read.DIALECT, route="make")
     return await _card(call, await services.jobs.submit(call.account, request, decoded))
+
+
+async def enlarge(call: Call) -> Response:
+    """Twice as wide and high, by what comes with the package."""
+    services, settings = call.services, call.services.settings
+    asset, png = await services.assets.open(call.request.path_params["name"])
+    if asset.account_id != call.account.id:
+        raise NotFound
+    picture = await services.inputs.decoded(png)
+    width, height, tool = picture.width * ENLARGED, picture.height * ENLARGED, upscaler("", settings)
+    if width * height > settings.max_upscaled_pixels:
+        raise Invalid("", f"It would become {width} × {height}, larger than this server allows.")
+    request = UpscaleRequest(
+        width=width, height=height, upscaler=tool.name, effort=tool.effort, dialect=read.DIALECT, route="enlarge"
+    )
+    return await _card(call, await services.jobs.submit(call.account, request, {AssetKind.init_image: picture}))
 
 
 async def card(call: Call) -> Response:

@@ -37,6 +37,7 @@ FORMS: dict[str, Act] = {
     "/make": make.submit,
     "/jobs/{id}/again": make.again,
     "/jobs/{id}/erase": make.erase,
+    "/pictures/{name}/enlarge": make.enlarge,
     "/erase": gallery.erase,
     "/keys": account.make_key,
     "/keys/{id}/name": account.name_key,
