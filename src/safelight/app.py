@@ -217,7 +217,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         inputs=Inputs(settings, outbound, own_asset),
         jobs=jobs,
         assets=assets,
-        erasure=Erasure(settings, database, blobs, vault, DeletionLog(settings.deletion_log_path)),
+        erasure=make_erasure(ground),
         catalogue=Catalogue(settings, database, read_wants(settings)),
         chat=Chat(settings),
         history=History(database, vault),
@@ -234,3 +234,8 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         usage=Usage(database),
         enhance=enhance,
     )
+
+
+def make_erasure(ground: Ground) -> Erasure:
+    deletions = DeletionLog(ground.settings.deletion_log_path)
+    return Erasure(ground.settings, ground.database, ground.blobs, ground.vault, deletions)

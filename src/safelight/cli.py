@@ -6,27 +6,21 @@ import asyncio
 import json
 import sys
 import traceback
-from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from safelight import app, commands, logs, working
+from safelight import accounts_cli, app, commands, logs, working
 from safelight import doctor as examination
 from safelight.checkpoints import list_models
 from safelight.errors import SafelightError, SetupFailed
 from safelight.records import Key
-from safelight.service.ledger import MILLION, Wallet
 from safelight.settings import read_settings
-
-T = TypeVar("T")
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+from safelight.terminal import AsJson, BlobUrl, DatabaseUrl, DataDir, Model, call, err, out, progress_bar
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -36,16 +30,9 @@ cli = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 models = typer.Typer(no_args_is_help=True, help="The checkpoints on the shelf.")
-accounts = typer.Typer(no_args_is_help=True, help="Wallets and plans of accounts, where billing is on.")
 cli.add_typer(keys, name="keys")
-cli.add_typer(accounts, name="accounts")
+cli.add_typer(accounts_cli.accounts, name="accounts")
 cli.add_typer(models, name="models")
-
-DataDir = Annotated[Path | None, typer.Option(help="Where the embedded database and local files live.")]
-DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL to use instead of the embedded one.")]
-BlobUrl = Annotated[str | None, typer.Option(help="Where pictures rest: file://, s3://, gs:// or az://.")]
-Model = Annotated[str | None, typer.Option(help="The default checkpoint: a path, or a name from SAFELIGHT_MODELS.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of prose.")]
 
 
 @cli.command()
@@ -133,7 +120,7 @@ def imagine(
         "guidance_scale": guidance_scale or workshop.wants(settings).guidance_scale,
         "width": width, "height": height, "seed": seed, "sampler": sampler,
     }  # fmt: skip
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("loading the model", total=None)
         seconds = workshop.imagine(
             settings, picture, output, wanted,
@@ -153,7 +140,7 @@ def keys_create(
 ) -> None:
     """Make a key. Its secret is shown only now."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
-    key, secret = _call(commands.create_key(settings, account, label, operator=operator))
+    key, secret = call(commands.create_key(settings, account, label, operator=operator))
     if as_json:
         print(json.dumps({**_plain(key), "key": secret}))
     else:
@@ -163,7 +150,7 @@ def keys_create(
 @keys.command("list")
 def keys_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Every key, without its secret."""
-    found = _call(commands.list_keys(read_settings(data_dir=data_dir, database_url=database_url)))
+    found = call(commands.list_keys(read_settings(data_dir=data_dir, database_url=database_url)))
     if as_json:
         print(json.dumps([_plain(key) for key in found]))
         return
@@ -188,7 +175,7 @@ def keys_revoke(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Revoke a key, at once and for good."""
-    revoked = _call(commands.revoke_key(read_settings(data_dir=data_dir, database_url=database_url), key))
+    revoked = call(commands.revoke_key(read_settings(data_dir=data_dir, database_url=database_url), key))
     out.print(f"Revoked {revoked.prefix} of account {revoked.account_name}.")
 
 
@@ -199,22 +186,17 @@ def keys_webhook_secret(
     database_url: DatabaseUrl = None,
 ) -> None:
     """What the receivers of an account's webhooks verify signatures with."""
-    print(_call(commands.webhook_secret(read_settings(data_dir=data_dir, database_url=database_url), account)))
+    print(call(commands.webhook_secret(read_settings(data_dir=data_dir, database_url=database_url), account)))
 
 
 @keys.command("rotate-master")
 def keys_rotate_master(data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
     """Wrap all keys of requests under a new master key. Servers may run meanwhile; begin again if it is broken off."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("wrapping keys", total=None)
-        done = _call(commands.rotate_master(settings, lambda now, of: progress.update(task, completed=now, total=of)))
+        done = call(commands.rotate_master(settings, lambda now, of: progress.update(task, completed=now, total=of)))
     out.print(f"{done} keys are wrapped under the new master key.")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _plain(key: Key) -> dict[str, Any]:
@@ -222,48 +204,7 @@ def _plain(key: Key) -> dict[str, Any]:
     return {name: value.isoformat() if hasattr(value := getattr(key, name), "isoformat") else value for name in fields}
 
 
-@accounts.command("list")
-def accounts_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Every account: its plan, what its wallet holds, and what its unfinished jobs hold of it."""
-    settings = read_settings(data_dir=data_dir, database_url=database_url)
-    found = _call(commands.list_accounts(settings))
-    if as_json:
-        print(json.dumps([{"account": row.name, "plan": row.plan, **_money(row.wallet)} for row in found]))
-        return
-    table = Table("account", "plan", f"wallet ({settings.currency})", "held")
-    for row in found:
-        table.add_row(row.name, row.plan, *_money(row.wallet).values())
-    out.print(table)
-
-
-@accounts.command("credit", context_settings={"ignore_unknown_options": True})
-def accounts_credit(
-    account: Annotated[str, typer.Argument(help="The account's name.")],
-    amount: Annotated[str, typer.Argument(help="Such as 25 or 12.50; with a minus it is taken out again.")],
-    note: Annotated[str, typer.Option(help="Kept with the entry: a receipt's number, say.")] = "",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Put money that you have received into an account's wallet."""
-    settings = read_settings(data_dir=data_dir, database_url=database_url)
-    wallet = _call(commands.credit_account(settings, account, amount, note))
-    out.print(f"The wallet of {account} holds {_money(wallet)['available']} {settings.currency}.", soft_wrap=True)
-
-
-@accounts.command("plan")
-def accounts_plan(
-    account: Annotated[str, typer.Argument(help="The account's name.")],
-    plan: Annotated[str, typer.Argument(help="A plan's name from SAFELIGHT_PLANS; pay_as_you_go takes it away.")],
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Give an account a plan, until you give it another."""
-    _call(commands.give_plan(read_settings(data_dir=data_dir, database_url=database_url), account, plan))
-    out.print(f"Account {account} has plan {plan}.")
-
-
-def _money(wallet: Wallet) -> dict[str, str]:
-    return {name: f"{getattr(wallet, name) / MILLION:.6f}" for name in ("available", "held")}
+cli.command()(accounts_cli.erase)
 
 
 @models.command("alias")
@@ -277,9 +218,9 @@ def models_alias(
     """Let a name that apps send stand for a checkpoint; without arguments, list those that do."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
     if pattern and (model or remove):
-        _call(commands.set_alias(settings, pattern, None if remove else model))
+        call(commands.set_alias(settings, pattern, None if remove else model))
     table = Table("pattern", "stands for")
-    for row in _call(commands.list_aliases(settings)):
+    for row in call(commands.list_aliases(settings)):
         table.add_row(*row)
     out.print(table)
 
@@ -342,11 +283,6 @@ def doctor(
         mark = "[green]ok[/]  " if finding.ok else "[red]look[/]"
         out.print(f"{mark}  {finding.part:<12} {finding.text}", soft_wrap=True)
     raise typer.Exit(0 if well else 1)
-
-
-def _call(work: Coroutine[Any, Any, T]) -> T:
-    logs.set_up("warning")
-    return asyncio.run(work)
 
 
 def main() -> None:

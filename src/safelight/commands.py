@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
-from safelight.app import Ground, database_address, opened, prepare
+from safelight.app import Ground, database_address, make_erasure, opened, prepare
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
-from safelight.records import Key
+from safelight.records import Key, Receipt
 from safelight.service.accounts import Accounts
+from safelight.service.batches import Wanted, Weight
 from safelight.service.catalogue import Catalogue
+from safelight.service.erasure import Erasure, Note
 from safelight.service.ledger import AccountRow, Ledger, Wallet
 from safelight.service.webhooks import secret_of
 from safelight.settings import Settings
@@ -93,3 +95,40 @@ async def rotate_master(settings: Settings, note: Callable[[int, int], None]) ->
         return await ground.vault.rotate(note)
 
     return await on_ground(settings, rotate)
+
+
+async def erase(settings: Settings, account: str, ids: list[int], wanted: Wanted, note: Note) -> Receipt:
+    """These requests of an account, all or none, or where none are named all that is wanted."""
+
+    async def do(ground: Ground) -> Receipt:
+        erasure, owner = await _erasure(ground), await Accounts(ground.database).named(account)
+        await erasure.batches.check(owner, ids)
+        found = ids or await erasure.batches.meant(owner, wanted)
+        return await erasure.delete_watched(owner, found, "jobs" if ids else "filter", note)
+
+    return await on_ground(settings, do)
+
+
+async def weigh(settings: Settings, account: str, ids: list[int], wanted: Wanted) -> Weight:
+    """What ``erase`` would erase."""
+
+    async def do(ground: Ground) -> Weight:
+        erasure, owner = await _erasure(ground), await Accounts(ground.database).named(account)
+        await erasure.batches.check(owner, ids)
+        return await erasure.batches.weigh(owner, ids or await erasure.batches.meant(owner, wanted))
+
+    return await on_ground(settings, do)
+
+
+async def erase_account(settings: Settings, account: str, note: Note) -> None:
+    async def do(ground: Ground) -> None:
+        await (await _erasure(ground)).close(await Accounts(ground.database).named(account), note)
+
+    await on_ground(settings, do)
+
+
+async def _erasure(ground: Ground) -> Erasure:
+    await ground.vault.open()
+    erasure = make_erasure(ground)
+    await erasure.replay.open()
+    return erasure

@@ -349,6 +349,7 @@ class Receipt:
     bytes: int
     requested_at: datetime
     verified_at: datetime | None
+    left: int = 0  # requests that have not had their turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from safelight import doctor
 from safelight.checkpoints import BUNDLED_NAME
 from safelight.cli import cli
+from safelight.errors import SetupFailed
 from safelight.settings import read_settings
 from tests.whole.conftest import PHOTO
 from tests.whole.running import Running, command, leftovers
@@ -30,6 +33,30 @@ def test_keys_beside_a_running_server(door: Running) -> None:
     assert door.answer("v3/system_load", key=made["key"]).status_code == 401
     unknown = command(door.data, "keys", "revoke", "slk_none")
     assert (unknown.returncode, unknown.stdout, unknown.stderr.count("\n")) == (1, "", 1)
+
+
+def test_erasing_beside_a_running_server(door: Running) -> None:
+    made = json.loads(command(door.data, "keys", "create", "team-gone", "--json").stdout)
+    photo = base64.b64encode(PHOTO.read_bytes()).decode()
+    urls = [door.post("v6/base64_to_url", key=made["key"], base64_string=photo)["output"][0] for _ in range(2)]
+    dry = command(door.data, "erase", "team-gone", "--kind", "upload", "--older-than", "0", "--dry-run")
+    assert dry.stdout.startswith("Would erase 2 requests with 2 files, ")
+    assert [httpx.get(url).status_code for url in urls] == [200, 200]
+    done = command(door.data, "erase", "team-gone", "--all")
+    assert done.stdout.startswith("Erased 2 requests with 2 files. Receipt: ")
+    assert [httpx.get(url).status_code for url in urls] == [404, 404]
+    told = httpx.get(f"{door.url}/v1/erasures/{done.stdout.split()[-1]}", headers={"key": made["key"]})
+    assert told.json()["requests"] == 2
+    ended = command(door.data, "accounts", "erase", "team-gone", "--yes")
+    assert ended.stdout == "Account team-gone is erased.\n"
+    assert door.answer("v3/system_load", key=made["key"]).status_code == 401
+
+
+@pytest.mark.parametrize("words", [[], ["--all", "--kind", "upload"], ["--id", "5", "--older-than", "3"]])
+def test_who_does_not_say_what_to_erase_erases_nothing(tmp_path: Path, words: list[str]) -> None:
+    result = CliRunner().invoke(cli, ["erase", "team", "--data-dir", str(tmp_path), *words])
+    assert isinstance(result.exception, SetupFailed)
+    assert result.exception.message.startswith("Say what to erase")
 
 
 @pytest.mark.slow

@@ -6,19 +6,23 @@ One kill of each kind is in the default suite; the rest run with ``scripts/test 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from safelight.storage import postgres
 from safelight.storage.blobs import open_blobs
 from safelight.storage.database import Database
+from safelight.storage.deletion_log import DeletionLog
 from tests.invariants import check_invariants
 from tests.whole.running import QUICK, SAFELIGHT, Running, environment, eventually, serving
 
@@ -168,3 +172,43 @@ def test_a_worker_that_comes_back_from_the_dead_commits_nothing(data: Path, chec
             second.send_signal(signal.SIGTERM)
             assert second.wait(60) == 0
             os.kill(sleeper.pid, signal.SIGCONT)
+
+
+MANY = 20_000
+FILL = f"""
+    WITH made AS (
+        INSERT INTO jobs (id, account_id, state, file_prefix, rank, cost, steps, finished_at)
+        SELECT nextval('request_ids'), (SELECT min(id) FROM accounts), 'failed', gen_random_uuid(), 0, 1, 1, now()
+        FROM generate_series(1, {MANY}) RETURNING id
+    ) INSERT INTO requests (job_id, body) SELECT id, '{{"prompt": "one of many"}}' FROM made RETURNING job_id
+"""
+
+
+@pytest.mark.chaos
+def test_a_large_erasure_goes_on_where_a_killed_server_stopped(data: Path) -> None:
+    with serving(data, "--workers", "0") as first:
+        ids = [row[0] for row in first.rows(FILL)]
+        asking = threading.Thread(target=_erase_everything, args=(first,))
+        asking.start()
+        eventually(lambda: 0 < _erased(first) < MANY, 60, "the first slices")
+        kill(psutil.Process(first.process.pid))
+        asking.join()
+        before = _erased(first)
+        assert 0 < before < MANY
+        with serving(data, "--workers", "0", key=first.key) as again:
+            eventually(lambda: _erased(again) == MANY, 120, "the rest")
+            (receipt,) = httpx.get(f"{again.url}/v1/erasures", headers={"key": again.key}).json()["erasures"]
+            assert (receipt["requests"], receipt["left"]) == (MANY, 0)
+            assert again.rows("SELECT count(*) FROM requests") == [(0,)]
+            assert again.stop() == 0
+    told = [int(each) for _, line in DeletionLog(data / "deletions.log").read() for one in line for each in one.whole]
+    assert set(told) == set(ids)
+
+
+def _erase_everything(server: Running) -> None:
+    with contextlib.suppress(httpx.TransportError):
+        httpx.post(f"{server.url}/v1/erasures", json={"everything": True}, headers={"key": server.key}, timeout=60)
+
+
+def _erased(server: Running) -> int:
+    return int(server.rows("SELECT count(*) FROM jobs WHERE erased_at IS NOT NULL")[0][0])

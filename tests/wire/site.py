@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -160,7 +160,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         assert settings.database_url
         engine, ground = AnalyticEngine(), prepare(settings, settings.database_url)
-        services = make_serving(ground).services
+        services = replace(make_serving(ground).services, enhance=enhance)
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
         room = UpscalingRoom(settings.upscalers, torch.device("cpu"))

@@ -35,6 +35,13 @@ ASKS: dict[str, Ask] = {
     "job": lambda site, key, about: site.http.get(f"/v1/jobs/{about['id']}", headers={"key": key}),
     "job's events": lambda site, key, about: site.http.get(f"/v1/jobs/{about['id']}/events", headers={"key": key}),
     "delete job": lambda site, key, about: site.http.delete(f"/v1/jobs/{about['id']}", headers={"key": key}),
+    "delete asset": lambda site, key, about: site.http.delete(f"/v1/assets/{about['id']}", headers={"key": key}),
+    "delete asset by name": lambda site, key, about: site.http.delete(f"/v1/assets/{about['prefix']}-0.png", headers={"key": key}),
+    "erase": lambda site, key, about: site.http.post("/v1/erasures", json={"key": key, "ids": [about["id"]]}),
+    "erase in vain": lambda site, key, about: site.http.post(
+        "/v1/erasures", json={"key": key, "ids": [about["id"]], "dry_run": True}
+    ),
+    "receipts before": lambda site, key, about: site.http.get(f"/v1/erasures?before={about['receipt']}", headers={"key": key}),
     "receipt": lambda site, key, about: site.http.get(f"/v1/erasures/{about['receipt']}", headers={"key": key}),
 }  # fmt: skip
 

@@ -38,6 +38,13 @@ class Accounts:
         assert row is not None
         return Account(row["id"], row["name"])
 
+    async def named(self, name: str) -> Account:
+        """Raises NotFound."""
+        row = await self._database.one("accounts.named", name=name)
+        if row is None:
+            raise NotFound(f"There is no account {name}.")
+        return Account(row["id"], row["name"])
+
     async def create_key(self, account: str, label: str = "", *, operator: bool = False) -> tuple[Key, str]:
         """A new key of the named account, and its secret, which nobody can ask for again."""
         owner = await self.create_account(account)

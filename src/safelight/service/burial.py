@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from safelight.errors import NotFound
 from safelight.records import Account
 from safelight.service.ledger import settle
 from safelight.service.vault import Vault, forget_sent
@@ -48,8 +49,27 @@ class Burial:
         if doomed.whole or doomed.sent:
             await self._log.append(_told(account, receipt_id, scope, receipt["requested_at"], doomed))
 
+    async def bury_more(self, tx: Transaction, account: Account, receipt: Row, doomed: Doomed) -> None:
+        """Under a receipt that stands. Raises Unavailable as above."""
+        if doomed.whole:
+            await self._bury(tx, account, receipt["id"], doomed)
+            await self._log.append(_told(account, receipt["id"], receipt["scope"], receipt["requested_at"], doomed))
+
+    async def close(self, tx: Transaction, account: Account) -> None:
+        """The account itself, of which nothing else is left. Raises NotFound where it was closed before."""
+        row = await tx.one("accounts.lock", id=account.id)
+        if row is None:
+            raise NotFound
+        await _close(tx, account.id)
+        told = Deletion(
+            "", account.id, None, "account", row["at"].isoformat(), closed=mark_of(row["webhook_secret"].hex())
+        )
+        await self._log.append(told)
+
     async def bury_again(self, tx: Transaction, told: Deletion) -> bool:
         """What the log tells, in a database that does not know it any more; whether anything was left to erase."""
+        if told.closed:
+            return await _close_again(tx, told)
         account, receipt_id = Account(told.account, "", told.key), uuid.UUID(told.receipt)
         doomed = await _still_standing(tx, account, told)
         if not doomed.whole and not doomed.cached:
@@ -108,6 +128,28 @@ async def _still_standing(tx: Transaction, account: Account, told: Deletion) -> 
         if mark_of(row["name"]) == told.sent[str(row["request_id"])]
     ]
     return Doomed(whole, cached={row["id"]: row["request_id"] for row in cached})
+
+
+async def _close_again(tx: Transaction, told: Deletion) -> bool:
+    row = await tx.one("accounts.lock", id=told.account)
+    if row is None or mark_of(row["webhook_secret"].hex()) != told.closed:
+        return False
+    await _close(tx, told.account)
+    return True
+
+
+async def _close(tx: Transaction, account_id: int) -> None:
+    """Nothing opens it any more, and what it was called is written out of the database's files."""
+    for query in (
+        "sessions.end_all",
+        "once.forget_all",
+        "preferences.forget_all",
+        "accounts.end_plans",
+        "accounts.blank_keys",
+    ):
+        await tx.run(query, account=account_id)
+    await tx.run("accounts.blank", account=account_id)
+    await tx.run("accounts.wipe")
 
 
 def _told(account: Account, receipt_id: uuid.UUID, scope: str, at: datetime, doomed: Doomed) -> Deletion:

@@ -6,13 +6,15 @@ until that is true. Authority comes from the account of the row itself and from 
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 from safelight.errors import NotFound, Unavailable
 from safelight.records import Account, Receipt
+from safelight.service.batches import SLICE, Batches, Wanted
 from safelight.service.burial import Burial, Doomed, lock
 from safelight.service.jobs import LARGEST_ID, as_prefix
 from safelight.service.replay import Replay
@@ -22,16 +24,24 @@ from safelight.storage.blobs import Blobs
 from safelight.storage.database import Database, Row, Transaction
 from safelight.storage.deletion_log import DeletionLog
 
+log = logging.getLogger(__name__)
+
+Note = Callable[[int, int], None]
+
 AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise depends on
 
 
 class Erasure:
     """Deletes by id, by name, or all that is cached. Repeating a delete gives the receipt of the first."""
 
-    def __init__(self, settings: Settings, database: Database, blobs: Blobs, vault: Vault, log: DeletionLog) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, blobs: Blobs, vault: Vault, deletions: DeletionLog
+    ) -> None:
         self._settings, self._database, self._blobs = settings, database, blobs
-        self._burial = Burial(settings, vault, log)
-        self.replay = Replay(database, log, self._burial)
+        self._burial = Burial(settings, vault, deletions)
+        self.replay = Replay(database, deletions, self._burial)
+        self.batches = Batches(database, vault, self._burial)
+        self._at_work: set[asyncio.Task[None]] = set()
 
     async def delete(self, account: Account, ids: Sequence[int], *, scope: str | None = None) -> Receipt:
         """All of them or none: raises NotFound with the ids that are unknown or another's."""
@@ -40,8 +50,22 @@ class Erasure:
 
     async def delete_everything(self, account: Account) -> Receipt:
         """Every job and upload of the account's. Raises NotFound where it has none."""
-        rows = await self._database.all("erasure.everything", account=account.id)
-        return await self.delete(account, [row["id"] for row in rows], scope="account")
+        ids = await self.batches.meant(account, Wanted())
+        if not ids:
+            raise NotFound
+        return await self._delete_in_slices(account, ids, "account")
+
+    async def delete_many(self, account: Account, ids: Sequence[int]) -> Receipt:
+        """All of them or none, however many: raises NotFound with the ids that are unknown or another's. May go on after its return."""
+        wanted = list(dict.fromkeys(ids))
+        if len(wanted) <= SLICE:
+            return await self.delete(account, wanted)
+        await self.batches.check(account, wanted)
+        return await self._delete_in_slices(account, wanted, "jobs")
+
+    async def delete_where(self, account: Account, wanted: Wanted) -> Receipt:
+        """All that is there now and that is wanted. May go on after its return."""
+        return await self._delete_in_slices(account, await self.batches.meant(account, wanted), "filter")
 
     async def delete_tasks(self, account: Account, tasks: Sequence[str]) -> Receipt:
         """By file prefixes or decimal ids. Raises NotFound with the tasks that are unknown or another's."""
@@ -81,6 +105,35 @@ class Erasure:
             await self._burial.bury(tx, account, receipt_id, "cache", doomed)
         return await self._finish(account, receipt_id)
 
+    async def delete_watched(self, account: Account, ids: list[int], scope: str, note: Note) -> Receipt:
+        """To the end, slice by slice; ``note`` is told how many are done, of how many."""
+        receipt_id, done = await self._accepted(account, ids, scope), 0
+        while now := await self.batches.go_on(receipt_id):
+            done += now
+            note(done, len(ids))
+        await self.remove_bytes(receipt_id)
+        return await self.receipt(account, str(receipt_id))
+
+    async def close(self, account: Account, note: Note) -> None:
+        """Everything that an account has, and last the account itself. Raises NotFound where that is done already."""
+        await self._database.run("accounts.revoke_all", account=account.id)
+        await self._delete_all(account, note)
+        async with self._database.transaction() as tx:
+            await self._burial.close(tx, account)
+        await self._delete_all(account, note)  # what was accepted at that very moment
+
+    async def receipts(self, account: Account, before: str | None, limit: int) -> list[Receipt]:
+        """Newest first. Raises NotFound where ``before`` is none of the account's."""
+        after = uuid.UUID((await self.receipt(account, before)).id) if before else None
+        rows = await self._database.all("erasure.receipts", account=account.id, before=after, limit=limit)
+        return [_receipt(row) for row in rows]
+
+    async def go_on(self) -> None:
+        """With what anybody left unfinished."""
+        for receipt_id in await self.batches.unfinished():
+            while await self.batches.go_on(receipt_id):
+                pass
+
     async def receipt(self, account: Account, receipt_id: str) -> Receipt:
         """Raises NotFound."""
         try:
@@ -100,6 +153,34 @@ class Erasure:
             after = rows[-1]["id"]
         await self._database.run("erasure.verify")
         return done
+
+    async def _delete_in_slices(self, account: Account, ids: list[int], scope: str) -> Receipt:
+        receipt_id = await self._accepted(account, ids, scope)
+        working = asyncio.create_task(self._work_off(receipt_id))
+        self._at_work.add(working)
+        working.add_done_callback(self._at_work.discard)
+        await asyncio.wait({working}, timeout=AT_ONCE_SECONDS)
+        return await self.receipt(account, str(receipt_id))
+
+    async def _delete_all(self, account: Account, note: Note) -> None:
+        while ids := await self.batches.meant(account, Wanted()):
+            await self.delete_watched(account, ids, "account", note)
+
+    async def _accepted(self, account: Account, ids: list[int], scope: str) -> uuid.UUID:
+        receipt_id = uuid.uuid4()
+        try:
+            await self.batches.accept(account, receipt_id, scope, ids)
+        except Unavailable:  # it may have been; a second time does not hurt
+            await self.batches.accept(account, receipt_id, scope, ids)
+        return receipt_id
+
+    async def _work_off(self, receipt_id: uuid.UUID) -> None:
+        try:
+            while await self.batches.go_on(receipt_id):
+                pass
+            await self.remove_bytes(receipt_id)
+        except Unavailable:
+            log.info("erasure %s goes on later", receipt_id)
 
     async def _settled(self, account: Account, ids: list[int], scope: str) -> uuid.UUID:
         """Phase one. Asked again after a commit whose outcome is unknown, it finds its own receipt."""
@@ -168,5 +249,5 @@ def _receipt(row: Row) -> Receipt:
     return Receipt(
         id=str(row["id"]), account_id=row["account_id"], key_id=row["key_id"], scope=row["scope"],
         request_ids=tuple(row["request_ids"]), assets=row["assets"], bytes=row["bytes"],
-        requested_at=row["requested_at"], verified_at=row["verified_at"],
+        requested_at=row["requested_at"], verified_at=row["verified_at"], left=row["left"],
     )  # fmt: skip

@@ -51,6 +51,7 @@ class Reconciler:
             await forget_unused(tx, await tx.all("assets.abandon_old", life=intent_seconds))
         await self._expire()
         await self._hear_log()
+        await self._erasure.go_on()
         await self._erasure.remove_bytes()
         await self._sealer.run()
         await wipe(self._database)

@@ -96,7 +96,7 @@ class Replay:
         left = {row["id"] for row in await self._database.all("erasure.standing", ids=list(ids))}
         again = 0
         for deletion in told:
-            if not left.isdisjoint(map(int, (*deletion.whole, *deletion.sent))):
+            if deletion.closed or not left.isdisjoint(map(int, (*deletion.whole, *deletion.sent))):
                 async with self._database.transaction() as tx:
                     again += await self._burial.bury_again(tx, deletion)
         return again

@@ -43,6 +43,7 @@ class Deletion:
     at: str  # ISO 8601
     whole: Mapping[str, str] = field(default_factory=dict)
     sent: Mapping[str, str] = field(default_factory=dict)  # of these, only what their callers sent
+    closed: str = ""  # the mark of the account, where it is the account itself that goes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import UploadFile
@@ -99,6 +100,17 @@ class Form:
         if low is not None and number < low:
             raise Invalid(name, f"must be at least {low}")
         return int(number)
+
+    def moment(self, name: str) -> datetime | None:
+        """A moment that names no zone is in UTC."""
+        word = self.text(name, limit=40)
+        if not word:
+            return None
+        try:
+            found = datetime.fromisoformat(word)
+        except ValueError:
+            raise Invalid(name, "must be a date, or a date and time, as in 2026-11-21T12:00:00Z") from None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def scalar(self, name: str, *, limit: int) -> str | float | None:
         """Any one value, unchanged."""

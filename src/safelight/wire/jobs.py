@@ -6,7 +6,6 @@ import base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import fields
-from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 
@@ -84,8 +83,8 @@ def read_filter(form: Form) -> Filter:
         states=states or None,
         task=_task(form),
         model=form.text("model", limit=200) or None,
-        since=_moment(form, "since"),
-        until=_moment(form, "until"),
+        since=form.moment("since"),
+        until=form.moment("until"),
         words=form.text("search", limit=MOST_WORDS),
     )
 
@@ -164,14 +163,3 @@ def _task(form: Form) -> Task | None:
         return Task(word) if word else None
     except ValueError:
         raise Invalid("task", f"must be one of {', '.join(Task)}") from None
-
-
-def _moment(form: Form, name: str) -> datetime | None:
-    word = form.text(name, limit=40)
-    if not word:
-        return None
-    try:
-        moment = datetime.fromisoformat(word)
-    except ValueError:
-        raise Invalid(name, "must be a date, or a date and time, as in 2026-11-21T12:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

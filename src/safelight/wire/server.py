@@ -25,7 +25,7 @@ from safelight import __version__
 from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
 from safelight.settings import DialectName, Settings
-from safelight.wire import absence, assets, house, jobs, jobs_described
+from safelight.wire import absence, assets, erasures, erasures_described, house, jobs, jobs_described
 from safelight.wire.a1111 import routes as a1111
 from safelight.wire.a1111 import write as a1111_write
 from safelight.wire.browsers import Browsers
@@ -78,7 +78,8 @@ def create(
         *(routes(services) for name, routes in ROUTES.items() if name in services.settings.dialects),
         assets.routes(services),
         jobs.routes(services),
-        house.routes(services, ready),
+        erasures.routes(services),
+        house.routes(ready),
     )
     for router in rooms:
         app.router.routes.extend(router.routes)
@@ -141,6 +142,7 @@ def _operations() -> list[Operation]:
         *openai_describe.OPERATIONS.values(),
         *tensorslab_operations,
         *jobs_described.OPERATIONS,
+        *erasures_described.OPERATIONS,
         *house.OPERATIONS.values(),
     ]
 

@@ -17,7 +17,8 @@ WHERE k.hash = %(hash)s AND k.revoked_at IS NULL
 UPDATE keys SET last_used_at = now() WHERE id = %(id)s
 
 -- name: keys
-SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id ORDER BY k.id
+SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id
+WHERE a.erased_at IS NULL ORDER BY k.id
 
 -- name: own_keys
 SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id
@@ -37,3 +38,28 @@ RETURNING k.*, a.name AS account_name
 
 -- name: any_keys
 SELECT EXISTS (SELECT FROM keys WHERE revoked_at IS NULL) AS found
+
+-- name: named
+SELECT id, name FROM accounts WHERE name = %(name)s AND erased_at IS NULL
+
+-- name: revoke_all
+UPDATE keys SET revoked_at = now() WHERE account_id = %(account)s AND revoked_at IS NULL
+
+-- name: lock
+SELECT webhook_secret, now() AS at FROM accounts WHERE id = %(id)s AND erased_at IS NULL FOR UPDATE
+
+-- name: end_plans
+UPDATE subscriptions SET cancelled_at = now() WHERE account_id = %(account)s AND cancelled_at IS NULL
+
+-- name: blank_keys
+UPDATE keys SET label = '', prefix = '', hash = sha256(gen_random_uuid()::text::bytea), operator = false,
+    revoked_at = coalesce(revoked_at, now())
+WHERE account_id = %(account)s
+
+-- name: blank
+UPDATE accounts SET name = 'erased-' || id, webhook_secret = sha256(gen_random_uuid()::text::bytea), erased_at = now()
+WHERE id = %(account)s
+
+-- name: wipe
+INSERT INTO wipes (part) SELECT unnest(ARRAY['accounts', 'keys', 'once', 'preferences', 'sessions'])
+ON CONFLICT (part) DO UPDATE SET last = excluded.last, at = excluded.at

@@ -9,7 +9,8 @@ WHERE account_id = %(account)s AND request_id = ANY (%(ids)s) AND kind = 'upload
 -- One that the log of deletions tells of may be here already, or its key may not be.
 INSERT INTO receipts (id, account_id, key_id, scope, request_ids, requested_at)
 VALUES (%(id)s, %(account)s, (SELECT id FROM keys WHERE id = %(key)s), %(scope)s, %(ids)s, coalesce(%(at)s, now()))
-ON CONFLICT (id) DO UPDATE SET verified_at = NULL RETURNING requested_at
+ON CONFLICT (id) DO UPDATE SET verified_at = NULL,
+    request_ids = ARRAY(SELECT DISTINCT unnest(receipts.request_ids || excluded.request_ids) ORDER BY 1) RETURNING requested_at
 
 -- name: bury_jobs
 UPDATE jobs SET erased_at = now(), receipt_id = %(receipt)s, error = NULL, nsfw = '{}', model = NULL, lease_until = NULL,
@@ -80,19 +81,22 @@ WHERE id = %(receipt)s
 -- name: jobs_with_outputs
 SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL ORDER BY id
 
--- name: everything
-SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL
-UNION
-SELECT request_id FROM assets WHERE account_id = %(account)s AND kind = 'upload' AND state IN ('pending', 'live')
-
 -- name: receipt
-SELECT * FROM receipts WHERE id = %(id)s AND account_id = %(account)s
+SELECT *, (SELECT count(*) FROM erasing WHERE receipt_id = receipts.id) AS left FROM receipts
+WHERE id = %(id)s AND account_id = %(account)s
+
+-- name: receipts
+SELECT *, (SELECT count(*) FROM erasing WHERE receipt_id = receipts.id) AS left FROM receipts
+WHERE account_id = %(account)s AND (%(before)s::uuid IS NULL
+    OR (requested_at, id) < (SELECT requested_at, id FROM receipts WHERE id = %(before)s AND account_id = %(account)s))
+ORDER BY requested_at DESC, id DESC LIMIT %(limit)s
 
 -- name: verify
 -- Verified once no byte, and no text in the files of the database, is left of what it covers.
 UPDATE receipts r SET verified_at = now()
 WHERE r.verified_at IS NULL
   AND NOT EXISTS (SELECT FROM assets a WHERE a.receipt_id = r.id AND a.state = 'deleting')
+  AND NOT EXISTS (SELECT FROM erasing e WHERE e.receipt_id = r.id)
   AND NOT EXISTS (SELECT FROM wipes w WHERE w.at >= r.requested_at)
 
 -- name: logs

@@ -69,7 +69,8 @@ WHERE account_id = %(account)s AND (ends_at IS NULL OR ends_at > now())
 SELECT a.id, a.name, coalesce(w.available, 0) AS available, coalesce(w.held, 0) AS held,
     (SELECT s.plan FROM subscriptions s WHERE s.account_id = a.id AND s.began_at <= now() AND (s.ends_at IS NULL OR s.ends_at > now())
      ORDER BY s.id DESC LIMIT 1) AS plan
-FROM accounts a LEFT JOIN wallets w ON w.account_id = a.id ORDER BY a.id
+FROM accounts a LEFT JOIN wallets w ON w.account_id = a.id
+WHERE a.erased_at IS NULL ORDER BY a.id
 
 -- name: named
 SELECT id, name FROM accounts WHERE name = %(name)s

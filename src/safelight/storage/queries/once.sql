@@ -8,3 +8,6 @@ SELECT request, job_id FROM once WHERE account_id = %(account)s AND key = %(key)
 
 -- name: forget
 DELETE FROM once WHERE created_at < now() - interval '1 day'
+
+-- name: forget_all
+DELETE FROM once WHERE account_id = %(account)s

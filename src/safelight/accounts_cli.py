@@ -1,0 +1,116 @@
+"""`safelight accounts` and `safelight erase`: what an operator does with accounts and what they keep."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from safelight import commands
+from safelight.errors import SetupFailed
+from safelight.service.batches import Kind, Wanted
+from safelight.service.ledger import MILLION, Wallet
+from safelight.settings import read_settings
+from safelight.terminal import AsJson, BlobUrl, DatabaseUrl, DataDir, call, out, progress_bar
+
+accounts = typer.Typer(no_args_is_help=True, help="Wallets and plans of accounts, where billing is on, and their end.")
+
+
+@accounts.command("list")
+def accounts_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Every account: its plan, what its wallet holds, and what its unfinished jobs hold of it."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    found = call(commands.list_accounts(settings))
+    if as_json:
+        print(json.dumps([{"account": row.name, "plan": row.plan, **_money(row.wallet)} for row in found]))
+        return
+    table = Table("account", "plan", f"wallet ({settings.currency})", "held")
+    for row in found:
+        table.add_row(row.name, row.plan, *_money(row.wallet).values())
+    out.print(table)
+
+
+@accounts.command("credit", context_settings={"ignore_unknown_options": True})
+def accounts_credit(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    amount: Annotated[str, typer.Argument(help="Such as 25 or 12.50; with a minus it is taken out again.")],
+    note: Annotated[str, typer.Option(help="Kept with the entry: a receipt's number, say.")] = "",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put money that you have received into an account's wallet."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    wallet = call(commands.credit_account(settings, account, amount, note))
+    out.print(f"The wallet of {account} holds {_money(wallet)['available']} {settings.currency}.", soft_wrap=True)
+
+
+@accounts.command("plan")
+def accounts_plan(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    plan: Annotated[str, typer.Argument(help="A plan's name from SAFELIGHT_PLANS; pay_as_you_go takes it away.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give an account a plan, until you give it another."""
+    call(commands.give_plan(read_settings(data_dir=data_dir, database_url=database_url), account, plan))
+    out.print(f"Account {account} has plan {plan}.")
+
+
+def _money(wallet: Wallet) -> dict[str, str]:
+    return {name: f"{getattr(wallet, name) / MILLION:.6f}" for name in ("available", "held")}
+
+
+@accounts.command("erase")
+def accounts_erase(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    blob_url: BlobUrl = None,
+) -> None:
+    """Erase everything that an account has, and last the account itself. Its receipts and books stay, without its name."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url)
+    if not yes:
+        typer.confirm(f"Erase account {account} and everything that it has, for good?", abort=True)
+    with progress_bar() as progress:
+        task = progress.add_task("erasing", total=None)
+        call(commands.erase_account(settings, account, lambda now, of: progress.update(task, completed=now, total=of)))
+    out.print(f"Account {account} is erased.")
+
+
+def erase(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    ids: Annotated[
+        list[int] | None, typer.Option("--id", help="This generation or upload; may be given again.")
+    ] = None,
+    older_than: Annotated[float | None, typer.Option(min=0, help="Only what was made more days ago.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only generations, or only uploads.")] = None,
+    track_id: Annotated[str | None, typer.Option(help="Only generations that were asked for with it.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that the account has.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and erase nothing.")] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    blob_url: BlobUrl = None,
+) -> None:
+    """Erase what an account has made and sent: by ids, or all of which every option given is true."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url, blob_url=blob_url)
+    until = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
+    wanted, given = Wanted(until, kind, track_id), any((older_than is not None, kind, track_id is not None))
+    if (bool(ids), given, everything).count(True) != 1:
+        raise SetupFailed("Say what to erase: --id, or one or more of --older-than, --kind and --track-id, or --all.")
+    if dry_run:
+        weight = call(commands.weigh(settings, account, ids or [], wanted))
+        out.print(f"Would erase {weight.requests} requests with {weight.assets} files, {weight.bytes / 2**20:.1f} MiB.")
+        return
+    with progress_bar() as progress:
+        task = progress.add_task("erasing", total=None)
+        receipt = call(
+            commands.erase(
+                settings, account, ids or [], wanted, lambda now, of: progress.update(task, completed=now, total=of)
+            )
+        )
+    said = f"Erased {len(receipt.request_ids)} requests with {receipt.assets} files. Receipt: {receipt.id}"
+    out.print(said, soft_wrap=True)
