@@ -46,7 +46,7 @@ async def super_resolution(call: Call) -> Response:
 def _echo(tool: Tool, scale: float) -> dict[str, object]:
     """Numbers as the pages print them; what there is none of here is told as off."""
     shown = int(scale) if scale == int(scale) else scale
-    off = {"prompt": "", "watermark": "no", "face_enhance": False, "steps": 1}
+    off = {"prompt": "", "face_enhance": False, "steps": 1}
     return off | {"scale": shown, "upscale_factor": shown, "model_id": tool.name or BUNDLED}
 
 

@@ -24,13 +24,13 @@ OFF: Json = {
     "self_attention": "no",
     "tomesd": "no",
     "upscale": "no",
-    "watermark": "no",
 }
 MARK_OFF: Json = {
     "opacity": 0.7,
     "padding_down": 10,
     "padding_right": 10,
     "pag_scale": 0.2,
+    "watermark": "no",
     "rescale": "no",
     "scale_down": 6,
 }
@@ -40,7 +40,7 @@ def write_meta(job: Job, family: Family, urls: Sequence[str]) -> Json:
     """The short echo of the v3 pages, or the long one of the others."""
     request = job.request
     if not isinstance(request, ImageRequest):
-        return _delivery(job, request, urls) | _of_the_page(request) if request else {}
+        return MARK_OFF | _delivery(job, request, urls) | _of_the_page(request) if request else {}
     short = _short(job, request)
     return short | _long(job, request, urls) if family.community else short
 
