@@ -40,7 +40,7 @@ REQUEST = ImageRequest(operation=Operation.img2img, prompt="a red apple on a woo
 FURNISH = """
 INSERT INTO accounts (name, webhook_secret) SELECT 'kept ' || n, '' FROM generate_series(1, {accounts}) n;
 INSERT INTO jobs (id, account_id, state, file_prefix, rank, cost, steps, finished_at, created_at, attempt, fence, files, tells)
-SELECT nextval('request_ids'), n %% {accounts} + 1, 'succeeded', gen_random_uuid()::text, 0, 1e6, 20, now(),
+SELECT nextval('request_ids'), (SELECT max(id) FROM accounts) - n %% {accounts}, 'succeeded', gen_random_uuid()::text, 0, 1e6, 20, now(),
        now() - n * interval '1 second', 1, nextval('fences'), 1, false FROM generate_series(1, {kept}) n;
 INSERT INTO requests (job_id, sealed) SELECT id, decode(repeat(md5(id::text), 22), 'hex') FROM jobs;
 INSERT INTO request_keys (request_id, sent, master, wrapped)
@@ -103,6 +103,7 @@ async def _open(settings: Settings, address: str) -> AsyncIterator[House]:
     reconciler = Reconciler(settings, ground.database, rescue, services.erasure, sealer)
     async with app.opened(ground):
         await ground.vault.open(may_make=True)
+        await services.erasure.replay.open()
         account = await services.accounts.create_account("measured")
         try:
             yield House(ground, services, reconciler, account)
