@@ -29,6 +29,7 @@ from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.masters import Masters
+from safelight.service.models import Models
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
 from safelight.service.overview import Overview
@@ -207,6 +208,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
     settings, database, queue, blobs = ground.settings, ground.database, ground.queue, ground.blobs
     vault = ground.vault
     assets, jobs = Assets(database, blobs, vault), Jobs(settings, database, queue, blobs, vault)
+    erasure = make_erasure(ground)
 
     async def own_asset(name: str) -> bytes:
         return (await assets.open(name))[1]
@@ -217,8 +219,9 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         inputs=Inputs(settings, outbound, own_asset),
         jobs=jobs,
         assets=assets,
-        erasure=make_erasure(ground),
+        erasure=erasure,
         catalogue=Catalogue(settings, database, read_wants(settings)),
+        models=Models(settings, database, jobs, erasure),
         chat=Chat(settings),
         history=History(database, vault),
         following=Following(database, jobs),

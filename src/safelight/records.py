@@ -22,6 +22,7 @@ class Task(StrEnum):
     judge = "judge"
     upscale = "upscale"
     cut_out = "cut_out"
+    install_model = "install_model"
 
 
 class Operation(StrEnum):
@@ -62,6 +63,7 @@ class AssetKind(Enum):
     init_image = ("init_image", ".png", "image/png")
     mask_image = ("mask_image", ".png", "image/png")
     upload = ("upload", ".png", "image/png")
+    model = ("model", ".part", "application/octet-stream")  # a part of a model's file, in the order of their ids
 
     def __init__(self, label: str, suffix: str, media_type: str) -> None:
         self.label = label
@@ -152,10 +154,12 @@ class ImageRequest(JobRequest):
     fit: str = "crop"  # what becomes of an init image of other proportions: crop, stretch or pad
     seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed
     model: str | None = None
+    installed: int | None = None  # the job that installed ``model``, where one did
     sampler: str | None = None
     spacing: str = "default"
     algorithm_type: str | None = None
     loras: tuple[tuple[str, float], ...] = ()
+    installed_loras: Mapping[str, int] = field(default_factory=dict)  # those of ``loras`` that a job installed, by name
     clip_skip: int = 1
     safety_checker: bool = False
     cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
@@ -253,6 +257,33 @@ class CutOutRequest(JobRequest):
     @property
     def makes(self) -> tuple[AssetKind, ...]:
         return (AssetKind.output,)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallRequest(JobRequest):
+    """A checkpoint or a LoRA that is to be fetched from ``url`` and from then on goes by ``name``."""
+
+    task: ClassVar[Task] = Task.install_model
+
+    url: str
+    name: str
+    kind: str  # checkpoint or lora
+    everybody: bool = False  # may use it, not its account alone
+
+    @property
+    def cost(self) -> float:
+        """It takes no device's time."""
+        return 0.0
+
+    @property
+    def steps_to_run(self) -> int:
+        """Per cent."""
+        return 100
+
+    @property
+    def makes(self) -> tuple[AssetKind, ...]:
+        """How many parts there are is known once it is here."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

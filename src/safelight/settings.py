@@ -141,6 +141,18 @@ class Settings(BaseSettings):
         description="Segmentation networks by name, as JSON: U2-Net, IS-Net or BiRefNet as .onnx. The first one removes backgrounds.",
     )
 
+    max_model_bytes: int = Field(
+        16 * 2**30, ge=1024, description="Largest model that may be installed by address, as a file."
+    )
+    account_model_bytes: int = Field(
+        64 * 2**30,
+        ge=0,
+        description="What the models that one account has installed may take together; 0: it may install none.",
+    )
+    model_seconds: float = Field(
+        3600.0, gt=0, description="Time for fetching a model by address, breaks and redirects included."
+    )
+
     chat_url: str | None = Field(
         None,
         description="An OpenAI-compatible server that chat calls are handed on to (http://127.0.0.1:11434/v1). Default: they answer 501.",

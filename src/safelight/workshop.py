@@ -33,11 +33,13 @@ from safelight.service.inputs import Inputs
 from safelight.service.jobs import QUEUES
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
+from safelight.service.makers.install import Install
 from safelight.service.makers.judge import Judge
 from safelight.service.makers.maker import Maker
 from safelight.service.makers.upscale import Upscale
 from safelight.service.outbound import Outbound
 from safelight.service.progress import MOST_PREVIEW
+from safelight.service.stock import Stock
 from safelight.settings import Settings
 
 
@@ -56,8 +58,10 @@ def workshop_of(settings: Settings) -> Iterator[Workshop]:
         yield Workshop(shelf, engine, upscaling)
 
 
-def makers_of(settings: Settings, shop: Workshop) -> Sequence[Maker]:
-    checker = safety.SafetyChecker()
+def makers_of(ground: Ground, shop: Workshop) -> Sequence[Maker]:
+    settings, checker = ground.settings, safety.SafetyChecker()
+    own = tuple(settings.models.values())
+    stock = Stock(ground.database, ground.blobs, ground.vault, shop.shelf, settings.data_dir, own)
     lightbox = Lightbox(
         decode=_pixels,
         encode=images.encode,
@@ -65,9 +69,13 @@ def makers_of(settings: Settings, shop: Workshop) -> Sequence[Maker]:
         sketch=lambda pixels: images.sketch(pixels, MOST_PREVIEW),
     )
     generate = Generate(
-        shop.engine, lightbox, default_model=settings.model or BUNDLED_NAME, safety_threshold=settings.safety_threshold
-    )
-    return generate, Judge(lightbox), Upscale(shop.upscaling, lightbox), CutOut(settings.segmenters, lightbox)
+        shop.engine, lightbox, default_model=settings.model or BUNDLED_NAME,
+        safety_threshold=settings.safety_threshold, bring=stock.bring,
+    )  # fmt: skip
+    outbound = Outbound(settings.outbound_ports, settings.private_hosts)
+    install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)
+    cut_out = CutOut(settings.segmenters, lightbox)
+    return generate, Judge(lightbox), Upscale(shop.upscaling, lightbox), cut_out, install
 
 
 def make_worker(ground: Ground, shop: Workshop, queues: Collection[str]) -> worker.Worker:
@@ -82,7 +90,7 @@ def make_worker(ground: Ground, shop: Workshop, queues: Collection[str]) -> work
         ground.queue,
         ground.blobs,
         ground.vault,
-        makers=[maker for maker in makers_of(ground.settings, shop) if QUEUES[maker.task] in queues],
+        makers=[maker for maker in makers_of(ground, shop) if QUEUES[maker.task] in queues],
         name=supervisor.worker_name(os.getpid()),
         pulse=pulse,
     )

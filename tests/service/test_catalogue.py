@@ -69,7 +69,7 @@ async def test_an_alias_of_a_checkpoint_that_is_gone_is_as_none(house: House) ->
 
 
 def loras(given: Settings) -> tuple[tuple[str, ...], str]:
-    return known_loras(["ink", "gold"], given)
+    return known_loras(["ink", "gold"], given, given.loras)
 
 
 async def test_loras_are_refused_by_name_or_done_without() -> None:
@@ -80,7 +80,7 @@ async def test_loras_are_refused_by_name_or_done_without() -> None:
 
 
 async def test_entries_begin_with_the_default(house: House) -> None:
-    entries = a_catalogue(house).entries()
+    entries = await a_catalogue(house).entries(house.account)
     assert [(entry.name, entry.kind, entry.default) for entry in entries] == [
         ("mine", "checkpoint", True), ("photo", "checkpoint", False), ("flux-local", "checkpoint", False), ("ink", "lora", False),
     ]  # fmt: skip

@@ -254,7 +254,7 @@ async def test_requests_erased_while_waiting_are_never_made(house: House) -> Non
 
 
 async def test_a_queue_that_does_not_exist_is_named() -> None:
-    assert wanted_queues(None) == {"pictures", "edits"}
+    assert wanted_queues(None) == {"pictures", "edits", "models"}
     assert wanted_queues(["pictures"]) == {"pictures"}
     with pytest.raises(SetupFailed, match="no queue painting"):
         wanted_queues(["pictures", "painting"])

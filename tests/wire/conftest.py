@@ -33,6 +33,8 @@ def site_settings(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
         max_body_bytes=2**20,
         max_image_bytes=2**19,
         body_seconds=2,
+        max_model_bytes=64 * 2**20,
+        account_model_bytes=80 * 2**20,
         private_hosts=frozenset({"127.0.0.1"}),
         models={"plain": tmp_path_factory.getbasetemp(), "other": tmp_path_factory.getbasetemp()},
         model="plain",

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -28,10 +29,13 @@ from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
+from safelight.service.makers.install import Install
 from safelight.service.makers.judge import Judge
 from safelight.service.makers.maker import Maker
 from safelight.service.makers.upscale import Upscale
+from safelight.service.outbound import Outbound
 from safelight.service.services import Services
+from safelight.service.stock import Stock
 from safelight.service.worker import Worker
 from safelight.settings import Settings
 from safelight.storage.queue import WEBHOOKS, Queue
@@ -54,6 +58,25 @@ DEFAULT_MODEL = "plain"
 _numbers = count(1)
 
 
+class NoShelf:
+    """Loads nothing, and knows what it was shown: the files by their names, and which of them it was to load."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, Path] = {}
+        self.loaded: list[str | None] = []
+
+    def add(self, name: str, path: Path) -> None:
+        self.shown[name] = path
+
+    add_lora = add
+
+    def get(self, name: str | None) -> None:
+        self.loaded.append(name)
+
+    def remove(self, name: str) -> None:
+        self.shown.pop(name, None)
+
+
 @dataclass(eq=False)
 class Site:
     """The running server, and what a test may do around it."""
@@ -61,6 +84,7 @@ class Site:
     settings: Settings
     services: Services
     engine: AnalyticEngine
+    shelf: NoShelf
     loop: asyncio.AbstractEventLoop
     ready: bool = True
     http: httpx.Client = field(init=False)
@@ -159,19 +183,25 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
     with _listener() as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         assert settings.database_url
-        engine, ground = AnalyticEngine(), prepare(settings, settings.database_url)
+        engine, shelf, ground = AnalyticEngine(), NoShelf(), prepare(settings, settings.database_url)
         services = replace(make_serving(ground).services, enhance=enhance)
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
-        generate = Generate(engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold)
+        stock = Stock(ground.database, ground.blobs, ground.vault, shelf, settings.data_dir, ())
+        generate = Generate(
+            engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold, bring=stock.bring
+        )
+        outbound = Outbound(settings.outbound_ports, settings.private_hosts)
+        install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)
         room = UpscalingRoom(settings.upscalers, torch.device("cpu"))
         makers: list[Maker] = [
             generate,
             Judge(lightbox),
             Upscale(room, lightbox),
             CutOut(settings.segmenters, lightbox),
+            install,
         ]
         worker = Worker(settings, ground.database, ground.queue, ground.blobs, ground.vault, makers=makers, name="test")
-        site = Site(settings, services, engine, asyncio.get_running_loop())
+        site = Site(settings, services, engine, shelf, asyncio.get_running_loop())
         try:
             with room:
                 async with opened(ground):

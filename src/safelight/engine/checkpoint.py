@@ -14,18 +14,18 @@ from safelight.engine.components import Components, build, find_in, scheduler_cl
 from safelight.engine.families import family_of
 from safelight.engine.families.family import Classes, Family, Parts
 from safelight.engine.single_file import read_single_file
-from safelight.engine.weights import Config, Weights, read_config, read_header, read_tensors
+from safelight.engine.weights import Config, ReadTensors, Weights, read_config, read_header, read_tensors
 from safelight.errors import EngineFailed
 
 NOTES = "safelight.json"
 READERS = ("tokenizer", "processor")  # parts that are no networks: they make tensors of words and pictures
 
 
-def read_components(path: Path) -> Components:
+def read_components(path: Path, read: ReadTensors = read_tensors) -> Components:
     """The checkpoint at ``path``: a diffusers folder, or a single file in the original layout."""
     if path.is_dir():
-        return read_folder(path)
-    return read_single_file(path)
+        return read_folder(path, read)
+    return read_single_file(path, read)
 
 
 def count_weights(path: Path) -> int:
@@ -38,7 +38,7 @@ def count_weights(path: Path) -> int:
     return sum(entry.elements for file in files for entry in read_header(file).tensors.values())
 
 
-def read_folder(folder: Path) -> Components:
+def read_folder(folder: Path, read: ReadTensors = read_tensors) -> Components:
     """A folder in the diffusers layout: model_index.json and one folder for each component."""
     index = read_config(folder / "model_index.json")
     family = read_family(index)
@@ -49,7 +49,7 @@ def read_folder(folder: Path) -> Components:
     return Components(
         family,
         Parts(
-            networks={name: build(kind, *_folder_part(folder / name)) for name, kind in networks.items()},
+            networks={name: build(kind, *_folder_part(folder / name, read)) for name, kind in networks.items()},
             tokenizers={
                 name: kind.from_pretrained(folder / name, local_files_only=True) for name, kind in readers.items()
             },
@@ -82,10 +82,10 @@ def class_name(index: Config, name: str, allowed: Classes) -> str:
     return entry[1]
 
 
-def _folder_part(folder: Path) -> tuple[Config, Callable[[str], Tensor | None]]:
+def _folder_part(folder: Path, read: ReadTensors) -> tuple[Config, Callable[[str], Tensor | None]]:
     weights: Weights = {}
     for path in weight_files(folder):
-        weights |= read_tensors(path)
+        weights |= read(path)
     return read_config(folder / "config.json"), find_in(weights)
 
 

@@ -63,7 +63,7 @@ class Model:
         self.controlnets = ControlNets(controlnets or {}, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
-        self._lora_paths = dict(loras or {})
+        self._lora_paths = {} if loras is None else loras  # more may come, and some may go
         self._loras: OrderedDict[str, Lora] = OrderedDict()
         self._reading_lora = threading.Lock()
         self.native_size: int | None = components.notes.get("native_size")
@@ -152,6 +152,10 @@ class Model:
 
     def _deltas(self, component: str, adapters: Sequence[LoraUse]) -> list[tuple[Deltas, float]]:
         return [(self._lora(use.name)[component], use.strength) for use in adapters]
+
+    def forget_lora(self, name: str) -> None:
+        with self._reading_lora:
+            self._loras.pop(name, None)
 
     def _lora(self, name: str) -> Lora:
         with self._reading_lora:

@@ -80,7 +80,9 @@ class Shelf:
         self._openvino = openvino
         self._tuning_path = tuning_path
         self._compiled_path = compiled_path
-        self._files: dict[str, Any] = {"loras": loras, "embeddings": embeddings, "controlnets": controlnets}
+        self._loras = dict(loras or {})
+        self._files: dict[str, Any] = {"loras": self._loras, "embeddings": embeddings, "controlnets": controlnets}
+        self._guests: set[str] = set()
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
@@ -109,7 +111,29 @@ class Shelf:
         return model or loading.result()  # type: ignore[union-attr]  # get() has just started it
 
     def names(self) -> list[Listing]:
-        return [Listing(name, self._size(name), self._state(name), name == self._default) for name in self._paths]
+        return [Listing(name, self._size(name), self._state(name), name == self._default) for name in list(self._paths)]
+
+    def add(self, name: str, path: Path) -> None:
+        """A checkpoint that came later and may go. It runs as the default one does: nothing about it is remembered in files."""
+        with self._changed:
+            self._paths[name] = path
+            self._guests.add(name)
+
+    def add_lora(self, name: str, path: Path) -> None:
+        self._loras[name] = path
+
+    def remove(self, name: str) -> None:
+        """A checkpoint or LoRA that came later: out of memory as soon as no running work holds it, and never loaded again."""
+        with self._changed:
+            self._paths.pop(name, None)
+            self._guests.discard(name)
+            self._failed.pop(name, None)
+            self._let_go(name)
+            models = list(self._loaded.values())
+        self._loras.pop(name, None)
+        for model in models:
+            model.forget_lora(name)
+        gc.collect()  # modules hold cycles
 
     def close(self) -> None:
         """Let every model go; a load under way is finished and dropped."""
@@ -152,14 +176,17 @@ class Shelf:
                 del self._loading[name]
             raise failure from error
         with self._changed:
-            self._loaded[name] = model
             del self._loading[name]
+            if name in self._paths:
+                self._loaded[name] = model
         return model
 
     def _ways(self, name: str) -> dict[str, Any]:
         """How this checkpoint is to run. The thread count holds for threads that start later, the engine's among them."""
         if self._dtype is not None:
             return {"dtype": self._dtype, "openvino": self._openvino}
+        if name in self._guests:
+            return self._ways(self._default) | {"openvino": False}
         tuning = tuned(name, self._paths[name], self._device, self._tuning_path, self._compiled_path)
         torch.set_num_threads(tuning.threads)
         return tuning.options
@@ -184,10 +211,14 @@ class Shelf:
         with self._changed:
             if not self._loaded:
                 return False
-            _, model = self._loaded.popitem(last=False)
-            self._leaving[id(model)] = model.bytes
-            weakref.finalize(model, self._gone, id(model))
+            self._let_go(next(iter(self._loaded)))
             return True
+
+    def _let_go(self, name: str) -> None:
+        with self._changed:
+            if (model := self._loaded.pop(name, None)) is not None:
+                self._leaving[id(model)] = model.bytes
+                weakref.finalize(model, self._gone, id(model))
 
     def _gone(self, key: int) -> None:
         with self._changed:

@@ -21,7 +21,7 @@ from safelight.engine.clip_vocabulary import END, clip_tokenizer
 from safelight.engine.components import Components, build, scheduler_class
 from safelight.engine.families.family import Parts
 from safelight.engine.families.stable_diffusion import StableDiffusion
-from safelight.engine.weights import Config, Weights, read_config, read_header, read_tensors
+from safelight.engine.weights import Config, ReadTensors, Weights, read_config, read_header, read_tensors
 from safelight.errors import EngineFailed
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -54,11 +54,11 @@ class Part:
         return sum(1 for _ in takewhile(lambda i: self.has(pattern.format(i)), count()))
 
 
-def read_single_file(path: Path) -> Components:
+def read_single_file(path: Path, read: ReadTensors = read_tensors) -> Components:
     """Stable Diffusion 1 or 2, its inpainting form, or SDXL, from one safetensors file."""
     notes_file = path.with_suffix(".json")
     notes = read_config(notes_file) if notes_file.exists() else {}
-    tensors = read_tensors(path, wanted=lambda name: not name.startswith("model_ema."))
+    tensors = read(path, wanted=lambda name: not name.startswith("model_ema."))
     texts, tokenizers = _text_encoders(tensors)
     unet, vae = Part(tensors, UNET), Part(tensors, VAE)
     unet_config = infer_unet(unet, _pooled_width(texts))

@@ -12,8 +12,9 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from safelight.errors import EngineFailed
 
 Config = dict[str, Any]
 Weights = dict[str, Tensor]
+Wanted = Callable[[str], bool]
 
 MAX_HEADER_BYTES = 10 * 1024 * 1024
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -92,7 +94,7 @@ def _check_spans(file: str, tensors: Mapping[str, TensorEntry], data_bytes: int)
         raise EngineFailed(f"{file} is truncated or has bytes that no tensor owns")
 
 
-def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> Weights:
+def read_tensors(path: Path, wanted: Wanted = lambda _: True) -> Weights:
     """The wanted tensors of a safetensors file, copied into memory so that the file may change afterwards."""
     names = [name for name in read_header(path).tensors if wanted(name)]
     try:
@@ -100,6 +102,18 @@ def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> 
             return {name: file.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise EngineFailed(f"{path.name} is not a safetensors file") from error
+
+
+def outlined_tensors(path: Path, wanted: Wanted = lambda _: True) -> Weights:
+    """The same names and shapes as ``read_tensors`` gives, of tensors that hold nothing."""
+    tensors = read_header(path).tensors
+    return {name: torch.empty(entry.shape, device="meta") for name, entry in tensors.items() if wanted(name)}
+
+
+class ReadTensors(Protocol):
+    """A way to the tensors of a file."""
+
+    def __call__(self, path: Path, wanted: Wanted = ...) -> Weights: ...
 
 
 def read_config(path: Path) -> Config:

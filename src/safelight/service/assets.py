@@ -69,8 +69,8 @@ class Assets:
         return [output_name(job.file_prefix, number) for number in range(job.outputs)]
 
 
-def output_name(file_prefix: str, number: int) -> str:
-    return f"{file_prefix}-{number}{AssetKind.output.suffix}"
+def output_name(file_prefix: str, number: int, kind: AssetKind = AssetKind.output) -> str:
+    return f"{file_prefix}-{number}{kind.suffix}"
 
 
 def asset_of(row: Row) -> Asset:

@@ -89,6 +89,7 @@ class Burial:
             await tx.run("erasure.bury_jobs", receipt=receipt_id, ids=ids)
             await tx.run("erasure.purge_text", ids=ids)
             await tx.run("erasure.cancel_webhooks", ids=ids)
+            await tx.run("models.forget", ids=ids)
             await tx.run(
                 "erasure.bury_assets",
                 account=account.id,

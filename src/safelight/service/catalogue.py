@@ -6,7 +6,7 @@ Knows names alone; whether a checkpoint can be loaded is the worker's to find ou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import translate
@@ -14,7 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from safelight.errors import Invalid, NotFound
-from safelight.records import Wants
+from safelight.records import Account, JobState, Wants
+from safelight.service.models import Installed, installed_of
 from safelight.settings import Settings
 from safelight.storage.database import Database
 
@@ -29,6 +30,7 @@ class Choice:
     model: str | None = None
     note: str = ""
     wants: Wants = USUAL  # where the caller leaves a field out
+    installed: int | None = None  # the job that installed it, where one did
 
 
 DEFAULT_CHECKPOINT = Choice()
@@ -36,12 +38,20 @@ DEFAULT_CHECKPOINT = Choice()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something on offer. ``kind`` is checkpoint or lora; ``added_at`` is its file's, where this process sees the file."""
+    """Something on offer. ``kind`` is checkpoint or lora; ``added_at`` is its file's, where this process sees the file.
+
+    ``installed`` is of those that a job brought or is to bring: how far it is, and what it failed by.
+    """
 
     name: str
     kind: str
     added_at: datetime | None
     default: bool = False
+    installed: Installed | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.installed is None or self.installed.state is JobState.succeeded
 
 
 class Catalogue:
@@ -52,18 +62,26 @@ class Catalogue:
     ) -> None:
         self._settings, self._database, self._wants = settings, database, wants
 
-    async def checkpoint(self, name: str) -> Choice:
-        """With what its card wants. Raises NotFound for a name that nothing stands for, where the settings want that."""
-        chosen = await self._chosen(name)
+    async def checkpoint(self, name: str, account: Account | None = None) -> Choice:
+        """With what its card wants. Raises NotFound for a name that nothing stands for, where the settings want that.
+
+        The operator's checkpoints come before those that ``account`` may use because somebody installed them.
+        """
+        own = self._own(name)
+        if own is None and account is not None and (job_id := (await self._installed(account, "checkpoint")).get(name)):
+            return Choice(name, installed=job_id)
+        chosen = own or await self._stand_in(name)
         return replace(chosen, wants=self.wants(chosen.model))
+
+    async def loras(self, account: Account) -> dict[str, int | None]:
+        """All that the account may use, each with the job that installed it, where one did."""
+        return {**await self._installed(account, "lora"), **dict.fromkeys(self._settings.loras)}
 
     def wants(self, model: str | None) -> Wants:
         """Of a checkpoint's card, None for the default one's."""
         return self._wants.get(model or self.default, USUAL)
 
-    async def _chosen(self, name: str) -> Choice:
-        if (own := self._own(name)) is not None:
-            return own
+    async def _stand_in(self, name: str) -> Choice:
         stands_for = await self._alias(name)
         if stands_for is not None and (found := self._own("" if stands_for == DEFAULT else stands_for)) is not None:
             return Choice(found.model, _other(name, found.model or self.default))
@@ -75,8 +93,12 @@ class Catalogue:
     def default(self) -> str:
         return self._settings.model or DEFAULT
 
-    def entries(self) -> list[Entry]:
-        """All that requests may name, the default checkpoint first."""
+    async def entries(self, account: Account) -> list[Entry]:
+        """All that requests may name, the default checkpoint first, and what the account is having installed last."""
+        found = await self._database.all("models.visible", account=account.id)
+        return self._own_entries() + [_installed_entry(installed_of(row)) for row in found]
+
+    def _own_entries(self) -> list[Entry]:
         models = self._settings.models
         checkpoints = [_entry(name, "checkpoint", path, default=name == self.default) for name, path in models.items()]
         loras = [_entry(name, "lora", path) for name, path in self._settings.loras.items()]
@@ -98,6 +120,12 @@ class Catalogue:
         if not await self._database.run("aliases.remove", pattern=pattern):
             raise NotFound(f"No alias {pattern} was given by command.")
 
+    async def _installed(self, account: Account, kind: str) -> dict[str, int]:
+        """By name; of two the account's own."""
+        rows = await self._database.all("models.visible", account=account.id)
+        ready = [row for row in rows if row["kind"] == kind and row["state"] == JobState.succeeded]
+        return {row["name"]: row["job_id"] for row in reversed(ready)}
+
     def _own(self, name: str) -> Choice | None:
         """For the default's own name, or none, the default; for another of this server that one."""
         if name in ("", self._settings.model):
@@ -110,9 +138,8 @@ class Catalogue:
         return next((model for pattern, model in aliases if re.match(translate(pattern.lower()), name.lower())), None)
 
 
-def known_loras(names: Sequence[str], settings: Settings) -> tuple[tuple[str, ...], str]:
+def known_loras(names: Sequence[str], settings: Settings, known: Collection[str]) -> tuple[tuple[str, ...], str]:
     """Those that are here, and a sentence about the others where they are done without. Raises Invalid where not."""
-    known = settings.loras
     unknown = [name for name in names if name not in known]
     if unknown and settings.unknown_names == "refuse":
         raise Invalid("lora_model", f"must name LoRAs of this server, separated by commas: {_listed(known)}")
@@ -124,8 +151,12 @@ def _other(asked: str, used: str) -> str:
     return f"model_id {asked} is not on this server; {used} is used."
 
 
-def _listed(names: Mapping[str, object]) -> str:
+def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "there are none"
+
+
+def _installed_entry(installed: Installed) -> Entry:
+    return Entry(installed.name, installed.kind, installed.created_at, installed=installed)
 
 
 def _entry(name: str, kind: str, path: Path, *, default: bool = False) -> Entry:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +36,7 @@ from safelight.service.vault import Vault, forget_unused, sealed_text
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row, Transaction
-from safelight.storage.queue import EDITS, PICTURES, Queue
+from safelight.storage.queue import EDITS, MODELS, PICTURES, Queue
 
 LARGEST_ID = 2**63 - 1
 UNMEASURED = 2e6  # cost per second assumed until a worker has measured its own
@@ -46,6 +46,7 @@ QUEUES = {  # a queue for each kind of work: what waits in one holds up none of 
     Task.judge: PICTURES,
     Task.upscale: EDITS,
     Task.cut_out: EDITS,
+    Task.install_model: MODELS,
 }
 
 
@@ -56,6 +57,9 @@ class Input:
     kind: AssetKind
     blob_key: str
     sealed: bytes
+
+
+Beside = Callable[[Transaction, int], Awaitable[None]]
 
 
 class _SentAgain(Exception):
@@ -91,10 +95,12 @@ class Jobs:
         pictures: Mapping[AssetKind, Bitmap] | None = None,
         *,
         once: Once | None = None,
+        beside: Beside | None = None,
     ) -> Job:
         """Raises OverQuota or Overloaded before any byte is written. Once it returns, the job will end.
 
-        With ``once``, of any number of calls at the same time one makes a job and all give it back.
+        With ``once``, of any number of calls at the same time one makes a job and all give it back. ``beside`` writes what is to
+        stand from the moment that the job does.
         """
         body = to_json(request)
         async with self._database.transaction() as tx:
@@ -105,7 +111,7 @@ class Jobs:
         inputs = _inputs(pictures or {}, sent)
         try:
             await self._store(account, job_id, inputs, sent)
-            await self._accept(account, job_id, rank, request, body, inputs, once)
+            await self._accept(account, job_id, rank, request, body, inputs, once, beside)
         except _SentAgain:
             await self._withdraw(inputs)
             return await self._first(account, once)
@@ -231,6 +237,7 @@ class Jobs:
         body: Row,
         inputs: Sequence[Input],
         once: Once | None,
+        beside: Beside | None,
     ) -> None:
         """The room is asked for last, by one at a time, so that nobody holds up the others for longer than that."""
         seal = await self._vault.new(job_id)
@@ -248,6 +255,8 @@ class Jobs:
             await tx.run("jobs.keep_request", id=job_id, sealed=sealed_text(seal, body))
             if inputs and await tx.run("assets.enliven", blob_keys=[each.blob_key for each in inputs]) != len(inputs):
                 raise Unavailable  # it took so long that they were taken for abandoned
+            if beside:
+                await beside(tx, job_id)
             await hold(tx, self._settings, account, job_id, request)
             await enqueue(tx, self._queue, job_id, request.task, rank)
             await tx.run("jobs.lock_room")

@@ -28,6 +28,12 @@ from safelight import __version__
 from safelight.errors import Unfetchable
 from safelight.service.addresses import is_public
 
+Response = httpcore.Response
+BROKEN_OFF = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+)  # what may go on where it stopped
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -39,6 +45,9 @@ _FETCHES = 64  # at a time
 _FETCHES_OF_ONE = 16  # at a time for one payer: who names hosts that never answer waits behind himself
 _CONNECT_SECONDS = 5.0  # for one of a host's addresses, before the next is tried
 _ADDRESSES_TRIED = 4
+_PATIENCE = {
+    "timeout": {"read": 120.0, "write": 120.0}
+}  # of a host that has gone quiet; the deadlines are shorter, but for large files
 _NAME_LOOKUPS = ThreadPoolExecutor(16, thread_name_prefix="names")  # of its own: slow name servers starve nobody else
 
 
@@ -70,26 +79,37 @@ class Outbound:
     async def fetch(self, address: str, *, field: str, limit: int, seconds: float, payer: int = 0) -> bytes:
         """The body behind ``address``, at most ``limit`` bytes, redirects followed, all within ``seconds``."""
         headers = {"Accept": "image/png,image/jpeg,image/webp;q=0.9,*/*;q=0.1"}
-        url = self.check(address, field=field)
         share = self._shares.setdefault(payer, asyncio.Semaphore(_FETCHES_OF_ONE))
-        with _sentences(field):
-            async with asyncio.timeout(seconds), share, self._slots:
-                for _ in range(_REDIRECTS + 1):
-                    async with self._ask("GET", url, headers) as response:
-                        target = _redirect(url, response, field)
-                        if target is None:
-                            return await _body(response, field, limit)
-                    url = self.check(str(target), field=field)
+        with sentences(field):
+            async with (
+                asyncio.timeout(seconds),
+                share,
+                self._slots,
+                self.open(address, headers, field=field) as response,
+            ):
+                return await _body(response, field, limit)
+
+    @asynccontextmanager
+    async def open(self, address: str, headers: Mapping[str, str], *, field: str) -> AsyncIterator[httpcore.Response]:
+        """What ``address`` answers, redirects followed. Within ``sentences``, its failures have sentences too."""
+        url = self.check(address, field=field)
+        for _ in range(_REDIRECTS + 1):
+            async with self._ask("GET", url, headers) as response:
+                target = _redirect(url, response, field)
+                if target is None:
+                    yield response
+                    return
+            url = self.check(str(target), field=field)
         raise Unfetchable(field, "redirects too often")
 
     async def post(
         self, address: str, *, field: str, body: bytes, headers: Mapping[str, str], seconds: float
     ) -> Answer:
         """Sends ``body`` and reads the status alone. A redirect is an answer like any other: it is not followed."""
-        with _sentences(field):
+        with sentences(field):
             url = self.check(address, field=field)
             async with asyncio.timeout(seconds), self._ask("POST", url, headers, body) as response:
-                return Answer(response.status, _retry_after(_header(response, b"retry-after")))
+                return Answer(response.status, _retry_after(header_of(response, b"retry-after")))
 
     def check(self, address: str, *, field: str) -> URL:
         """The rules that need no network: scheme, user name, host, port."""
@@ -116,7 +136,9 @@ class Outbound:
         tls = self._tls if url.scheme == "https" else None
         async with (
             httpcore.AsyncConnectionPool(tls, max_connections=1, network_backend=self._backend) as pool,
-            pool.stream(method, target, headers=_encode(ours | dict(headers)), content=body or None) as response,
+            pool.stream(
+                method, target, headers=_encode(ours | dict(headers)), content=body or None, extensions=_PATIENCE
+            ) as response,
         ):
             yield response
 
@@ -204,13 +226,13 @@ def _encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
 
-def _header(response: httpcore.Response, name: bytes) -> str | None:
+def header_of(response: httpcore.Response, name: bytes) -> str | None:
     found = [value for key, value in response.headers if key.lower() == name]
     return found[0].decode("latin-1").strip() if found else None
 
 
 def _redirect(url: URL, response: httpcore.Response, field: str) -> URL | None:
-    location = _header(response, b"location")
+    location = header_of(response, b"location")
     if response.status not in _REDIRECT_STATUSES or not location:
         return None
     try:
@@ -222,9 +244,9 @@ def _redirect(url: URL, response: httpcore.Response, field: str) -> URL | None:
 async def _body(response: httpcore.Response, field: str, limit: int) -> bytes:
     if response.status != 200:
         raise Unfetchable(field, f"was answered with status {response.status}")
-    if (_header(response, b"content-encoding") or "identity").lower() != "identity":
+    if (header_of(response, b"content-encoding") or "identity").lower() != "identity":
         raise Unfetchable(field, "is sent compressed, which was not asked for")
-    length = _header(response, b"content-length") or ""
+    length = header_of(response, b"content-length") or ""
     if length.isdecimal() and len(length) < 20 and int(length) > limit:
         raise Unfetchable(field, f"is larger than {megabytes(limit)} MB")
     body = bytearray()
@@ -252,7 +274,8 @@ def _retry_after(value: str | None) -> float | None:
 
 
 @contextmanager
-def _sentences(field: str) -> Iterator[None]:
+def sentences(field: str) -> Iterator[None]:
+    """The edge of this room: whatever goes wrong on the way is an Unfetchable."""
     try:
         yield
     except (TimeoutError, httpcore.TimeoutException):

@@ -8,7 +8,16 @@ from dataclasses import fields
 from typing import Any
 
 from safelight.errors import Invalid
-from safelight.records import CutOutRequest, ImageRequest, JobRequest, JudgeRequest, Operation, Task, UpscaleRequest
+from safelight.records import (
+    CutOutRequest,
+    ImageRequest,
+    InstallRequest,
+    JobRequest,
+    JudgeRequest,
+    Operation,
+    Task,
+    UpscaleRequest,
+)
 
 
 def to_json(request: JobRequest) -> dict[str, Any]:
@@ -66,6 +75,7 @@ def _encodable(text: str) -> bool:
 
 _READERS: dict[Task, Callable[[Mapping[str, Any]], JobRequest]] = {
     Task.generate: _image_request,
+    Task.install_model: lambda body: InstallRequest(**_known(InstallRequest, body)),
     Task.judge: lambda body: JudgeRequest(**_known(JudgeRequest, body)),
     Task.cut_out: lambda body: CutOutRequest(**_known(CutOutRequest, body)),
     Task.upscale: lambda body: UpscaleRequest(**_known(UpscaleRequest, body)),

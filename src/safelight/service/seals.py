@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from safelight.errors import Damaged
 
-KEY_BYTES, NONCE_BYTES = 32, 12
+KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
+SEALED_BYTES = NONCE_BYTES + TAG_BYTES  # that closing adds
 
 
 class Seal:

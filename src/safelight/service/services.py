@@ -16,6 +16,7 @@ from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
+from safelight.service.models import Models
 from safelight.service.overview import Overview
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
@@ -38,6 +39,7 @@ class Services:
     assets: Assets
     erasure: Erasure
     catalogue: Catalogue
+    models: Models
     chat: Chat
     history: History
     following: Following

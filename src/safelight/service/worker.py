@@ -25,6 +25,7 @@ from safelight.service.makers.maker import Made, Maker, Order, Sketch
 from safelight.service.outbox import announce_end
 from safelight.service.requests import from_json
 from safelight.service.run import BrokenOff, Fate, Run
+from safelight.service.seals import SEALED_BYTES, Seal
 from safelight.service.speed import Meter
 from safelight.service.telling import News, Telling
 from safelight.service.vault import Vault
@@ -40,6 +41,7 @@ INPUT_LOST = "The init image or mask could not be read."
 DRAIN_SECONDS = 20.0
 DRAIN = "drain"  # why a job is tried again, as /metrics tells
 STEP_SECONDS = 1.0  # least time between two writes of a job's progress
+FILES_AT_ONCE = 4  # of one job
 PATIENCE = 60.0  # seconds that a finished job waits for a database or blob store that does not answer
 
 Answer = TypeVar("Answer")
@@ -188,29 +190,30 @@ class Worker:
 
     async def _finish(self, run: Run, order: Order, made: Made) -> None:
         """Rows for the files, then their bytes, then the transaction that makes them real. Each may be asked again."""
-        kinds = order.request.makes
+        kinds = made.kinds or order.request.makes
         run.keys = [new_key(kind.label, kind.suffix) for kind in kinds]
         seal = await self._patiently(lambda: self._vault.seal_of(run.id, sent=False))
-        files = [seal.close(data, key) for key, data in zip(run.keys, made.files, strict=True)]
-        await self._patiently(lambda: self._intend(run, order, files))
-        await asyncio.gather(*(self._put(key, data) for key, data in zip(run.keys, files, strict=True)))
+        sizes = await asyncio.to_thread(lambda: [len(data) + SEALED_BYTES for data in made.files])
+        await self._patiently(lambda: self._intend(run, order, kinds, sizes))
+        hands = asyncio.Semaphore(FILES_AT_ONCE)
+        await asyncio.gather(*(self._put(hands, seal, key, made.files, number) for number, key in enumerate(run.keys)))
         await self._patiently(lambda: self._commit(run, made))
 
-    async def _intend(self, run: Run, order: Order, sealed: Sequence[bytes]) -> None:
+    async def _intend(self, run: Run, order: Order, kinds: Sequence[AssetKind], sizes: Sequence[int]) -> None:
         lives = TEMP_SECONDS if order.request.temp else None
         async with self._database.transaction() as tx:
             if await tx.one("jobs.hold", id=run.id, fence=run.fence) is None:
                 raise BrokenOff
-            files = zip(order.request.makes, run.keys, sealed, strict=True)
-            for number, (kind, key, data) in enumerate(files):
+            for number, (kind, key, size) in enumerate(zip(kinds, run.keys, sizes, strict=True)):
                 await tx.run(
                     "assets.intend", account=run.row["account_id"], request=run.id, kind=kind.label,
-                    name=output_name(run.row["file_prefix"], number), blob_key=key, fence=run.fence, size=len(data),
-                    lives=lives,
+                    name=output_name(run.row["file_prefix"], number, kind), blob_key=key, fence=run.fence, size=size, lives=lives,
                 )  # fmt: skip
 
-    async def _put(self, key: str, data: bytes) -> None:
-        await self._patiently(lambda: self._blobs.put(key, data))
+    async def _put(self, hands: asyncio.Semaphore, seal: Seal, key: str, files: Sequence[bytes], number: int) -> None:
+        async with hands:
+            sealed = await asyncio.to_thread(lambda: seal.close(files[number], key))
+            await self._patiently(lambda: self._blobs.put(key, sealed))
 
     async def _commit(self, run: Run, made: Made) -> None:
         width, height = made.native_size
@@ -226,6 +229,8 @@ class Worker:
                 raise BrokenOff
             if await tx.run("assets.enliven", blob_keys=run.keys) != len(run.keys):
                 raise BrokenOff
+            if made.keep:
+                await made.keep(tx, run.id)
             if row["drop_inputs"]:
                 await drop_inputs(tx, run.id)
             await tx.run(

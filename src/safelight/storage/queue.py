@@ -22,7 +22,7 @@ Task = Callable[[int, str], Awaitable[None]]  # (number of the entry, id of what
 
 POLL_SECONDS = 1.0  # a notification that comes while the worker is asking is lost, and this is how late the entry gets
 
-PICTURES, EDITS, WEBHOOKS = "pictures", "edits", "webhooks"
+PICTURES, EDITS, MODELS, WEBHOOKS = "pictures", "edits", "models", "webhooks"
 
 
 class _Entries(JobManager):

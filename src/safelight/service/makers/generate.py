@@ -6,13 +6,14 @@ Knows nothing of how pictures are made: the engine, the decoding and encoding of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
+from safelight.errors import Invalid
 from safelight.records import AssetKind, ImageRequest, JobRequest, Task
 from safelight.service.makers.covers import covered
 from safelight.service.makers.framing import framed, kept
@@ -46,13 +47,28 @@ class Lightbox:
     sketch: Callable[[Pixels], bytes]  # a WebP of at most ``progress.MOST_PREVIEW`` bytes
 
 
+Bring = Callable[[str, int], Awaitable[str]]  # an owner and the job that installed a model -> the engine's name for it
+
+
+async def nothing_installed(_owner: str, _job_id: int) -> str:
+    raise Invalid("model_id", "is not a model on this server")
+
+
 class Generate:
     """``safety_threshold`` is the score from which a picture is covered, where the caller asked for the check."""
 
     task = Task.generate
 
-    def __init__(self, engine: Engine, lightbox: Lightbox, *, default_model: str, safety_threshold: float) -> None:
-        self._engine, self._lightbox = engine, lightbox
+    def __init__(
+        self,
+        engine: Engine,
+        lightbox: Lightbox,
+        *,
+        default_model: str,
+        safety_threshold: float,
+        bring: Bring = nothing_installed,
+    ) -> None:
+        self._engine, self._lightbox, self._bring = engine, lightbox, bring
         self._default_model, self._threshold = default_model, safety_threshold
 
     async def make(self, order: Order) -> Made:
@@ -95,10 +111,18 @@ class Generate:
             prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
             samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale, strength=request.strength,
             seed=request.seed, sampler=request.sampler, spacing=Spacing(request.spacing),
-            algorithm_type=request.algorithm_type, init_image=init, mask_image=mask, model=request.model,
-            loras=tuple(LoraUse(name, strength) for name, strength in request.loras), clip_skip=request.clip_skip,
-            owner=order.owner,
+            algorithm_type=request.algorithm_type, init_image=init, mask_image=mask,
+            model=await self._called(request.model, request.installed, order.owner),
+            loras=await self._loras(request, order.owner), clip_skip=request.clip_skip, owner=order.owner,
         )  # fmt: skip
+
+    async def _called(self, name: str | None, job_id: int | None, owner: str) -> str | None:
+        """By the engine."""
+        return name if job_id is None else await self._bring(owner, job_id)
+
+    async def _loras(self, request: ImageRequest, owner: str) -> tuple[LoraUse, ...]:
+        names = [await self._called(name, request.installed_loras.get(name), owner) for name, _ in request.loras]
+        return tuple(LoraUse(str(name), used[1]) for name, used in zip(names, request.loras, strict=True))
 
     async def _pixels(self, order: Order, kind: AssetKind) -> Pixels | None:
         data = order.inputs.get(kind)

@@ -5,17 +5,22 @@ An order goes in, with what the caller asked and sent; files and facts come out,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from safelight.records import AssetKind, JobRequest, Task
+from safelight.storage.database import Transaction
+
+Keep = Callable[
+    [Transaction, int], Awaitable[None]
+]  # writes what becomes true together with the success of the job of that id
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a job came to: its files in the order of ``JobRequest.makes``, and what is told of them."""
+    """What a job came to: its files in the order of ``JobRequest.makes``, each read when it is stored, and what is told of them."""
 
     files: Sequence[bytes]
     steps: int
@@ -23,6 +28,8 @@ class Made:
     model: str | None = None  # what was really used
     nsfw: Sequence[bool] = ()
     native_size: tuple[int, int] = (0, 0)  # (width, height) before enlargement
+    kinds: Sequence[AssetKind] | None = None  # of the files, where the request could not say
+    keep: Keep | None = None
 
 
 Sketch = Callable[

@@ -17,7 +17,7 @@ RETURNING request_id AS id
 
 -- name: abandon_job
 UPDATE assets SET state = 'deleting', sha256 = NULL, settles_at = now() + %(settle)s * interval '1 second'
-WHERE request_id = %(id)s AND kind = 'output' AND state = 'pending'
+WHERE request_id = %(id)s AND kind IN ('output', 'model') AND state = 'pending'
 
 -- name: abandon_old
 -- Nobody is at work on these any more: the job ended or has another writer, or the caller left before it was accepted.

@@ -79,7 +79,7 @@ UPDATE receipts SET assets = assets + (SELECT count(*) FROM buried), bytes = byt
 WHERE id = %(receipt)s
 
 -- name: jobs_with_outputs
-SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL ORDER BY id
+SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL AND task <> 'install_model' ORDER BY id
 
 -- name: receipt
 SELECT *, (SELECT count(*) FROM erasing WHERE receipt_id = receipts.id) AS left FROM receipts

@@ -21,7 +21,7 @@ async def set_options(call: Call) -> Response:
     changes: dict[str, object] = {}
     if call.form.has(CHECKPOINT):
         name = read_model(call.form.scalar(CHECKPOINT, limit=200))
-        await call.services.catalogue.checkpoint(name)  # raises NotFound where that is wanted
+        await call.services.catalogue.checkpoint(name, call.account)  # raises NotFound where that is wanted
         changes[CHECKPOINT] = name
     if call.form.has(CLIP_LAYERS):
         changes[CLIP_LAYERS] = call.form.whole(CLIP_LAYERS, 1, 1, 12)
@@ -31,12 +31,13 @@ async def set_options(call: Call) -> Response:
 
 
 async def sd_models(call: Call) -> Response:
-    offered = [entry.name for entry in call.services.catalogue.entries() if entry.kind == "checkpoint"]
+    entries = await call.services.catalogue.entries(call.account)
+    offered = [entry.name for entry in entries if entry.kind == "checkpoint" and entry.ready]
     return answer([write.write_model(name) for name in offered or [call.services.catalogue.default]])
 
 
 async def loras(call: Call) -> Response:
-    return answer([write.write_lora(name) for name in sorted(call.services.settings.loras)])
+    return answer([write.write_lora(name) for name in sorted(await call.services.catalogue.loras(call.account))])
 
 
 async def embeddings(call: Call) -> Response:

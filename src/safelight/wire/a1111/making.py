@@ -80,8 +80,8 @@ async def _active(call: Call) -> list[Job]:
 
 async def _request(call: Call, operation: Operation) -> ImageRequest:
     asked = Asked(call.form, call.services.settings, call.options)
-    choice = await call.services.catalogue.checkpoint(read_model(asked.option(CHECKPOINT)))
-    return read_request(asked, operation, choice)
+    choice = await call.services.catalogue.checkpoint(read_model(asked.option(CHECKPOINT)), call.account)
+    return read_request(asked, operation, choice, await call.services.catalogue.loras(call.account))
 
 
 def _most(call: Call) -> int:

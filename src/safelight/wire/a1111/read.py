@@ -69,12 +69,12 @@ def _acts(given: object) -> bool:
     return bool(arguments) and (not isinstance(arguments, list) or arguments[0] not in (False, None))
 
 
-def read_request(asked: Asked, operation: Operation, choice: Choice) -> ImageRequest:
-    """One generation, every default filled in and a random seed drawn."""
+def read_request(asked: Asked, operation: Operation, choice: Choice, known: Mapping[str, int | None]) -> ImageRequest:
+    """One generation, every default filled in and a random seed drawn. ``known`` are the LoRAs, by whom they were installed."""
     form, settings = asked.form, asked.settings
     check_absent(form)
     told = form.text("prompt", limit=MOST_PROMPT)
-    prompt, loras = read_prompt(told, settings.loras)
+    prompt, loras = read_prompt(told, known)
     name = form.text(form.either("sampler_name", "sampler_index"), limit=MOST_NAME, default="Euler")
     sampler, spacing = find_sampler(name, form.text("scheduler", limit=MOST_NAME))
     steps = min(form.whole("steps", choice.wants.steps, 1, 10_000), settings.max_steps)
@@ -90,10 +90,12 @@ def read_request(asked: Asked, operation: Operation, choice: Choice) -> ImageReq
         strength=1.0 if operation is Operation.text2img else _strength(form, steps),
         seed=_seed(form),
         model=choice.model,
+        installed=choice.installed,
         sampler=sampler.ours,
         spacing=spacing,
         algorithm_type=sampler.algorithm_type,
         loras=loras,
+        installed_loras={name: job_id for name, _ in loras if (job_id := known[name])},
         clip_skip=Form({CLIP_LAYERS: asked.option(CLIP_LAYERS)}).whole(CLIP_LAYERS, 1, 1, 12),
         dialect=DIALECT,
         route="txt2img" if operation is Operation.text2img else "img2img",

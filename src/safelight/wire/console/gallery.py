@@ -42,7 +42,8 @@ async def page(call: Call) -> Response:
     }
     if is_fragment(call.request):
         return call.fragment("tiles.html", **values)
-    checkpoints = [entry.name for entry in services.catalogue.entries() if entry.kind == "checkpoint"]
+    entries = await services.catalogue.entries(call.account)
+    checkpoints = [entry.name for entry in entries if entry.kind == "checkpoint" and entry.ready]
     return call.page("gallery.html", asked=asked, checkpoints=checkpoints, tasks=list(Task), **values)
 
 

@@ -26,7 +26,8 @@ Pictures = dict[AssetKind, Bitmap]
 async def page(call: Call) -> Response:
     services = call.services
     latest = await services.history.page(call.account, Filter(), limit=LATEST)
-    checkpoints = [entry for entry in services.catalogue.entries() if entry.kind == "checkpoint"]
+    entries = await services.catalogue.entries(call.account)
+    checkpoints = [entry for entry in entries if entry.kind == "checkpoint" and entry.ready]
     return call.page(
         "make.html",
         cards=[card_of(services, job) for job in latest.jobs if job.request and job.request.makes],
@@ -54,7 +55,7 @@ async def submit(call: Call) -> Response:
     services, files = call.services, call.files
     init, mask = (read.read_file(files.get(name, ()), name) for name in ("init", "mask"))
     operation = Operation.text2img if init is None else Operation.img2img if mask is None else Operation.inpaint
-    choice = await services.catalogue.checkpoint(read.read_model(call.form))
+    choice = await services.catalogue.checkpoint(read.read_model(call.form), call.account)
     request = read.read_request(call.form, operation, services.settings, choice)
     pictures: Pictures = {}
     async with services.jobs.room(call.account):

@@ -34,7 +34,7 @@ async def page(call: Call) -> Response:
         failures=await services.overview.failures(),
         accounts=await services.ledger.accounts(),
         keys=await services.accounts.list_keys(),
-        entries=services.catalogue.entries(),
+        entries=await services.catalogue.entries(call.account),
         aliases=await services.catalogue.aliases(),
         billing=services.settings.billing,
         currency=services.settings.currency,

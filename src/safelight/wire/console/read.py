@@ -38,6 +38,7 @@ def read_request(form: Form, operation: Operation, settings: Settings, choice: C
         fit=settings.init_fit,
         seed=form.whole("seed", new_seed(), 0, 2**32 - 1),
         model=choice.model,
+        installed=choice.installed,
         sampler=sampler.ours,
         spacing="karras" if sampler.karras else "default",
         algorithm_type=sampler.algorithm_type,

@@ -40,7 +40,7 @@ TEAMS = Absence(
 WORKFLOWS = Absence("workflows", "This server runs no workflows. Chain its endpoints by webhook instead.")
 INSTALLING = Absence(
     "model upload",
-    "Checkpoints of this server are added by its operator, with SAFELIGHT_MODELS or SAFELIGHT_LORAS; its model list names them.",
+    "That is not installed through the API. This server's operator adds checkpoints with SAFELIGHT_MODELS and LoRAs with SAFELIGHT_LORAS.",
 )
 KEEPING = Absence(
     "uploads of sound, video and 3D", "This server takes pictures and neither sound, video nor 3D models."
@@ -171,11 +171,7 @@ ABSENT: dict[str, Absence] = dict(
             ),
         ),
         *_each(KEEPING, ("v6", "video/base64_to_url voice/base64_to_url 3d/base64_to_url obj/base64_to_url")),
-        *_each(
-            INSTALLING,
-            ("v3", "load_model upload_model"),
-            (_ENTERPRISE, "load_model load_model_v2 load_vae delete_model"),
-        ),
+        *_each(INSTALLING, (_ENTERPRISE, "load_vae")),
         *_each(STORING, (_ENTERPRISE, "update_s3 reset_s3")),
     ]
 )

@@ -54,8 +54,9 @@ async def generate(
 ) -> Response:
     """``init`` and ``mask`` are the fields that hold them; ``change`` makes of request and pictures what is really asked."""
     services, form = call.services, call.form
-    checkpoint = await services.catalogue.checkpoint(read_model(form))
-    request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint)
+    checkpoint = await services.catalogue.checkpoint(read_model(form), call.account)
+    loras = await services.catalogue.loras(call.account) if form.has("lora_model") else {}
+    request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint, loras)
     sources = {kind: read_source(form, name, services.settings) for kind, name in _fields(init, mask).items()}
     if request.webhook:
         services.inputs.check_address(request.webhook, field="webhook")

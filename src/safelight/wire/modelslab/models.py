@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from fastapi import Response
 
 from safelight.errors import Invalid, NotFound
+from safelight.records import JobState
 from safelight.service.catalogue import Entry
 from safelight.wire.http import answer
 from safelight.wire.modelslab import describe as words
@@ -19,6 +20,13 @@ from safelight.wire.modelslab.call import Call, Row
 from safelight.wire.openapi import Operation, Schema, Shape
 
 READY = "model_ready"
+STATUSES = {
+    JobState.queued: "model_queued",
+    JobState.running: "model_loading",
+    JobState.succeeded: READY,
+    JobState.failed: "model_failed",
+    JobState.cancelled: "model_failed",
+}
 PROVIDER = "safelight"  # everything here is served by this server
 FEATURE = "imagen"  # the vendor's word for pictures; others are of video, sound and text
 MOST_WORDS = 200  # characters
@@ -36,7 +44,7 @@ REVERSED = {"desc": "asc", "sort-desc": "asc"}
 
 async def model_list(call: Call) -> Response:
     """A bare array, which the clients of the old pages iterate over."""
-    return answer([_old(entry) for entry in _checkpoints(call)])
+    return answer([_old(entry) for entry in await _checkpoints(call)])
 
 
 async def finetune_list(_call: Call) -> Response:
@@ -47,31 +55,31 @@ async def finetune_list(_call: Call) -> Response:
 async def get_all_models(call: Call) -> Response:
     models = [
         {"model_id": entry.name, "load_data": f"{entry.added_at:%m/%d/%Y %H:%M:%S}" if entry.added_at else ""}
-        for entry in _checkpoints(call)
+        for entry in await _ready(call)
     ]
     return answer({"status": "success", "models": models})
 
 
 async def sync_models(call: Call) -> Response:
     """Every worker has them all already."""
-    names = [entry.name for entry in _checkpoints(call)]
+    names = [entry.name for entry in await _ready(call)]
     said = f"{len(names)} Models synced successfully"
     return answer({"status": "success", "message": said, "model_list": names})
 
 
 async def verify_model(call: Call) -> Response:
-    _named(call)
+    await _check_named(call)
     return answer({"status": "success", "message": "Model exists on server"})
 
 
 async def model_reload(call: Call) -> Response:
     """A checkpoint is loaded when it is needed, so one that is here is ready."""
-    _named(call)
+    await _check_named(call)
     return answer({"status": "success", "message": "model reloaded", "messege": "model reloaded"})
 
 
 async def search(call: Call) -> Response:
-    found = _found(call)
+    found = await _found(call)
     page = call.form.whole("page", 1, 1, 10**6)
     size = call.form.whole("per_page", 20, 1, MOST_PAGE)
     shown = [_new(entry) for entry in found[(page - 1) * size : page * size]]
@@ -84,7 +92,8 @@ async def search(call: Call) -> Response:
 
 async def detail(call: Call) -> Response:
     name = str(call.request.path_params["name"])
-    entry = next((entry for entry in call.services.catalogue.entries() if entry.name == name), None)
+    entries = await call.services.catalogue.entries(call.account)
+    entry = next((entry for entry in entries if entry.name == name), None)
     if entry is None:
         raise NotFound(f"Model not found: {name[:MOST_WORDS]}")
     return answer({"status": "success", "data": _new(entry)})
@@ -103,17 +112,21 @@ async def providers(_call: Call) -> Response:
     return answer({"status": "success", "data": [PROVIDER]})
 
 
-def _checkpoints(call: Call) -> list[Entry]:
-    return [entry for entry in call.services.catalogue.entries() if entry.kind == "checkpoint"]
+async def _checkpoints(call: Call) -> list[Entry]:
+    return [entry for entry in await call.services.catalogue.entries(call.account) if entry.kind == "checkpoint"]
 
 
-def _named(call: Call) -> None:
+async def _ready(call: Call) -> list[Entry]:
+    return [entry for entry in await _checkpoints(call) if entry.ready]
+
+
+async def _check_named(call: Call) -> None:
     name = call.form.required("model_id", limit=MOST_WORDS)
-    if name not in {entry.name for entry in _checkpoints(call)}:
+    if name not in {entry.name for entry in await _ready(call)}:
         raise NotFound(f"Model not found: {name}")
 
 
-def _found(call: Call) -> list[Entry]:
+async def _found(call: Call) -> list[Entry]:
     """Each word must stand in the name; what the other filters ask for is not here unless it is of pictures."""
     form = call.form
     wanted = form.text("search", limit=MOST_WORDS).lower().split()
@@ -123,7 +136,7 @@ def _found(call: Call) -> list[Entry]:
         return []
     entries = [
         entry
-        for entry in call.services.catalogue.entries()
+        for entry in await call.services.catalogue.entries(call.account)
         if all(word in entry.name.lower() for word in wanted) and kind in ("", CATEGORIES[entry.kind])
     ]
     return _sorted(entries, form.text("sort", limit=MOST_WORDS) or "recommended")
@@ -138,14 +151,28 @@ def _sorted(entries: list[Entry], sort: str) -> list[Entry]:
 def _old(entry: Entry) -> dict[str, object]:
     return {
         "model_id": entry.name,
-        "status": READY,
+        "status": _status(entry),
         "created_at": entry.added_at,
         "instance_prompt": None,
         "model_name": entry.name,
-        "description": "The default checkpoint of this server." if entry.default else "",
+        "description": _description(entry),
         "screenshots": "",
         "model_category": CATEGORIES[entry.kind],
     }
+
+
+def _status(entry: Entry) -> str:
+    """Of one that is not ready, how far its installation is."""
+    if entry.installed is None:
+        return READY
+    return STATUSES[entry.installed.state]
+
+
+def _description(entry: Entry) -> str:
+    """Why it could not be installed, where it could not."""
+    if entry.installed is not None:
+        return entry.installed.error or ""
+    return "The default checkpoint of this server." if entry.default else ""
 
 
 def _new(entry: Entry) -> dict[str, object]:
@@ -168,7 +195,9 @@ def _pagination(found: Sequence[Entry], page: int, size: int) -> dict[str, int]:
     }
 
 
-_ENTRY: Schema = words.fields({"model_id": {"type": "string"}, "status": {"const": READY}}, "model_id", "status")
+_ENTRY: Schema = words.fields(
+    {"model_id": {"type": "string"}, "status": {"enum": [*dict.fromkeys(STATUSES.values())]}}, "model_id", "status"
+)
 _EXAMPLE = {
     "model_id": "safelight-tiny",
     "status": READY,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.schedulers import KARRAS, Scheduler, find_algorithm, find_scheduler
 from safelight.wire.modelslab.without_effect import without_effect
 
+NO_LORAS: Mapping[str, int | None] = MappingProxyType({})
 COVERS = ("black", "blur", "pixelate", "sensitive_content_text")
 MOST_PROMPT = 10_000
 MOST_URL = 2_048
@@ -33,16 +35,19 @@ def read_request(
     settings: Settings,
     enhance: Callable[[str], str],
     checkpoint: Choice = DEFAULT_CHECKPOINT,
+    known: Mapping[str, int | None] = NO_LORAS,
 ) -> ImageRequest:
     """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule.
 
-    What is left out is as the checkpoint wants it, or as the vendor's page says where its card says nothing.
+    What is left out is as the checkpoint wants it, or as the vendor's page says where its card says nothing. ``known`` are the LoRAs
+    that may be named, each with the job that installed it, where one did.
     """
     notes = [checkpoint.note] if checkpoint.note else []
     prompt = form.required("prompt", limit=MOST_PROMPT)
     enhanced = form.yes("enhance_prompt", True)
     steps = _read_steps(form, checkpoint.wants.steps, settings.max_steps, notes)
     scheduler = _read_scheduler(form, operation, settings, notes)
+    loras = _read_loras(form, settings, known, notes)
     return ImageRequest(
         operation=operation,
         prompt=enhance(prompt) if enhanced else prompt,
@@ -56,10 +61,12 @@ def read_request(
         fit=settings.init_fit,
         seed=_read_seed(form, notes),
         model=checkpoint.model,
+        installed=checkpoint.installed,
         sampler=scheduler.name or None,
         spacing="karras" if scheduler.karras else "default",
         algorithm_type=scheduler.algorithm_type,
-        loras=_read_loras(form, settings, notes),
+        loras=loras,
+        installed_loras={name: job_id for name, _ in loras if (job_id := known[name])},
         clip_skip=form.whole("clip_skip", 1, 1, 8),
         safety_checker=form.yes("safety_checker", True),
         cover=_read_cover(form),
@@ -77,7 +84,7 @@ def read_delivery(form: Form, family: Family) -> dict[str, Any]:
         "base64": form.yes("base64", False),
         "temp": form.yes("temp", False),
         "instant_response": form.yes("instant_response", False),
-        "webhook": _read_webhook(form),
+        "webhook": read_webhook(form),
         "track_id": form.scalar("track_id", limit=MOST_TRACK_ID),
         "dialect": "modelslab",
         "route": family.name,
@@ -187,19 +194,21 @@ def _read_scheduler(form: Form, operation: Operation, settings: Settings, notes:
     )
 
 
-def _read_loras(form: Form, settings: Settings, notes: list[str]) -> tuple[tuple[str, float], ...]:
+def _read_loras(
+    form: Form, settings: Settings, known: Mapping[str, int | None], notes: list[str]
+) -> tuple[tuple[str, float], ...]:
     names = [name for part in form.text("lora_model", limit=1_000).split(",") if (name := part.strip())]
     given = str(form.scalar("lora_strength", limit=1_000) or "").split(",")
     strengths = [Form({"lora_strength": part}).real("lora_strength", 1.0, -2, 2) for part in given]
     if len(strengths) not in (1, len(names)) and names:
         raise Invalid("lora_strength", "must be one number, or as many as lora_model has names")
-    kept, note = known_loras(names, settings)
+    kept, note = known_loras(names, settings, known)
     notes += [note] if note else []
     each = zip(names, strengths * len(names) if len(strengths) == 1 else strengths, strict=False)
     return tuple((name, strength) for name, strength in each if name in kept)
 
 
-def _read_webhook(form: Form) -> str | None:
+def read_webhook(form: Form) -> str | None:
     address = form.text("webhook", limit=MOST_URL).strip()
     if address and not _is_address(address):
         raise Invalid("webhook", "must be an http or https address")

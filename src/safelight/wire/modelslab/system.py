@@ -19,7 +19,16 @@ async def system_load(call: Call) -> Response:
 
 async def system_details(call: Call) -> Response:
     load = await call.services.jobs.load()
-    models = len(call.services.settings.models) or 1
+    models = (
+        len(
+            [
+                each
+                for each in await call.services.catalogue.entries(call.account)
+                if each.kind == "checkpoint" and each.ready
+            ]
+        )
+        or 1
+    )
     return answer({"model_count": models, "queue_time": write.write_load(load)["queue_time"], "status": "ok"})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fastapi import Response
 
 from safelight.errors import Refused, Unauthorized
-from safelight.records import Asset, Job, JobState, QueueLoad
+from safelight.records import Asset, InstallRequest, Job, JobState, QueueLoad
 from safelight.settings import Settings
 from safelight.wire.http import answer, refusal_of
 from safelight.wire.modelslab.families import BACKGROUND, FAMILIES, V3, Family
@@ -88,6 +88,8 @@ def webhook_body(job: Job, urls: Sequence[str]) -> Json:
     if job.state is not JobState.succeeded:
         said = f"Processing failed: {job.error or FAILED}"
         return {"status": "failed", "id": job.id, "message": said, "track_id": track_id}
+    if isinstance(job.request, InstallRequest):
+        return {"status": "success", "id": job.id, "model_id": job.request.name, "track_id": track_id}
     inline = job.request is not None and job.request.base64
     shown = [_suffixed(url, inline) for url in urls]
     return {

@@ -111,6 +111,7 @@ def read_request(
         fit=settings.init_fit,
         seed=form.whole("seed", secrets.randbits(32), 0, 2**32 - 1),
         model=choice.model,
+        installed=choice.installed,
         sampler=form.text("sampler", limit=MOST_WORD) or None,
         safety_checker=_one_of(form, "moderation", ("low", "auto"), "auto") == "auto",
         track_id=form.text("safety_identifier", limit=MOST_WORD) or form.text("user", limit=MOST_WORD) or None,

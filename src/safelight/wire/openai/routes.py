@@ -89,7 +89,7 @@ async def _generate(call: Call) -> Response:
 async def _choice(call: Call) -> Choice:
     name = read_model(call.form)
     try:
-        return await call.services.catalogue.checkpoint(name)
+        return await call.services.catalogue.checkpoint(name, call.account)
     except NotFound:
         raise write.NoSuchModel(f"The model '{name}' does not exist") from None
 
@@ -192,22 +192,25 @@ def _finished(job: Job) -> ImageRequest:
 
 def _models(services: Services) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        await authenticate(services, await read_form(request, services.settings))
-        return answer({"object": "list", "data": [write.write_model(name) for name in _names(services)]})
+        account = await authenticate(services, await read_form(request, services.settings))
+        return answer({"object": "list", "data": [write.write_model(name) for name in await _names(services, account)]})
 
     return endpoint
 
 
 def _model(services: Services) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        await authenticate(services, await read_form(request, services.settings))
+        account = await authenticate(services, await read_form(request, services.settings))
         name = str(request.path_params["id"])
-        if name not in _names(services):
+        if name not in await _names(services, account):
             raise write.NoSuchModel(f"The model '{name}' does not exist")
         return answer(write.write_model(name))
 
     return endpoint
 
 
-def _names(services: Services) -> list[str]:
-    return sorted(services.settings.models) or [services.settings.model or DEFAULT]
+async def _names(services: Services, account: Account) -> list[str]:
+    entries = await services.catalogue.entries(account)
+    return sorted({entry.name for entry in entries if entry.kind == "checkpoint" and entry.ready}) or [
+        services.catalogue.default
+    ]

@@ -41,11 +41,12 @@ async def make(call: Call) -> Response:
     """Answered at once; how far it is, ``infobytaskid`` tells."""
     services = call.services
     given = _sources(call)
-    checkpoint = await services.catalogue.checkpoint(call.form.text("category", limit=MOST_NAME) or call.path)
-    notes = [note for note in (checkpoint.note, _unused(len(given))) if note]
-    request = replace(
-        read_request(call.form, call.path, bool(given), notes, services.settings.max_side), model=checkpoint.model
+    checkpoint = await services.catalogue.checkpoint(
+        call.form.text("category", limit=MOST_NAME) or call.path, call.account
     )
+    notes = [note for note in (checkpoint.note, _unused(len(given))) if note]
+    read = read_request(call.form, call.path, bool(given), notes, services.settings.max_side)
+    request = replace(read, model=checkpoint.model, installed=checkpoint.installed)
     if request.enhance_prompt:
         request = replace(request, prompt=services.enhance(request.prompt))
     async with services.jobs.room(call.account):

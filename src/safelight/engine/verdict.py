@@ -1,0 +1,102 @@
+"""Judges the file of a checkpoint or LoRA that a stranger gave: KIND, its open descriptor, and the checkpoints that a LoRA may fit.
+
+Nothing imports this file: it is run as a program of its own, so that a file made to overwhelm its reader overwhelms nobody else.
+It prints one JSON object, in which ``wrong`` completes a sentence that begins with the file's address.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from safelight.engine.checkpoint import read_components
+from safelight.engine.components import Components
+from safelight.engine.families.autoencoder import Place
+from safelight.engine.lora import read_lora
+from safelight.engine.weights import Header, outlined_tensors, read_header
+from safelight.errors import EngineFailed, Invalid
+
+MEMORY_BYTES = 4 * 2**30  # beside what the program itself takes
+CPU_SECONDS = 200
+CPU = torch.device("cpu")
+
+
+def main(kind: str, file: str, *checkpoints: str) -> None:
+    _confine()
+    try:
+        path = Path(f"/proc/self/fd/{int(file)}")
+        said = judge(kind, path, [Path(each) for each in checkpoints])
+    except (EngineFailed, Invalid) as error:
+        said = {"wrong": _of_the_file(error, file)}
+    except MemoryError:
+        said = {"wrong": "leads to a file that takes too much memory to read"}
+    print(json.dumps(said))
+
+
+def judge(kind: str, path: Path, checkpoints: Sequence[Path]) -> dict[str, str]:
+    """Raises EngineFailed or Invalid for what this server could not use."""
+    header = read_header(path)
+    if kind == "lora":
+        return {"family": _fitting(path, checkpoints)}
+    if _is_lora(header):
+        raise Invalid("", "leads to a LoRA; send it with model_category lora")
+    return {"family": read_components(path, read=outlined_tensors).family.__name__}
+
+
+def _is_lora(header: Header) -> bool:
+    return any(".lora_" in name or ".lora." in name for name in header.tensors)
+
+
+def _fitting(path: Path, checkpoints: Sequence[Path]) -> str:
+    """The family of the first checkpoint that the LoRA changes parts of."""
+    reasons = []
+    for checkpoint in checkpoints:
+        with suppress(EngineFailed):
+            try:
+                return _fit(path, read_components(checkpoint, read=outlined_tensors))
+            except Invalid as error:
+                reasons.append(error.rule)
+    raise Invalid("", f"leads to a LoRA that {reasons[0] if reasons else 'fits none of the checkpoints here'}")
+
+
+def _fit(path: Path, components: Components) -> str:
+    family = components.family(components.parts, Place(CPU, torch.float32, torch.contiguous_format), ())
+    networks = {name: part for name, part in components.parts.networks.items() if name != "vae"}
+    read_lora(path, networks, family.spellings, CPU, torch.float32)
+    return components.family.__name__
+
+
+def _of_the_file(error: EngineFailed | Invalid, file: str) -> str:
+    """The readers speak of the file by its name, which here is a number."""
+    if isinstance(error, Invalid):
+        return error.rule
+    said = error.message.removeprefix(f"{file} ")
+    return (
+        f"leads to a file that {said}" if said != error.message else f"leads to no checkpoint for this server: {said}"
+    )
+
+
+def _confine() -> None:
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[0]) if statm.exists() else 2**20
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = int(spent.ru_utime + spent.ru_stime) + CPU_SECONDS
+    bounds = {
+        resource.RLIMIT_AS: pages * resource.getpagesize() + MEMORY_BYTES,
+        resource.RLIMIT_CPU: cpu,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+    }
+    for kind, bound in bounds.items():
+        with suppress(ValueError):
+            resource.setrlimit(kind, (bound, bound))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,126 @@
+"""Installing a checkpoint or LoRA by its address, and deleting one: the vendor's `load_model` under its names."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import Response
+
+from safelight.errors import Invalid, NotOffered
+from safelight.records import InstallRequest
+from safelight.wire.forms import Form
+from safelight.wire.http import RECEIPT, answer, told
+from safelight.wire.modelslab import describe as words
+from safelight.wire.modelslab import families
+from safelight.wire.modelslab.absent import INSTALLING
+from safelight.wire.modelslab.call import Call, Row
+from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.read import MOST_NAME, MOST_TRACK_ID, MOST_URL, read_webhook
+from safelight.wire.openapi import Operation, Schema, Shape
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LORA, NOT_HERE = "lora", ("controlnet", "embeddings", "vae")
+WITHOUT_EFFECT = {
+    "force_load": "a name is taken until its model is deleted",
+    "from_safetensors": "nothing else is installed",
+    "hf_upload": "nothing is handed on",
+    "model_image": "lists have no pictures",
+    "model_name": "a model goes by its `model_id`",
+    "model_type": "a file is judged by its header",
+    "revision": "weights stay as their file has them",
+    "upcast_attention": "number types are chosen by timing",
+}
+
+
+async def load_model(call: Call) -> Response:
+    """Answered once it is accepted; the model lists, fetch and the webhook tell what came of it."""
+    services, request = call.services, read_install(call.form, call.family)
+    if not services.settings.account_model_bytes:
+        raise INSTALLING.refusal()
+    for field, address in (("url", request.url), ("webhook", request.webhook)):
+        if address:
+            services.inputs.check_address(address, field=field)
+    job = await services.models.install(call.account, request)
+    said = {"status": "success", "message": "model load started", "id": job.id, "model_id": request.name}
+    return answer(said, headers=told(job.request))
+
+
+async def delete_model(call: Call) -> Response:
+    receipt = await call.services.models.delete(call.account, call.form.required("model_id", limit=MOST_NAME))
+    return answer({"status": "success", "message": "Model deleted on server"}, headers={RECEIPT: receipt.id})
+
+
+def read_install(form: Form, family: Family) -> InstallRequest:
+    """Raises Invalid naming the field and the rule, NotOffered for kinds of models that are not installed here."""
+    name = form.required("model_id", limit=MOST_NAME)
+    if not NAME.fullmatch(name):
+        raise Invalid("model_id", "must be up to 100 letters, digits, dots, dashes or underscores")
+    category = form.text("model_category", limit=MOST_NAME).lower()
+    if category in NOT_HERE:
+        raise NotOffered(f"This server installs checkpoints and LoRAs; a model of category {category} it cannot use.")
+    if (form.text("model_format", limit=MOST_NAME).lower() or "safetensors") != "safetensors":
+        raise Invalid("model_format", "must be safetensors: one file, which cannot hold code")
+    visible = form.text("model_visibility", limit=MOST_NAME).lower() or "private"
+    if visible not in ("public", "private"):
+        raise Invalid("model_visibility", "must be public or private")
+    return InstallRequest(
+        url=form.required("url", limit=MOST_URL).strip(),
+        name=name,
+        kind="lora" if category == LORA else "checkpoint",
+        everybody=visible == "public",
+        webhook=read_webhook(form),
+        track_id=form.scalar("track_id", limit=MOST_TRACK_ID),
+        route=family.name,
+        ignored=tuple(field for field in WITHOUT_EFFECT if form.has(field)),
+    )
+
+
+_TAKEN: Schema = words.fields(
+    words.KEY
+    | {
+        "url": {"type": "string", "minLength": 1, "description": "Where the safetensors file is, as http or https."},
+        "model_id": {"type": "string", "minLength": 1, "description": "By which name requests ask for it."},
+        "model_category": words.string("lora for a LoRA; anything else is a checkpoint."),
+        "model_format": words.string("safetensors; others are refused."),
+        "model_visibility": words.string("private, or public with an operator's key."),
+        "webhook": words.string("Called with POST when it is installed, or cannot be."),
+        "track_id": {
+            "type": ["string", "number", "boolean", "null"],
+            "description": "Comes back in the webhook's body.",
+        },
+    },
+    "url",
+    "model_id",
+)
+_SAID: Schema = words.fields(words.DONE | {"message": {"type": "string"}}, "status", "message")
+_INSTALL = Operation(
+    "Install a checkpoint or LoRA from an address",
+    "Models",
+    Shape("InstallStarted", _SAID),
+    {"status": "success", "message": "model load started", "id": 302455, "model_id": "my-model"},
+    words.REFUSALS,
+    Shape("Install", _TAKEN),
+    {
+        "key": "",
+        "url": "https://models.example/my-model.safetensors",
+        "model_id": "my-model",
+        "model_format": "safetensors",
+    },
+)
+_DELETE = Operation(
+    "Delete a model that one has installed",
+    "Models",
+    Shape("ModelDeleted", _SAID),
+    {"status": "success", "message": "Model deleted on server"},
+    words.REFUSALS,
+    Shape("DeleteModel", words.fields(words.KEY | {"model_id": {"type": "string", "minLength": 1}}, "model_id")),
+    {"key": "", "model_id": "my-model"},
+)
+ROWS = (
+    Row("v3/load_model", families.V3, load_model, _INSTALL),
+    Row("v3/upload_model", families.V3, load_model, _INSTALL),
+    Row("v3/delete_model", families.V3, delete_model, _DELETE),
+    Row("v1/enterprise/load_model", families.ENTERPRISE, load_model, _INSTALL),
+    Row("v1/enterprise/load_model_v2", families.ENTERPRISE, load_model, _INSTALL),
+    Row("v1/enterprise/delete_model", families.ENTERPRISE, delete_model, _DELETE),
+)

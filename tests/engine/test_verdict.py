@@ -1,0 +1,76 @@
+"""What a stranger's file is judged to be, by its header alone, and the sentence for each that is not wanted."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import save_file
+
+from safelight.engine.verdict import judge
+from safelight.errors import EngineFailed, Invalid
+
+from . import checkpoints
+
+
+def lora_for(folder: Path, path: Path) -> Path:
+    unet = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True).unet
+    pairs = checkpoints.lora_pairs(unet, r"attn2\.to_[kv]$", 2, 1)
+    return checkpoints.write_kohya_lora(path, {"lora_unet": pairs})
+
+
+def verdict(kind: str, path: Path, *others: Path) -> str:
+    try:
+        return f"fits {judge(kind, path, others)['family']}"
+    except Invalid as error:
+        return error.rule
+    except EngineFailed as error:
+        return error.message
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_a_checkpoint_is_known_without_its_weights(tmp_path: Path) -> None:
+    folder = checkpoints.write_sd1(tmp_path / "sd1", clip=True)
+    whole = checkpoints.write_single_file(tmp_path / "whole.safetensors", folder)
+    assert verdict("checkpoint", whole) == "fits StableDiffusion"
+    assert verdict("lora", lora_for(folder, tmp_path / "fits.safetensors"), whole) == "fits StableDiffusion"
+
+
+def test_a_lora_must_fit_one_of_the_checkpoints(sd1: Path, sd2: Path, tmp_path: Path) -> None:
+    lora = lora_for(sd1, tmp_path / "lora.safetensors")
+    assert verdict("lora", lora, sd2, sd1) == "fits StableDiffusion"
+    foreign = "leads to a LoRA that was made for another kind of checkpoint: "
+    assert verdict("lora", lora, sd2).startswith(foreign)
+    assert verdict("checkpoint", lora) == "leads to a LoRA; send it with model_category lora"
+
+
+def test_what_is_no_model_is_named(tmp_path: Path) -> None:
+    page = written(tmp_path / "page.html", b"<html>" + bytes(100))
+    assert "is not a safetensors file" in verdict("checkpoint", page)
+    endless = written(tmp_path / "endless", struct.pack("<Q", 100 * 2**20) + b"{" + b" " * 1000)
+    assert "its header is missing or too long" in verdict("checkpoint", endless)
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}).encode()
+    liar = written(tmp_path / "liar", struct.pack("<Q", len(header)) + header + bytes(100))
+    assert "is truncated or has bytes that no tensor owns" in verdict("checkpoint", liar)
+    save_file({"something": torch.zeros(2)}, tmp_path / "else.safetensors")
+    assert "not a whole Stable Diffusion" in verdict("checkpoint", tmp_path / "else.safetensors")
+
+
+def test_the_program_says_what_is_wrong_and_no_more(tmp_path: Path) -> None:
+    header = b"[" * 10**6
+    path = written(tmp_path / "odd", struct.pack("<Q", len(header)) + header)
+    with path.open("rb") as file:
+        ran = subprocess.run(
+            [sys.executable, "-m", "safelight.engine.verdict", "checkpoint", str(file.fileno())],
+            pass_fds=[file.fileno()], capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+    assert json.loads(ran.stdout)["wrong"].startswith("leads to a file that ")

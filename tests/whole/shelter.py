@@ -1,0 +1,62 @@
+"""A slow server of somebody's model: it breaks off twice in the middle, and goes on where it is asked to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+CHUNK = 2**20
+
+
+@dataclass
+class Shelter:
+    """``breaks`` are the bytes after which it breaks off, each once; ``begun`` is where each answer began."""
+
+    file: Path
+    breaks: list[int] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
+    pause: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+
+@contextmanager
+def shelter(file: Path, *breaks: int) -> Iterator[Shelter]:
+    here = Shelter(file, list(breaks))
+
+    class Visit(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            begin = int(self.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
+            size = here.file.stat().st_size
+            here.begun.append(begin)
+            self.send_response(206 if begin else 200)
+            self.send_header("Content-Length", str(size - begin))
+            self.send_header("ETag", '"of this file"')
+            if begin:
+                self.send_header("Content-Range", f"bytes {begin}-{size - 1}/{size}")
+            self.end_headers()
+            self._send(begin, here.breaks.pop(0) if here.breaks else size)
+
+        def _send(self, begin: int, end: int) -> None:
+            with here.file.open("rb") as data:
+                data.seek(begin)
+                while begin < end and (chunk := data.read(min(CHUNK, end - begin))):
+                    self.wfile.write(chunk)
+                    begin += len(chunk)
+                    here.pause.wait(0.001)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Visit) as server:
+        here.url = f"http://127.0.0.1:{server.server_address[1]}/model.safetensors"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield here
+        finally:
+            server.shutdown()
+            thread.join()

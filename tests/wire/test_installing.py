@@ -1,0 +1,146 @@
+"""Installing a model through the API: what is asked, what is refused and in which words, and what is left of it when it is erased."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.checkpoints import write_sd1, write_single_file
+from tests.whole.shelter import Shelter, shelter
+from tests.wire.site import Site
+
+GOOD = {"url": "https://models.example/one.safetensors", "model_id": "one"}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelter]:
+    """Of a small checkpoint of the true architecture."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    path = write_single_file(folder / "one.safetensors", write_sd1(folder / "sd1", clip=True))
+    with shelter(path) as here:
+        yield here
+
+
+def eventually(ask: Callable[[], Any], seconds: float = 120.0) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := ask()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def entry(site: Site, key: str, name: str) -> dict[str, str]:
+    """Once its installation has ended."""
+
+    def settled() -> dict[str, str] | None:
+        found: dict[str, str] = site.http.get(f"/api/v7/models/{name}", params={"key": key}).json()["data"]
+        return found if found["status"] in ("model_ready", "model_failed") else None
+
+    found: dict[str, str] = eventually(settled)
+    return found
+
+
+def kept(site: Site) -> set[Path]:
+    return {path for path in (site.settings.data_dir / "blobs" / "model").rglob("*") if path.is_file()}
+
+
+def test_a_checkpoint_is_installed_used_and_erased(site: Site, host: Shelter) -> None:
+    key, other, before = site.operator_key(), site.key(), kept(site)
+    told = site.post("v3/load_model", key, url=host.url, model_id="mine", model_visibility="public", revision="fp16")
+    assert (told.status_code, told.json()["message"]) == (200, "model load started")
+    assert told.headers["x-safelight-ignored"] == "revision"
+    assert entry(site, key, "mine")["status"] == "model_ready"
+    assert site.post("v3/fetch", key, request_id=told.json()["id"]).json()["status"] == "success"
+    engines = f"installed {told.json()['id']}"
+    for caller in (key, other):
+        made = site.made(caller, model_id="mine")
+        assert made["meta"]["model"] == "mine"
+    assert site.shelf.shown[engines].stat().st_size == host.file.stat().st_size
+    assert site.shelf.shown[engines].read_bytes() == host.file.read_bytes()
+    assert engines in site.shelf.loaded
+    assert site.post("v3/delete_model", other, model_id="mine").status_code == 404
+    gone = site.post("v1/enterprise/delete_model", key, model_id="mine")
+    assert (gone.status_code, gone.json()["message"]) == (200, "Model deleted on server")
+    proof = {"key": key}
+    receipt = f"/v1/erasures/{gone.headers['x-safelight-receipt']}"
+    eventually(lambda: site.http.get(receipt, params=proof).json().get("bytes"))
+    eventually(lambda: kept(site) <= before and engines not in site.shelf.shown)
+    again = site.img2img(key, model_id="mine")
+    assert again.json()["meta"]["model"] == "plain"
+
+
+@pytest.mark.slow  # every judgement starts a program that needs seconds of processor time
+def test_a_private_one_is_its_accounts_alone(site: Site, host: Shelter) -> None:
+    key, other = site.key(), site.key()
+    told = site.post("v3/upload_model", key, url=host.url, model_id="secret-one", model_visibility="public")
+    assert "needs an operator's key" in told.headers["x-safelight-notes"]
+    assert entry(site, key, "secret-one")["status"] == "model_ready"
+    listed = [[one["model_id"] for one in site.post("v4/dreambooth/model_list", who).json()] for who in (key, other)]
+    assert ["secret-one" in names for names in listed] == [True, False]
+    assert site.made(other, model_id="secret-one")["meta"]["model"] == "plain"
+    assert "is a model of yours already" in site.post("v3/load_model", key, **GOOD | {"model_id": "secret-one"}).text
+    assert site.post("v3/delete_model", key, model_id="secret-one").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("begins", "said"),
+    [
+        (
+            b"PK\x03\x04" + bytes(100),
+            "a zip archive, as .ckpt and .pt files are, which can hold code; send safetensors",
+        ),
+        (pickle.dumps({"state_dict": 1}), "a pickle, which can run code; send safetensors"),
+        (struct.pack("<Q", 100 * 2**20), "a file that is not a safetensors file: its header is missing or too long"),
+        (b"", "a file that is not a safetensors file: its header is missing or too long"),
+    ],
+)
+def test_what_is_no_model_gets_its_sentence_and_leaves_nothing(
+    site: Site, tmp_path: Path, begins: bytes, said: str
+) -> None:
+    key, before = site.key(), kept(site)
+    (tmp_path / "file").write_bytes(begins)
+    with shelter(tmp_path / "file") as host:
+        site.post("v3/load_model", key, url=host.url, model_id="odd")
+        found = entry(site, key, "odd")
+    assert (found["status"], found["description"]) == ("model_failed", f"url leads to {said}")
+    assert kept(site) <= before
+    assert site.post("v3/delete_model", key, model_id="odd").status_code == 200
+
+
+def test_an_account_has_so_much_room(site: Site, host: Shelter) -> None:
+    key = site.key()
+    large = host.file.with_suffix(".large")
+    with large.open("wb") as file:
+        file.truncate(64 * 2**20 + 1)
+    with shelter(large) as other:
+        site.post("v3/load_model", key, url=other.url, model_id="large")
+        assert entry(site, key, "large")["description"] == "url is larger than 64 MB"
+    site.post("v3/delete_model", key, model_id="large")
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        ({"url": None}, 400, "url is required"),
+        ({"model_id": None}, 400, "model_id is required"),
+        ({"model_id": "../x"}, 400, "model_id must be up to 100 letters"),
+        ({"model_id": "plain"}, 400, "model_id plain is a model of this server's operator"),
+        ({"model_format": "ckpt"}, 400, "model_format must be safetensors"),
+        ({"model_visibility": "all"}, 400, "model_visibility must be public or private"),
+        ({"url": "file:///etc/passwd"}, 400, "url must begin with http:// or https://"),
+        ({"webhook": "ftp://here"}, 400, "webhook must be"),
+        ({"model_category": "controlnet"}, 501, "This server installs checkpoints and LoRAs"),
+    ],
+)
+@pytest.mark.parametrize("path", ["v3/load_model", "v1/enterprise/load_model_v2"])
+def test_what_cannot_be_installed_is_said_at_once(
+    site: Site, key: str, path: str, given: dict[str, object], status: int, said: str
+) -> None:
+    reply = site.post(path, key, **GOOD | given)
+    assert (reply.status_code, reply.json()["message"][: len(said)]) == (status, said)
