@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class Task(StrEnum):
@@ -62,6 +62,9 @@ class AssetKind(Enum):
     output = ("output", ".png", "image/png")
     init_image = ("init_image", ".png", "image/png")
     mask_image = ("mask_image", ".png", "image/png")
+    control_image = ("control_image", ".png", "image/png")
+    second_control_image = ("second_control_image", ".png", "image/png")
+    third_control_image = ("third_control_image", ".png", "image/png")
     upload = ("upload", ".png", "image/png")
     model = ("model", ".part", "application/octet-stream")  # a part of a model's file, in the order of their ids
 
@@ -136,6 +139,17 @@ class JobRequest(ABC):
         """The files that its success leaves behind, in order."""
 
 
+class ControlUse(NamedTuple):
+    """A ControlNet of this server, the input that it follows, what is made of that first, and how far and how long it counts."""
+
+    name: str
+    picture: str  # the label of an AssetKind
+    hint: str
+    scale: float = 1.0
+    start: float = 0.0  # of the way from noise to picture, 0 .. 1
+    end: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRequest(JobRequest):
     """What a caller asked a checkpoint for, after defaults, in our words."""
@@ -160,6 +174,7 @@ class ImageRequest(JobRequest):
     algorithm_type: str | None = None
     loras: tuple[tuple[str, float], ...] = ()
     installed_loras: Mapping[str, int] = field(default_factory=dict)  # those of ``loras`` that a job installed, by name
+    controls: tuple[ControlUse, ...] = ()
     clip_skip: int = 1
     safety_checker: bool = False
     cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
@@ -167,7 +182,8 @@ class ImageRequest(JobRequest):
 
     @property
     def cost(self) -> float:
-        rows = self.samples * (2 if self.guidance_scale > 1 else 1)
+        rows = float(self.samples * (2 if self.guidance_scale > 1 else 1))
+        rows *= 1 + len(self.controls) / 2  # a ControlNet is about half of the network that it steers
         return float(self.width * self.height * rows * self.steps_to_run)
 
     @property

@@ -243,7 +243,7 @@ def test_every_list_of_the_package_is_answered(api: WebUIApi) -> None:
         ({"scheduler": "sgm_uniform"}, "scheduler must be one of automatic, uniform, karras, exponential, beta"),
         (
             {"controlnet_units": [ControlNetUnit()], "alwayson_scripts": {}},
-            "alwayson_scripts names ControlNet; this server has no such script",
+            "alwayson_scripts must name ControlNets of this server: there are none",
         ),
         ({"script_name": "x/y plot"}, "script_name names a script; this server has none"),
         ({"enable_hr": True}, "enable_hr is not possible on this server"),

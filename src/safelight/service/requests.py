@@ -9,6 +9,7 @@ from typing import Any
 
 from safelight.errors import Invalid
 from safelight.records import (
+    ControlUse,
     CutOutRequest,
     ImageRequest,
     InstallRequest,
@@ -43,7 +44,9 @@ def from_json(body: Mapping[str, Any]) -> JobRequest:
 def _image_request(body: Mapping[str, Any]) -> ImageRequest:
     known = _known(ImageRequest, body)
     loras = tuple((str(name), float(strength)) for name, strength in known.pop("loras", ()))
-    return ImageRequest(**{**known, "operation": Operation(known["operation"]), "loras": loras})
+    controls = tuple(ControlUse(*each) for each in known.pop("controls", ()))
+    operation = Operation(known["operation"])
+    return ImageRequest(**{**known, "operation": operation, "loras": loras, "controls": controls})
 
 
 def _known(record: type[JobRequest], body: Mapping[str, Any]) -> dict[str, Any]:

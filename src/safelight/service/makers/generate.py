@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from safelight.engine.generation import Generation, LoraUse, Pixels, Progress, Result, Spacing
+from safelight.engine.generation import Control, Generation, LoraUse, Pixels, Progress, Result, Spacing
 from safelight.errors import Invalid
-from safelight.records import AssetKind, ImageRequest, JobRequest, Task
+from safelight.records import AssetKind, ControlUse, ImageRequest, JobRequest, Task
 from safelight.service.makers.covers import covered
 from safelight.service.makers.framing import framed, kept
 from safelight.service.makers.maker import Made, Order
@@ -107,13 +107,15 @@ class Generate:
         init, mask = [await self._pixels(order, kind) for kind in (AssetKind.init_image, AssetKind.mask_image)]
         if init is not None:
             init, mask = await asyncio.to_thread(framed, init, mask, request.width, request.height, request.fit)
+        controls = [await self._control(use, request, order, init) for use in request.controls]
         return Generation(
             prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
             samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale, strength=request.strength,
             seed=request.seed, sampler=request.sampler, spacing=Spacing(request.spacing),
             algorithm_type=request.algorithm_type, init_image=init, mask_image=mask,
             model=await self._called(request.model, request.installed, order.owner),
-            loras=await self._loras(request, order.owner), clip_skip=request.clip_skip, owner=order.owner,
+            loras=await self._loras(request, order.owner), clip_skip=request.clip_skip,
+            controls=tuple(controls), owner=order.owner,
         )  # fmt: skip
 
     async def _called(self, name: str | None, job_id: int | None, owner: str) -> str | None:
@@ -123,6 +125,16 @@ class Generate:
     async def _loras(self, request: ImageRequest, owner: str) -> tuple[LoraUse, ...]:
         names = [await self._called(name, request.installed_loras.get(name), owner) for name, _ in request.loras]
         return tuple(LoraUse(str(name), used[1]) for name, used in zip(names, request.loras, strict=True))
+
+    async def _control(self, use: ControlUse, request: ImageRequest, order: Order, init: Pixels | None) -> Control:
+        """What it follows is framed like an init image; ``init`` already is."""
+        pixels, kind = init, AssetKind.labelled(use.picture)
+        if kind is not AssetKind.init_image:
+            given = await self._pixels(order, kind)
+            assert given is not None, "came with the request"
+            pixels, _ = await asyncio.to_thread(framed, given, None, request.width, request.height, request.fit)
+        assert pixels is not None
+        return Control(use.name, pixels, use.hint, use.scale, use.start, use.end)
 
     async def _pixels(self, order: Order, kind: AssetKind) -> Pixels | None:
         data = order.inputs.get(kind)

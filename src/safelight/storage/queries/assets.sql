@@ -31,14 +31,14 @@ SELECT DISTINCT request_id AS id FROM abandoned
 
 -- name: drop_inputs
 UPDATE assets SET state = 'deleting', sha256 = NULL
-WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
+WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') AND state = 'live'
 
 -- name: inputs
-SELECT request_id, kind, blob_key, fence, sealed FROM assets WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
+SELECT request_id, kind, blob_key, fence, sealed FROM assets WHERE request_id = %(id)s AND kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') AND state = 'live'
 
 -- name: own_inputs
 SELECT * FROM assets
-WHERE request_id = %(id)s AND account_id = %(account)s AND kind IN ('init_image', 'mask_image') AND state = 'live'
+WHERE request_id = %(id)s AND account_id = %(account)s AND kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') AND state = 'live'
 
 -- name: readable
 SELECT * FROM assets

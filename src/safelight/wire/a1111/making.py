@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from fastapi import Request, Response
 
@@ -14,6 +14,8 @@ from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Job
 from safelight.service.history import Filter
 from safelight.service.services import Services
 from safelight.wire.a1111 import pictures, write
+from safelight.wire.a1111.controlnet import FIELD as CONTROLNET
+from safelight.wire.a1111.controlnet import Unit, read_units
 from safelight.wire.a1111.read import CHECKPOINT, DIALECT, Asked, read_model, read_request
 from safelight.wire.forms import Form
 from safelight.wire.http import answer, told
@@ -35,7 +37,11 @@ class Call:
 
 
 async def txt2img(call: Call) -> Response:
-    return await _make(call, await _request(call, Operation.text2img), {})
+    units = read_units(call.form, call.services.settings, starts=False, masked=False)
+    request = _following(await _request(call, Operation.text2img), units)
+    async with call.services.jobs.room(call.account):
+        followed = await _followed(call, units)
+    return await _make(call, request, followed)
 
 
 async def img2img(call: Call) -> Response:
@@ -44,11 +50,29 @@ async def img2img(call: Call) -> Response:
     sources = given if isinstance(given, list) else []
     if len(sources) != 1 or not isinstance(sources[0], str):
         raise Invalid("init_images", "must be a list of one picture, as base64 or data URI")
+    units = read_units(form, call.services.settings, starts=True, masked=form.has("mask"))
     request = await _request(call, Operation.inpaint if form.has("mask") else Operation.img2img)
+    request = _following(request, units)
     async with call.services.jobs.room(call.account):
         init = await _bitmap(call, sources[0], "init_images")
         mask = await _bitmap(call, form.required("mask", limit=_most(call)), "mask") if form.has("mask") else None
-    return await _make(call, request, await asyncio.to_thread(_prepared, form, request, init, mask))
+        followed = await _followed(call, units)
+    prepared = await asyncio.to_thread(_prepared, form, request, init, mask)
+    return await _make(call, request, prepared | followed)
+
+
+def _following(request: ImageRequest, units: Sequence[Unit]) -> ImageRequest:
+    notes = tuple(unit.note for unit in units if unit.note)
+    return replace(request, controls=tuple(unit.use for unit in units), notes=(*request.notes, *notes))
+
+
+async def _followed(call: Call, units: Sequence[Unit]) -> dict[AssetKind, Bitmap]:
+    """The pictures that ControlNet units brought along."""
+    return {
+        AssetKind.labelled(unit.use.picture): await _bitmap(call, unit.source, CONTROLNET)
+        for unit in units
+        if unit.source
+    }
 
 
 async def progress(call: Call) -> Response:

@@ -15,6 +15,7 @@ from safelight.errors import Invalid
 from safelight.records import ImageRequest, Operation
 from safelight.service.catalogue import Choice
 from safelight.settings import Settings
+from safelight.wire.a1111.controlnet import is_controlnet
 from safelight.wire.a1111.prompt import read_prompt
 from safelight.wire.a1111.samplers import find_sampler
 from safelight.wire.forms import Form
@@ -59,7 +60,7 @@ def check_absent(form: Form) -> None:
         raise Invalid("script_name", "names a script; this server has none")
     scripts = form.fields.get("alwayson_scripts")
     for script, given in (scripts if isinstance(scripts, dict) else {}).items():
-        if _acts(given):
+        if _acts(given) and not is_controlnet(script):
             raise Invalid("alwayson_scripts", f"names {script}; this server has no such script")
 
 

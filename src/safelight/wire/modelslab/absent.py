@@ -25,7 +25,8 @@ TRAINING = Absence(
 )
 EDITING = Absence("editing", "This server has no such editing model yet. img2img and inpaint change pictures here.")
 CONTROL = Absence(
-    "controlnet", "This server does not run ControlNet models yet. Use img2img with a low strength instead."
+    "controlnet",
+    "This server has no ControlNets. Its operator can add some: SAFELIGHT_CONTROLNETS. img2img with a low strength follows a picture too.",
 )
 INTERIOR = Absence(
     "interior", "This server finds no objects by their names. Send a mask to image_editing/object_removal instead."
@@ -137,9 +138,6 @@ ABSENT: dict[str, Absence] = dict(
             ("v5", "outpaint pix2pix depth2img img_mixer magic_mix mixture_canvas multiview blip_diffusion"),
             ("v6/image_editing", "mask_creator caption img_mixer qwen_edit"),
             (f"{_ENTERPRISE}/image_editing", "mask_creator caption qwen_edit magic_mix"),
-        ),
-        *_each(
-            CONTROL, ("v5", "controlnet"), ("v6/images", "controlnet"), (_ENTERPRISE, "controlnet images/controlnet")
         ),
         *_each(
             INTERIOR,

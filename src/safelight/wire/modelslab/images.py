@@ -50,14 +50,15 @@ async def inpaint(call: Call) -> Response:
 
 
 async def generate(
-    call: Call, operation: Operation, *, init: str = "", mask: str = "", change: Change | None = None
+    call: Call, operation: Operation, *, init: str = "", mask: str = "", control: str = "", change: Change | None = None
 ) -> Response:
-    """``init`` and ``mask`` are the fields that hold them; ``change`` makes of request and pictures what is really asked."""
+    """``init``, ``mask`` and ``control`` are the fields that hold them; ``change`` makes of request and pictures what is really asked."""
     services, form = call.services, call.form
     checkpoint = await services.catalogue.checkpoint(read_model(form), call.account)
     loras = await services.catalogue.loras(call.account) if form.has("lora_model") else {}
     request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint, loras)
-    sources = {kind: read_source(form, name, services.settings) for kind, name in _fields(init, mask).items()}
+    named = _fields(init, mask, control)
+    sources = {kind: read_source(form, name, services.settings) for kind, name in named.items()}
     if request.webhook:
         services.inputs.check_address(request.webhook, field="webhook")
     once = await read_once(call.request, form, f"{call.family.name} {operation.value}" if change else operation.value)
@@ -65,9 +66,7 @@ async def generate(
         return await answer_held(call, earlier)
     async with services.jobs.room(call.account):
         pictures = {
-            kind: await services.inputs.bitmap(
-                source, field=_fields(init, mask)[kind], mode=_MODES[kind], payer=call.account.id
-            )
+            kind: await services.inputs.bitmap(source, field=named[kind], mode=_MODES[kind], payer=call.account.id)
             for kind, source in sources.items()
         }
     if change:
@@ -84,8 +83,8 @@ def sized_like(request: ImageRequest, pictures: Pictures, settings: Settings) ->
     return replace(request, width=width, height=height)
 
 
-def _fields(init: str, mask: str) -> dict[AssetKind, str]:
-    named = {AssetKind.init_image: init, AssetKind.mask_image: mask}
+def _fields(init: str, mask: str, control: str) -> dict[AssetKind, str]:
+    named = {AssetKind.init_image: init, AssetKind.mask_image: mask, AssetKind.control_image: control}
     return {kind: name for kind, name in named.items() if name}
 
 
@@ -96,7 +95,11 @@ async def fetch(call: Call) -> Response:
     return answer(body, headers=told(job.request))
 
 
-_MODES: dict[AssetKind, Literal["RGB", "L"]] = {AssetKind.init_image: "RGB", AssetKind.mask_image: "L"}
+_MODES: dict[AssetKind, Literal["RGB", "L"]] = {
+    AssetKind.init_image: "RGB",
+    AssetKind.mask_image: "L",
+    AssetKind.control_image: "RGB",
+}
 
 TEXT: Schema = {
     **words.KEY,

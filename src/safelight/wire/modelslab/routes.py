@@ -11,6 +11,7 @@ from safelight.wire.modelslab import (
     assets,
     background,
     chat,
+    controlnet,
     editing,
     enlarging,
     enterprise,
@@ -25,6 +26,7 @@ from safelight.wire.openapi import add
 
 TABLE = (
     *images.ROWS,
+    *controlnet.ROWS,
     *editing.ROWS,
     *enlarging.ROWS,
     *background.ROWS,

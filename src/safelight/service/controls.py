@@ -1,0 +1,43 @@
+"""ControlNets that a picture may follow: which of this server's are meant, and what is made of a picture for each kind.
+
+Knows names alone; whether a ControlNet can be read and fits the checkpoint is the worker's to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from safelight.errors import Invalid
+from safelight.settings import Settings
+
+MOST = 3  # for one picture
+PLAIN, INPAINT = "plain", "inpaint"  # a hint already; the picture, but for what is to be painted
+HINTS = {  # by the vendors' words, as the engine calls what is made of a picture
+    "none": PLAIN,
+    "qrcode": PLAIN,
+    "canny": "canny",
+    "hed": "softedge",
+    "softedge": "softedge",
+    "scribble": "scribble",
+    "tile": "tile",
+    "blur": "blur",
+    "gray": "gray",
+    "recolor": "gray",
+    "inpaint": INPAINT,
+}
+
+
+def known_controlnet(field: str, names: Sequence[str], settings: Settings) -> str:
+    """The first of these names that is one of this server's. Raises Invalid with those that there are."""
+    found = next((name for name in names if name in settings.controlnets), None)
+    if found is None:
+        listed = ", ".join(sorted(settings.controlnets)) or "there are none"
+        raise Invalid(field, f"must name ControlNets of this server: {listed}")
+    return found
+
+
+def hint_of(field: str, kind: str, instead: str) -> str:
+    """What is made of a picture for this kind. Raises Invalid for what a model would have to draw, with what to do ``instead``."""
+    if kind not in HINTS:
+        raise Invalid(field, f"{kind} is drawn by a model that this server does not have; {instead}")
+    return HINTS[kind]
