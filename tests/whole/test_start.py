@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
 import pytest
 import structlog
@@ -22,9 +24,12 @@ def test_the_first_start_makes_a_key_and_shows_it_once(data: Path) -> None:
     with serving(data, "--workers", "0") as first:
         assert first.key.startswith("slk_")
         assert first.post("v3/system_load")["status"] == "ok"
+        address = json.loads(data.with_suffix(".out").read_text())["console"]
+        assert ["set-cookie" in httpx.get(address).headers for _ in range(2)] == [True, False]
         assert first.stop() == 0
-    with serving(data, "--workers", "0", key=first.key) as again:
-        assert '"key": null' in again.data.with_suffix(".out").read_text()
+    with serving(data, "--workers", "0", "--no-console", key=first.key) as again:
+        assert '"key": null, "console": null' in again.data.with_suffix(".out").read_text()
+        assert again.get("/console").status_code == 404
         assert again.post("v3/system_load")["status"] == "ok"
         assert again.stop(signal.SIGINT) == 0
     assert leftovers(data) == []

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from safelight.app import console_address
 from safelight.service import sessions
 from safelight.wire.console.pages import POLICY, STATIC
 from safelight.wire.console.routes import FORMS, PAGES
@@ -132,6 +133,15 @@ def test_a_ticket_signs_in_once(site: Site, key: str, monkeypatch: pytest.Monkey
     assert "set-cookie" not in visit(site, f"/enter?ticket={ticket}").headers
     monkeypatch.setattr(sessions, "TICKET_SECONDS", -1.0)
     assert "set-cookie" not in visit(site, f"/enter?ticket={site.services.sessions.ticket(account)}").headers
+
+
+def test_where_there_is_no_console_no_address_of_it_is_told(site: Site) -> None:
+    site.operator_key()
+    address = site.ask(console_address(site.settings, site.services))
+    assert address
+    assert "/console/enter?ticket=" in address
+    without = site.settings.model_copy(update={"dialects": site.settings.dialects - {"console"}})
+    assert site.ask(console_address(without, site.services)) is None
 
 
 def test_made_followed_and_made_again(browser: SignedIn) -> None:
