@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from safelight import accounts_cli, app, commands, logs, working
+from safelight import accounts_cli, app, commands, edit_cli, logs, working
 from safelight import doctor as examination
 from safelight.checkpoints import list_models
 from safelight.errors import SafelightError, SetupFailed
@@ -33,6 +33,7 @@ models = typer.Typer(no_args_is_help=True, help="The checkpoints on the shelf.")
 cli.add_typer(keys, name="keys")
 cli.add_typer(accounts_cli.accounts, name="accounts")
 cli.add_typer(models, name="models")
+cli.add_typer(edit_cli.edit, name="edit")
 
 
 @cli.command()
@@ -112,17 +113,17 @@ def imagine(
     model: Model = None,
 ) -> None:
     """Make one picture from another with the engine alone, without a server."""
-    from safelight import workshop
+    from safelight import handwork
 
     settings = read_settings(model=model)
     wanted = {
         "prompt": prompt, "negative_prompt": negative_prompt, "strength": strength, "steps": steps,
-        "guidance_scale": guidance_scale or workshop.wants(settings).guidance_scale,
+        "guidance_scale": guidance_scale or handwork.wants(settings).guidance_scale,
         "width": width, "height": height, "seed": seed, "sampler": sampler,
     }  # fmt: skip
     with progress_bar() as progress:
         task = progress.add_task("loading the model", total=None)
-        seconds = workshop.imagine(
+        seconds = handwork.imagine(
             settings, picture, output, wanted,
             lambda step, of: progress.update(task, description="denoising", completed=step, total=of),
         )  # fmt: skip

@@ -5,14 +5,11 @@ Knows nothing of HTTP; what stands under it (database, queue, files) is handed i
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,16 +17,13 @@ from PIL import Image
 
 from safelight import supervisor
 from safelight.app import Ground
-from safelight.checkpoints import BUNDLED_NAME, named_checkpoints, read_wants
+from safelight.checkpoints import BUNDLED_NAME
 from safelight.engine import images, safety
 from safelight.engine.engine import Engine
-from safelight.engine.generation import Generation, Pixels
+from safelight.engine.generation import Pixels
 from safelight.engine.shelf import Shelf
 from safelight.engine.upscaling import UpscalingRoom
-from safelight.errors import SetupFailed
-from safelight.records import Wants
 from safelight.service import worker
-from safelight.service.inputs import Inputs
 from safelight.service.jobs import QUEUES
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
@@ -37,7 +31,6 @@ from safelight.service.makers.install import Install
 from safelight.service.makers.judge import Judge
 from safelight.service.makers.maker import Maker
 from safelight.service.makers.upscale import Upscale
-from safelight.service.outbound import Outbound
 from safelight.service.progress import MOST_PREVIEW
 from safelight.service.stock import Stock
 from safelight.settings import Settings
@@ -133,41 +126,3 @@ def device_of(settings: Settings) -> torch.device:
 def upscaling_of(settings: Settings) -> UpscalingRoom:
     """The room that enlarges, not running yet."""
     return UpscalingRoom(settings.upscalers, device_of(settings))
-
-
-# safelight imagine
-
-
-def wants(settings: Settings) -> Wants:
-    """What the default checkpoint asks for where nothing is said."""
-    settings = named_checkpoints(settings)
-    return read_wants(settings)[settings.model or BUNDLED_NAME]
-
-
-def imagine(
-    settings: Settings, picture: Path, output: Path, wanted: dict[str, Any], on_step: Callable[[int, int], None]
-) -> float:
-    """One picture from another, by the engine alone; the seconds it took there."""
-    settings = named_checkpoints(settings)
-    if output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp") or not output.absolute().parent.is_dir():
-        raise SetupFailed(f"Cannot write {output}: give a .png, .jpg or .webp file in a folder that exists.")
-    init_image = _read_picture(settings, picture)
-    with engine_of(settings) as (shelf, engine):
-        shelf.wait(None)
-        ticket = engine.submit(
-            Generation(init_image=init_image, **wanted), lambda progress: on_step(progress.step, progress.steps)
-        )
-        result = ticket.result()
-    Image.fromarray(result.pictures[0].pixels).save(output)
-    return result.seconds
-
-
-def _read_picture(settings: Settings, path: Path) -> Pixels:
-    """Through the same checks as a picture that comes by HTTP."""
-    if not path.is_file():
-        raise SetupFailed(f"There is no picture at {path}.")
-    inputs = Inputs(settings, Outbound(settings.outbound_ports))
-    try:
-        return _pixels(asyncio.run(inputs.decoded(path.read_bytes(), field=str(path))).png)
-    finally:
-        inputs.close()

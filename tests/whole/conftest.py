@@ -16,6 +16,7 @@ from tests.whole.running import QUICK, Running, serving
 from tests.whole.website import Website, website
 
 PHOTO = Path(__file__).parents[2] / "src/safelight/samples/photo.jpg"
+DRAWING = PHOTO.with_name("drawing.png")
 
 
 @pytest.fixture(scope="session")

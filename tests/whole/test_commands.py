@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from safelight import doctor
 from safelight.checkpoints import BUNDLED_NAME
 from safelight.cli import cli
-from safelight.errors import SetupFailed
+from safelight.errors import SafelightError, SetupFailed
 from safelight.settings import read_settings
-from tests.whole.conftest import PHOTO
+from tests.whole.conftest import DRAWING, PHOTO
 from tests.whole.running import Running, command, leftovers
 
 
@@ -119,6 +119,50 @@ def test_a_mistake_is_told_in_one_sentence(data: Path, checkpoint: str, words: l
     assert ended.stderr.startswith("safelight: ")
     assert ended.stderr.count("\n") == 1
     assert leftovers(data) == []
+
+
+def test_a_picture_is_edited_without_a_server(tmp_path: Path) -> None:
+    large, cut, mask = (tmp_path / name for name in ("large.webp", "cut.png", "mask.jpg"))
+    small = tmp_path / "small.png"
+    Image.open(DRAWING).resize((96, 80)).save(small)
+    said = [
+        CliRunner().invoke(cli, ["edit", *words]).output
+        for words in (
+            ["upscale", str(small), "-o", str(large), "--scale", "2.5"],
+            ["removebg", str(DRAWING), "-o", str(cut)],
+            ["removebg", str(small), "-o", str(mask), "--only-mask"],
+        )
+    ]
+    assert "There is no segmentation model here" in said[1]
+    with Image.open(large) as enlarged, Image.open(cut) as without, Image.open(mask) as alone:
+        assert (enlarged.size, without.mode, alone.mode) == ((240, 200), "RGBA", "L")
+        assert without.getpixel((5, 5))[3] == 0  # type: ignore[index]  # the sky
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["upscale", str(PHOTO), "--upscaler", "none"], "Model id not found"),
+        (["removebg", str(PHOTO), "-o", "cut.jpg"], r"Cannot write cut\.jpg: give a \.png or \.webp file"),
+        (["outpaint", "nowhere.png"], r"There is no picture at nowhere\.png"),
+    ],
+)
+def test_an_edit_that_cannot_be_made_says_why(words: list[str], said: str) -> None:
+    ended = CliRunner().invoke(cli, ["edit", *words])
+    with pytest.raises(SafelightError, match=said):
+        raise ended.exception or AssertionError(ended.output)
+
+
+@pytest.mark.slow
+def test_a_picture_is_painted_on_beyond_its_edges(checkpoint: str, tmp_path: Path) -> None:
+    out = tmp_path / "wide.png"
+    size = ["--width", "640", "--height", "512", "--steps", "2", "--model", checkpoint]
+    ended = CliRunner().invoke(cli, ["edit", "outpaint", str(DRAWING), "-o", str(out), *size])
+    assert ended.exit_code == 0, ended.output
+    with Image.open(out) as wide, Image.open(DRAWING) as drawing:
+        inside = (64 + 10, 0, 64 + 512 - 10, 512)
+        kept = drawing.convert("RGB").resize((512, 512)).crop((10, 0, 502, 512))
+        assert (wide.size, wide.crop(inside).tobytes() == kept.tobytes()) == ((640, 512), True)
 
 
 @pytest.mark.parametrize(
