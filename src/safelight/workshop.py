@@ -31,6 +31,7 @@ from safelight.service.makers.install import Install
 from safelight.service.makers.judge import Judge
 from safelight.service.makers.maker import Maker
 from safelight.service.makers.upscale import Upscale
+from safelight.service.outbound import Outbound
 from safelight.service.progress import MOST_PREVIEW
 from safelight.service.stock import Stock
 from safelight.settings import Settings
