@@ -44,6 +44,7 @@ class Queue:
         self._database = database
         self._heartbeat, self._stalled = heartbeat_seconds, stalled_seconds
         self._app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+        self._tasks: dict[str, Task] = {}
         self._app.job_manager = _Entries(self._app.connector)
 
     async def open(self) -> None:
@@ -51,11 +52,15 @@ class Queue:
         await self._app.open_async(self._database.pool)
 
     def teach(self, queue: str, task: Task) -> None:
-        """From now on this process runs the entries of ``queue`` by calling ``task``."""
+        """From now on this process runs the entries of ``queue`` by calling ``task``, whatever it was taught before."""
+        taught = queue in self._tasks
+        self._tasks[queue] = task
+        if taught:
+            return
 
         async def run(context: procrastinate.JobContext, about: str) -> None:
             assert context.job.id is not None
-            await task(context.job.id, about)
+            await self._tasks[queue](context.job.id, about)
 
         self._app.task(name=queue, queue=queue, pass_context=True)(run)
 
