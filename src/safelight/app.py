@@ -195,8 +195,7 @@ def make_serving(ground: Ground) -> Serving:
     settings, database, queue = ground.settings, ground.database, ground.queue
     outbound = Outbound(settings.outbound_ports, settings.private_hosts)
     services = make_services(ground, outbound)
-    outbox = Outbox(database, queue)
-    webhooks = Webhooks(settings, outbox, services.jobs, services.assets, outbound, RENDERERS)
+    webhooks = Webhooks(settings, services.outbox, services.jobs, services.assets, outbound, RENDERERS)
     queue.teach(WEBHOOKS, webhooks.deliver)
     sealer = Sealer(database, ground.blobs, ground.vault)
     rescue = Rescue(settings, database, queue)
@@ -227,6 +226,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         following=Following(database, jobs),
         examination=Examination(settings),
         preferences=Preferences(database),
+        outbox=Outbox(database, queue),
         overview=Overview(database),
         sessions=Sessions(database),
         steering=Steering(database, queue),

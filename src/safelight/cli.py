@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from safelight import accounts_cli, app, commands, edit_cli, logs, working
+from safelight import accounts_cli, app, commands, edit_cli, logs, webhooks_cli, working
 from safelight import doctor as examination
 from safelight.checkpoints import list_models
 from safelight.errors import SafelightError, SetupFailed
@@ -34,6 +34,7 @@ cli.add_typer(keys, name="keys")
 cli.add_typer(accounts_cli.accounts, name="accounts")
 cli.add_typer(models, name="models")
 cli.add_typer(edit_cli.edit, name="edit")
+cli.add_typer(webhooks_cli.webhooks, name="webhooks")
 
 
 @cli.command()

@@ -5,24 +5,26 @@ started for a moment. Knows nothing of how they are typed or how their results a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
 from safelight.app import Ground, database_address, make_erasure, opened, prepare
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
-from safelight.records import Key, Receipt
+from safelight.records import Account, Key, Receipt
 from safelight.service.accounts import Accounts
 from safelight.service.batches import Wanted, Weight
 from safelight.service.catalogue import Catalogue
 from safelight.service.erasure import Erasure, Note
 from safelight.service.ledger import AccountRow, Ledger, Wallet
+from safelight.service.outbox import Outbox, Posted, PostedState
 from safelight.service.webhooks import secret_of
 from safelight.settings import Settings
 from safelight.storage import postgres
 from safelight.storage.migrate import migrate
 
+MOST_REPLAYED = 100_000  # at a time
 MOST_CREDIT = 10**9  # at a time; a wallet's column takes nine thousand times that
 Answer = TypeVar("Answer")
 
@@ -85,6 +87,28 @@ async def set_alias(settings: Settings, pattern: str, model: str | None) -> None
 
 async def webhook_secret(settings: Settings, account: str) -> str:
     return await on_ground(settings, lambda ground: secret_of(ground.database, account))
+
+
+async def posted(settings: Settings, account: str | None, state: PostedState, limit: int) -> Sequence[Posted]:
+    async def ask(ground: Ground) -> Sequence[Posted]:
+        return await Outbox(ground.database, ground.queue).posted(await _owner(ground, account), state, limit=limit)
+
+    return await on_ground(settings, ask)
+
+
+async def replay(settings: Settings, account: str | None, ids: Sequence[str] | None) -> int:
+    """These, or where none are named all that were given up; how many."""
+
+    async def ask(ground: Ground) -> int:
+        outbox, owner = Outbox(ground.database, ground.queue), await _owner(ground, account)
+        found = ids or [str(each.id) for each in await outbox.posted(owner, PostedState.dead, limit=MOST_REPLAYED)]
+        return len([await outbox.replay(owner, each) for each in found])
+
+    return await on_ground(settings, ask)
+
+
+async def _owner(ground: Ground, account: str | None) -> Account | None:
+    return await Accounts(ground.database).named(account) if account else None
 
 
 async def rotate_master(settings: Settings, note: Callable[[int, int], None]) -> int:

@@ -7,7 +7,10 @@ import contextlib
 
 import pytest
 
+from safelight import commands
+from safelight.errors import NotFound
 from safelight.records import JobState
+from safelight.service.outbox import PostedState
 from tests.house import House, a_request
 from tests.invariants import check_invariants
 from tests.service.rows import rows
@@ -68,6 +71,38 @@ async def test_an_erased_job_is_never_announced(house: House) -> None:
     assert delivery is not None
     await house.services.erasure.delete(house.account, [delivery.job_id])
     assert await house.outbox.open(delivery_id, entry) is None
+
+
+async def test_what_was_given_up_is_sent_again_under_the_same_id(house: House) -> None:
+    delivery_id, entry = await owed(house)
+    delivery = await house.outbox.open(delivery_id, entry)
+    assert delivery is not None
+    await house.outbox.dead(delivery, 503)
+    (letter,) = await house.outbox.posted(house.account, PostedState.dead)
+    assert (str(letter.id), letter.account, letter.attempt, letter.status) == (delivery_id, "tester", 1, 503)
+    assert await commands.posted(house.settings, "tester", PostedState.dead, 1) == [letter]
+    assert await commands.replay(house.settings, "tester", None) == 1
+    again = await house.outbox.replay(house.account, delivery_id)
+    assert (again.id, again.state, again.attempt, again.ended_at) == (letter.id, PostedState.waiting, 0, None)
+    (row,) = await rows(house, "SELECT task_id FROM outbox")
+    assert await house.outbox.open(delivery_id, entry) is None
+    assert await house.outbox.open(delivery_id, row["task_id"]) is not None
+    assert await house.outbox.posted(house.account, PostedState.dead) == []
+    await check_invariants(house.database, house.blobs)
+
+
+async def test_of_an_erased_job_nothing_is_listed_kept_or_sent_again(house: House) -> None:
+    delivery_id, entry = await owed(house)
+    delivery = await house.outbox.open(delivery_id, entry)
+    assert delivery is not None
+    await house.outbox.dead(delivery, 503)
+    await house.services.erasure.delete(house.account, [delivery.job_id])
+    assert await house.outbox.posted(None) == []
+    assert await rows(house, "SELECT state, last_status FROM outbox") == [{"state": "dead", "last_status": None}]
+    stranger = await house.services.accounts.create_account("stranger")
+    for account, which in ((house.account, delivery_id), (stranger, delivery_id), (house.account, "no uuid")):
+        with pytest.raises(NotFound):
+            await house.outbox.replay(account, which)
 
 
 async def test_a_delivery_whose_sender_died_is_given_to_another(house: House) -> None:

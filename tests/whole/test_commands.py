@@ -108,6 +108,7 @@ def test_imagine_draws_step_by_step(data: Path, checkpoint: str, tmp_path: Path)
         (["models", "list", "--model", "/nowhere"], "neither a name from `models` nor a path that exists"),
         (["keys", "list", "--database-url", "postgresql://127.0.0.1:1/none"], "The database does not answer."),
         (["keys", "list", "--database-url", "not an address"], "database"),
+        (["webhooks", "replay"], "Say which: ids, or --dead"),
         (["worker"], "Start `safelight serve` there, or give --database-url."),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
@@ -222,3 +223,15 @@ def test_wallets_and_plans_beside_a_running_server(door: Running) -> None:
         refused = command(door.data, "accounts", *words)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert sentence in refused.stderr
+
+
+def test_webhooks_beside_a_running_server(door: Running) -> None:
+    """What becomes of those that there are, the service's tests tell."""
+    command(door.data, "keys", "create", "never-called")
+    assert command(door.data, "webhooks", "list", "--account", "never-called", "--json").stdout == "[]\n"
+    assert (
+        command(door.data, "webhooks", "replay", "--dead", "--account", "never-called").stdout
+        == "0 webhooks are owed anew.\n"
+    )
+    refused = command(door.data, "webhooks", "replay", "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10")
+    assert (refused.returncode, refused.stderr) == (1, "safelight: Not found\n")

@@ -42,6 +42,9 @@ ASKS: dict[str, Ask] = {
         "/v1/erasures", json={"key": key, "ids": [about["id"]], "dry_run": True}
     ),
     "receipts before": lambda site, key, about: site.http.get(f"/v1/erasures?before={about['receipt']}", headers={"key": key}),
+    "send a webhook again": lambda site, key, about: site.http.post(
+        f"/v1/webhooks/deliveries/{about['delivery']}/replay", headers={"key": key}
+    ),
     "receipt": lambda site, key, about: site.http.get(f"/v1/erasures/{about['receipt']}", headers={"key": key}),
 }  # fmt: skip
 
@@ -54,12 +57,25 @@ def owner(site: Site) -> str:
 @pytest.fixture(scope="module")
 def things(site: Site, owner: str) -> dict[str, Json]:
     """Of one account: a finished generation, a deleted one; and one that never was."""
-    live, dead = site.made(owner), site.made(owner)
+    told = {"webhook": f"{site.settings.base_url}/nobody/listens"}
+    live, dead = site.made(owner, **told), site.made(owner, **told)
+    account = site.ask(site.services.accounts.authenticate(owner))
+    delivery = {each.job_id: str(each.id) for each in site.ask(site.services.outbox.posted(account))}
     receipt = site.post("v3/delete_image", owner, request_id=dead["id"]).headers["x-safelight-receipt"]
     return {
-        "finished": {"id": live["id"], "prefix": live["meta"]["file_prefix"], "receipt": receipt},
-        "deleted": {"id": dead["id"], "prefix": dead["meta"]["file_prefix"], "receipt": receipt},
-        "never": {"id": NEVER, "prefix": NOBODY, "receipt": NOBODY},
+        "finished": {
+            "id": live["id"],
+            "prefix": live["meta"]["file_prefix"],
+            "receipt": receipt,
+            "delivery": delivery[live["id"]],
+        },
+        "deleted": {
+            "id": dead["id"],
+            "prefix": dead["meta"]["file_prefix"],
+            "receipt": receipt,
+            "delivery": delivery[dead["id"]],
+        },
+        "never": {"id": NEVER, "prefix": NOBODY, "receipt": NOBODY, "delivery": NOBODY},
     }
 
 

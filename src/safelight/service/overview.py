@@ -46,18 +46,6 @@ class Failure:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """A webhook and how far it got; ``status`` is its receiver's last answer."""
-
-    job_id: int
-    state: str
-    attempt: int
-    status: int | None
-    created_at: datetime
-    ended_at: datetime | None
-
-
 class Overview:
     """Of one account where one is named, of everybody where the caller has found that an operator asks."""
 
@@ -76,8 +64,3 @@ class Overview:
     async def failures(self) -> list[Failure]:
         """The newest first."""
         return [Failure(**row) for row in await self._database.all("overview.failures", limit=FAILURES)]
-
-    async def posted(self, account: Account, limit: int) -> list[Posted]:
-        """The newest first."""
-        rows = await self._database.all("overview.posted", account=account.id, limit=limit)
-        return [Posted(**row) for row in rows]

@@ -17,6 +17,7 @@ from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
 from safelight.service.models import Models
+from safelight.service.outbox import Outbox
 from safelight.service.overview import Overview
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
@@ -49,6 +50,7 @@ class Services:
     usage: Usage
     examination: Examination
     preferences: Preferences
+    outbox: Outbox
     overview: Overview
     sessions: Sessions
     steering: Steering

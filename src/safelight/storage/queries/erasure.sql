@@ -30,7 +30,10 @@ INSERT INTO wipes (part) SELECT DISTINCT part FROM purged WHERE in_the_clear
 ON CONFLICT (part) DO UPDATE SET last = excluded.last, at = excluded.at
 
 -- name: cancel_webhooks
-UPDATE outbox SET state = 'cancelled', ended_at = now() WHERE job_id = ANY (%(ids)s) AND state = 'waiting'
+-- Of those that were sent, nothing that their receivers said stays either.
+UPDATE outbox SET state = CASE state WHEN 'waiting' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now()),
+    last_status = NULL
+WHERE job_id = ANY (%(ids)s)
 
 -- name: bury_assets
 WITH buried AS (

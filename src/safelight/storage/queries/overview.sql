@@ -23,7 +23,3 @@ WHERE j.state IN ('queued', 'running') GROUP BY a.name ORDER BY count(*) DESC, a
 SELECT j.id, a.name AS account, j.task, coalesce(j.error, '') AS error, j.finished_at AS at
 FROM jobs j JOIN accounts a ON a.id = j.account_id
 WHERE j.state = 'failed' AND j.erased_at IS NULL ORDER BY j.finished_at DESC LIMIT %(limit)s
-
--- name: posted
-SELECT job_id, state, attempt, last_status AS status, created_at, ended_at FROM outbox
-WHERE account_id = %(account)s ORDER BY created_at DESC LIMIT %(limit)s

@@ -32,7 +32,7 @@ async def page(call: Call) -> Response:
         wallet=await services.ledger.wallet(account),
         currency=services.settings.currency,
         output_days=services.settings.output_days,
-        posted=await services.overview.posted(account, DELIVERIES),
+        posted=await services.outbox.posted(account, limit=DELIVERIES),
     )
 
 
@@ -53,6 +53,12 @@ async def revoke_key(call: Call) -> Response:
     """Also the one that this browser came with, which signs it out."""
     await call.services.accounts.revoke_own(call.account, path_id(call.request))
     return await _keys(call)
+
+
+async def replay(call: Call) -> Response:
+    """Its row as it is now."""
+    posted = await call.services.outbox.replay(call.account, call.request.path_params["id"])
+    return call.fragment("delivery.html", each=posted)
 
 
 async def erase(call: Call) -> Response:
