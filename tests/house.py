@@ -31,6 +31,7 @@ from safelight.service.once import Once
 from safelight.service.outbox import Outbox
 from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
+from safelight.service.revocation import Revocation
 from safelight.service.services import Services
 from safelight.service.vault import Vault
 from safelight.service.worker import Worker
@@ -56,6 +57,7 @@ class House:
     painter: Painter
     vault: Vault
     rescue: Rescue
+    revocation: Revocation
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[Painter]:
@@ -197,7 +199,7 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
                 account = await services.accounts.create_account("tester")
                 yield House(
                     settings, database, queue, blobs, services, Outbox(database, queue), serving.reconciler, account,
-                    worker, painter, vault, serving.rescue,
+                    worker, painter, vault, serving.rescue, serving.revocation,
                 )  # fmt: skip
     finally:
         services.inputs.close()

@@ -38,6 +38,7 @@ from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
+from safelight.service.revocation import Revocation
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
 from safelight.service.sessions import Sessions
@@ -200,7 +201,7 @@ def make_serving(ground: Ground) -> Serving:
     sealer = Sealer(database, ground.blobs, ground.vault)
     rescue = Rescue(settings, database, queue)
     reconciler = Reconciler(settings, database, rescue, services.erasure, sealer)
-    return Serving(settings, services, queue, ground.blobs, reconciler, rescue)
+    return Serving(settings, services, queue, ground.blobs, reconciler, rescue, Revocation(settings, database, queue))
 
 
 def make_services(ground: Ground, outbound: Outbound) -> Services:

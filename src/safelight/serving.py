@@ -21,6 +21,7 @@ from safelight.errors import Unavailable
 from safelight.metrics import Metrics
 from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
+from safelight.service.revocation import Revocation
 from safelight.service.services import Services
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
@@ -60,12 +61,13 @@ class Serving:
         blobs: Blobs,
         reconciler: Reconciler,
         rescue: Rescue,
+        revocation: Revocation,
     ) -> None:
         self.services = services
         self._settings = settings
         self._queue = queue
         self._blobs = blobs
-        self.reconciler, self.rescue = reconciler, rescue
+        self.reconciler, self.rescue, self.revocation = reconciler, rescue, revocation
         self._metrics = Metrics(services.jobs.statistics)
 
     async def run(
@@ -81,6 +83,7 @@ class Serving:
         works = (
             lambda: self._queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE),
             self.reconciler.run,
+            self.revocation.run,
             self.services.wishes.run,
             self.services.shop.run,
         )

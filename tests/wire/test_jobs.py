@@ -71,6 +71,16 @@ def test_a_stream_tells_the_whole_story(site: Site, key: str) -> None:
     assert [each.id for each in heard if each.name == "done"] == ["end"]
 
 
+def test_a_stream_ends_when_its_key_is_revoked(site: Site, key: str) -> None:
+    with site.closed_gate():
+        job = site.held_back(key)["id"]
+        with site.http.stream("GET", f"/v1/jobs/{job}/events", headers={"key": key}) as reply:
+            told = read(reply.iter_lines())
+            next(told)
+            site.ask(site.services.accounts.revoke_key(key[:12]))
+            assert {each.name for each in told} <= {"queued", "step"}
+
+
 def test_without_asking_there_are_no_previews(site: Site, key: str) -> None:
     with slow(site, 0.05):
         job = site.held_back(key, num_inference_steps=8, strength=1)["id"]

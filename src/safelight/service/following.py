@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from safelight.errors import Unavailable
+from safelight.errors import Unauthorized, Unavailable
 from safelight.records import Account, Job, JobState, Standing
 from safelight.service.jobs import UNMEASURED, Jobs
 from safelight.service.progress import PREVIEW, STEPS, WATCH, Ear, Step, Watch, read_steps, write_watch
+from safelight.service.revocation import CHANNEL as REVOKED
 from safelight.service.telling import WATCH_SECONDS
 from safelight.storage.database import Database, Row
 
@@ -30,8 +31,10 @@ GLANCE_SECONDS = 10.0  # how long a job is followed after somebody glanced at it
 @dataclass(eq=False)
 class Follower:
     previews: bool
+    key: int | None = None  # that the follower came with
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doubtful: bool = True  # what the row says must be read before more is told
+    suspect: bool = True  # and whether the key still stands
 
 
 @dataclass(eq=False)
@@ -85,15 +88,20 @@ class Following:
         database.on(STEPS, self._hear_steps)
         database.on(PREVIEW, self._hear_preview)
         database.on("safelight_done", self._hear_end)
+        database.on(REVOKED, self._hear_of_revoked)
 
     async def follow(self, account: Account, job_id: int, *, previews: bool = False) -> AsyncGenerator[Standing, None]:
-        """How the job stands, now and whenever there is news; the last one is final. Raises NotFound, also once it is erased.
+        """How the job stands, now and whenever there is news; the last one is final. Raises NotFound, also once it is erased,
+        and Unauthorized once the caller's key is revoked.
 
         Ends without a final one when the process is about to end.
         """
-        follower, told = self._join(job_id, previews), None
+        follower, told = self._join(job_id, previews, account.key_id), None
         try:
             while not self._closed:
+                if follower.suspect:
+                    follower.suspect = False
+                    await self._check_key(follower)
                 if follower.doubtful:
                     follower.doubtful = False
                     async with self._gate:
@@ -137,8 +145,16 @@ class Following:
         for followed in self._followed.values():
             followed.wake()
 
-    def _join(self, job_id: int, previews: bool) -> Follower:
-        follower = Follower(previews)
+    async def _check_key(self, follower: Follower) -> None:
+        if follower.key is None:
+            return
+        async with self._gate:
+            row = await self._database.one("accounts.key_stands", id=follower.key)
+        if not row or not row["stands"]:
+            raise Unauthorized
+
+    def _join(self, job_id: int, previews: bool, key: int | None = None) -> Follower:
+        follower = Follower(previews, key)
         self._followed.setdefault(job_id, Followed()).followers.add(follower)
         self._poked.set()
         if self._keeper is None or self._keeper.done():
@@ -224,6 +240,13 @@ class Following:
         for followed in self._followed.values() if payload is None else self._one(int(payload)):
             followed.preview = None
             followed.wake(doubtful=True)
+
+    def _hear_of_revoked(self, payload: str | None) -> None:
+        for followed in self._followed.values():
+            for follower in followed.followers:
+                if payload is None or follower.key == int(payload):
+                    follower.suspect = True
+                    follower.news.set()
 
     def _one(self, job_id: int) -> list[Followed]:
         return [self._followed[job_id]] if job_id in self._followed else []

@@ -243,8 +243,8 @@ class Jobs:
         seal = await self._vault.new(job_id)
         async with self._database.transaction() as tx:
             await tx.run(
-                "jobs.accept", id=job_id, account=account.id, file_prefix=str(uuid.uuid4()), rank=rank,
-                task=request.task.value, cost=request.cost, steps=request.steps_to_run, files=len(request.makes),
+                "jobs.accept", id=job_id, account=account.id, key=account.key_id, file_prefix=str(uuid.uuid4()),
+                rank=rank, task=request.task.value, cost=request.cost, steps=request.steps_to_run, files=len(request.makes),
                 tells=bool(request.webhook),
             )  # fmt: skip
             if once and not await tx.run(

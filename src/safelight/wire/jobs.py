@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from fastapi import APIRouter, Request, Response
 
-from safelight.errors import Invalid, NotFound, Unavailable
+from safelight.errors import Invalid, NotFound, Unauthorized, Unavailable
 from safelight.records import Account, Job, JobState, Standing, Task
 from safelight.service.history import Filter
 from safelight.service.services import Services
@@ -128,6 +128,8 @@ async def _told(
             except NotFound:
                 yield Event("erased", {"id": standing.job.id, "status": "erased"}, END)
                 return
+            except Unauthorized:
+                return  # the key was revoked while its owner listened
             if coming is None:
                 return
             standing = coming

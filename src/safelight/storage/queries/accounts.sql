@@ -13,6 +13,9 @@ SELECT k.id AS key_id, k.operator, a.id, a.name, k.last_used_at IS NULL OR k.las
 FROM keys k JOIN accounts a ON a.id = k.account_id
 WHERE k.hash = %(hash)s AND k.revoked_at IS NULL
 
+-- name: key_stands
+SELECT EXISTS (SELECT FROM keys WHERE id = %(id)s AND revoked_at IS NULL) AS stands
+
 -- name: touch_key
 UPDATE keys SET last_used_at = now() WHERE id = %(id)s
 

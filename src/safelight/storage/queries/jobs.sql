@@ -9,8 +9,8 @@ FROM jobs WHERE state IN ('queued', 'running')
 SELECT pg_advisory_xact_lock(7013202)
 
 -- name: accept
-INSERT INTO jobs (id, account_id, task, file_prefix, rank, cost, steps, files, tells)
-VALUES (%(id)s, %(account)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s, %(files)s, %(tells)s)
+INSERT INTO jobs (id, account_id, key_id, task, file_prefix, rank, cost, steps, files, tells)
+VALUES (%(id)s, %(account)s, %(key)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s, %(files)s, %(tells)s)
 
 -- name: keep_request
 INSERT INTO requests (job_id, sealed) VALUES (%(id)s, %(sealed)s)
@@ -120,6 +120,10 @@ RETURNING account_id, drop_inputs
 
 -- name: waiting
 SELECT id, fence FROM jobs WHERE state = 'queued' ORDER BY id
+
+-- name: of_revoked_keys
+SELECT j.id, j.fence FROM jobs j JOIN keys k ON k.id = j.key_id
+WHERE j.state IN ('queued', 'running') AND k.revoked_at IS NOT NULL ORDER BY j.id
 
 -- name: restart_workers
 SELECT pg_notify(%(channel)s, 'now')
