@@ -110,6 +110,10 @@ class Settings(BaseSettings):
         "refuse",
         description="Names of LoRAs and samplers that are not here: refuse answers 400 with those that are, drop does without and says so.",
     )
+    prompt_weights: Literal["a1111", "all", "none"] = Field(
+        "a1111",
+        description="Whose prompts weigh words, (so much:1.3), and may be longer than 77 tokens: a1111 for that API alone, all, none.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     model_memory_gib: float | None = Field(
         None,
@@ -297,6 +301,10 @@ class Settings(BaseSettings):
     @property
     def charge_key(self) -> bytes:
         return _key_of(self.charge_secret) if self.charge_secret else b""
+
+    def weighs(self, dialect: str) -> bool:
+        """Whether the prompts of a dialect weigh words and may be long."""
+        return self.prompt_weights in (dialect, "all")
 
     @property
     def base_url(self) -> str:

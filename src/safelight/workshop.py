@@ -64,7 +64,7 @@ def makers_of(ground: Ground, shop: Workshop) -> Sequence[Maker]:
     )
     generate = Generate(
         shop.engine, lightbox, default_model=settings.model or BUNDLED_NAME,
-        safety_threshold=settings.safety_threshold, bring=stock.bring,
+        safety_threshold=settings.safety_threshold, bring=stock.bring, weighs=settings.weighs,
     )  # fmt: skip
     outbound = Outbound(settings.outbound_ports, settings.private_hosts)
     install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)

@@ -95,7 +95,12 @@ class MicroModel:
         return self.own
 
     def encode_text(
-        self, prompts: Sequence[str], clip_skip: int = 1, adapters: Sequence[LoraUse] = (), picture: Any = None
+        self,
+        prompts: Sequence[str],
+        clip_skip: int = 1,
+        adapters: Sequence[LoraUse] = (),
+        picture: Any = None,
+        pieces: int = 0,
     ) -> list[Conditioning]:
         self.encoded += prompts
         for prompt in prompts:

@@ -360,3 +360,11 @@ def test_titles_and_texts() -> None:
         "Model": "x, y",
         "Seed": "1",
     }
+
+
+@pytest.mark.parametrize(
+    ("setting", "weighed"), [("a1111", {"a1111"}), ("all", {"a1111", "modelslab", "openai"}), ("none", set())]
+)
+def test_whose_prompts_weigh_words(site: Site, setting: str, weighed: set[str]) -> None:
+    settings = site.settings.model_copy(update={"prompt_weights": setting})
+    assert {dialect for dialect in ("a1111", "modelslab", "openai") if settings.weighs(dialect)} == weighed

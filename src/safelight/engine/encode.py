@@ -112,7 +112,8 @@ class Encoder:
         with self._pace.measure("text"):
             prompts = [prompt for prompt, _ in (want.payload for want in wants)]
             loras = wants[0].start.plan.generation.loras
-            return wants[0].model.encode_text(prompts, wants[0].payload[1], loras, wants[0].start.plan.shown)
+            plan = wants[0].start.plan
+            return plan.model.encode_text(prompts, wants[0].payload[1], loras, plan.shown, plan.pieces)
 
     def _look(self, wants: Sequence[Want[Tensor]]) -> list[Moments]:
         began = time.perf_counter()
@@ -132,7 +133,7 @@ def _texts(start: Start) -> Iterator[Want[tuple[str, int]]]:
     if start.plan.guided:
         payloads.insert(0, (generation.negative_prompt, 1))
     for payload in payloads:
-        kind = (model.name, payload[1], generation.loras, shown)
+        kind = (model.name, payload[1], generation.loras, shown, start.plan.pieces)
         yield Want(start, kind, (*kind, payload[0]), payload)
 
 

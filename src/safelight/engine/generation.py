@@ -67,6 +67,7 @@ class Generation:
     loras: tuple[LoraUse, ...] = ()
     controls: tuple[Control, ...] = ()
     clip_skip: int = 1  # 1 uses the last hidden layer, 2 the one before
+    weighed: bool = False  # (more), [less] and (by so much:1.3) in prompts weigh words, and prompts may be long
     owner: str = ""
     priority: int = 0  # higher goes first
     previews: bool = False

@@ -116,8 +116,13 @@ class Model:
         clip_skip: int = 1,
         adapters: Sequence[LoraUse] = (),
         picture: Pixels | None = None,
+        pieces: int = 0,
     ) -> list[Conditioning]:
-        """``picture`` is what the prompts speak of, for families whose text encoder looks at it."""
+        """``picture`` is what the prompts speak of, for families whose text encoder looks at it; with ``pieces`` their
+        words are weighed and they are read in so many.
+        """
+        if pieces:
+            return self.family.read_weighed(self._networks(adapters), prompts, clip_skip, pieces)
         if picture is not None:
             return self.family.read_beside(self._networks(adapters), prompts, picture)
         return self.family.read(self._networks(adapters), prompts, clip_skip)

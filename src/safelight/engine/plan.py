@@ -70,6 +70,11 @@ class Plan:
         return self.model.family.shape(self.source.pixels.shape[-1], self.source.pixels.shape[-2])
 
     @property
+    def pieces(self) -> int:
+        """In how many its prompts are read; 0 where their words are not weighed."""
+        return self.model.family.pieces(self.generation)
+
+    @property
     def guided(self) -> bool:
         return self.model.family.guided(self.generation)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from safelight.engine.emphasis import Token, pieces
 from safelight.engine.weights import Weights, read_tensors
 from safelight.errors import EngineFailed
 
@@ -65,16 +66,35 @@ class Vocabulary:
             ids: Tensor = tokens.input_ids  # (B, length)
             for row, prompt in zip(ids, prompts, strict=True):
                 if self._learned and self._learned.search(prompt):
-                    row.copy_(self._with_learned(prompt, self._learned))
+                    row.copy_(self._whole(self._bare(prompt)[: self._length - 2]))
         return ids
 
-    def _with_learned(self, prompt: str, learned: re.Pattern[str]) -> Tensor:
+    def pieces(self, prompt: str) -> list[list[Token]]:
+        """The tokens of a prompt whose words are weighed, as many at a time as the text encoder reads."""
+        with self._turn:
+            return pieces(prompt, self._bare, self._bare(",")[0], self._length - 2)
+
+    def read_pieces(self, prompt: str, count: int) -> tuple[Tensor, Tensor]:
+        """The ids (count, length) of its pieces and of empty ones after them, and how much each counts."""
+        found = self.pieces(prompt)
+        filled = [*found, *([[]] * (count - len(found)))][:count]
+        ids = torch.stack([self._whole([token.id for token in piece]) for piece in filled])
+        weights = torch.ones(ids.shape)
+        for row, piece in zip(weights, filled, strict=True):
+            row[1 : len(piece) + 1] = torch.tensor([token.weight for token in piece])
+        return ids, weights
+
+    def _bare(self, text: str) -> list[int]:
+        """Its ids, neither started nor ended."""
         ids: list[int] = []
-        for piece in learned.split(prompt):
-            plain = () if piece.lower() in self._ids else self._tokenizer(piece, add_special_tokens=False).input_ids
-            ids += self._ids.get(piece.lower(), plain)
+        for piece in self._learned.split(text) if self._learned else [text]:
+            learned = self._ids.get(piece.lower())
+            ids += learned or self._tokenizer(piece, add_special_tokens=False, verbose=False).input_ids
+        return ids
+
+    def _whole(self, ids: Sequence[int]) -> Tensor:
         tokenizer = self._tokenizer
-        whole = [tokenizer.bos_token_id, *ids[: self._length - 2], tokenizer.eos_token_id]
+        whole = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
         return torch.tensor(whole + [tokenizer.pad_token_id] * (self._length - len(whole)))
 
 

@@ -131,6 +131,11 @@ class Family(ABC):
         del told
         return pushed
 
+    def pieces(self, generation: Generation) -> int:
+        """In how many pieces its prompts are read, where their words are weighed; 0 where brackets are words like others."""
+        del generation
+        return 0
+
     def trial_prompts(self, generation: Generation) -> list[str]:
         """Prompts that make tensors of the same shapes as this generation does, for trying a call out."""
         del generation
@@ -148,6 +153,12 @@ class Family(ABC):
     @abstractmethod
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         """``clip_skip`` 1 takes the last hidden layer of a CLIP text model, 2 the one before."""
+
+    def read_weighed(
+        self, networks: Networks, prompts: Sequence[str], clip_skip: int, pieces: int
+    ) -> list[Conditioning]:
+        """Each in so many pieces, for families whose words can be weighed."""
+        raise NotImplementedError
 
     def read_beside(self, networks: Networks, prompts: Sequence[str], picture: Pixels) -> list[Conditioning]:
         """Prompts about a picture, for families whose text encoder looks at it."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from safelight.engine import compvis
+from safelight.engine.emphasis import emphasised
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import (
     ADDITION,
@@ -25,9 +26,11 @@ from safelight.engine.families.family import (
     Networks,
     Parts,
     Row,
+    Shape,
     timesteps,
 )
 from safelight.engine.families.text import CLIP_TOKENIZERS
+from safelight.engine.generation import Generation
 from safelight.engine.textual_inversion import Concept, teach
 
 INPAINTING = 9  # channels that such a UNet reads: latents, mask, masked picture
@@ -81,14 +84,46 @@ class StableDiffusion(Family):
 
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         """``clip_skip`` is diffusers' plus one."""
-        outputs = [
-            networks[name](self.place.enter(vocabulary.read(prompts)), output_hidden_states=True)
-            for name, vocabulary in zip(self._text_models, self._vocabularies, strict=True)
-        ]
+        outputs = self._outputs(networks, [vocabulary.read(prompts) for vocabulary in self._vocabularies])
         if len(outputs) == 1:
             return [Conditioning(row) for row in self._last_hidden(outputs[0], clip_skip)]
         rows = torch.cat([output.hidden_states[-(clip_skip + 1)] for output in outputs], dim=-1)  # (B, 77, D1 + D2)
         return [Conditioning(row, pooled) for row, pooled in zip(rows, outputs[-1].text_embeds, strict=True)]
+
+    def read_weighed(
+        self, networks: Networks, prompts: Sequence[str], clip_skip: int, pieces: int
+    ) -> list[Conditioning]:
+        return [self._read_pieces(networks, prompt, clip_skip, pieces) for prompt in prompts]
+
+    def _read_pieces(self, networks: Networks, prompt: str, clip_skip: int, count: int) -> Conditioning:
+        """One after the other as one text, (P x 77, D). SDXL's pooled answer is that to the first piece."""
+        ids, weights = zip(*(vocabulary.read_pieces(prompt, count) for vocabulary in self._vocabularies), strict=True)
+        outputs = self._outputs(networks, ids)
+        single = len(outputs) == 1
+        hidden = [
+            self._last_hidden(output, clip_skip) if single else output.hidden_states[-(clip_skip + 1)]
+            for output in outputs
+        ]
+        weighed = [emphasised(*each) for each in zip(hidden, weights, strict=True)]
+        return Conditioning(torch.cat(weighed, dim=-1).flatten(0, 1), None if single else outputs[-1].text_embeds[0])
+
+    def _outputs(self, networks: Networks, texts: Sequence[Tensor]) -> list[Any]:
+        return [
+            networks[name](self.place.enter(ids), output_hidden_states=True)
+            for name, ids in zip(self._text_models, texts, strict=True)
+        ]
+
+    def pieces(self, generation: Generation) -> int:
+        """As many as the longest of its prompts has: the others are filled with empty ones."""
+        if not generation.weighed:
+            return 0
+        prompts = [generation.prompt, *([generation.negative_prompt] if self.guided(generation) else [])]
+        return max(len(vocabulary.pieces(prompt)) for vocabulary in self._vocabularies for prompt in prompts)
+
+    def company(self, generation: Generation, shape: Shape) -> str:
+        """Texts of one piece are as long as texts whose words are not weighed."""
+        pieces = self.pieces(generation)
+        return super().company(generation, shape) + (f" {pieces} texts" if pieces > 1 else "")
 
     def _last_hidden(self, output: Any, clip_skip: int) -> Tensor:
         if clip_skip == 1:

@@ -67,8 +67,9 @@ class Generate:
         default_model: str,
         safety_threshold: float,
         bring: Bring = nothing_installed,
+        weighs: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._engine, self._lightbox, self._bring = engine, lightbox, bring
+        self._engine, self._lightbox, self._bring, self._weighs = engine, lightbox, bring, weighs
         self._default_model, self._threshold = default_model, safety_threshold
 
     async def make(self, order: Order) -> Made:
@@ -115,7 +116,7 @@ class Generate:
             algorithm_type=request.algorithm_type, init_image=init, mask_image=mask,
             model=await self._called(request.model, request.installed, order.owner),
             loras=await self._loras(request, order.owner), clip_skip=request.clip_skip,
-            controls=tuple(controls), owner=order.owner,
+            controls=tuple(controls), weighed=self._weighs(request.dialect), owner=order.owner,
         )  # fmt: skip
 
     async def _called(self, name: str | None, job_id: int | None, owner: str) -> str | None:
