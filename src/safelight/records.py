@@ -164,6 +164,7 @@ class ImageRequest(JobRequest):
     samples: int = 1
     steps: int = 20
     guidance_scale: float = 7.5
+    true_cfg_scale: float = 1.0  # of networks that are told their guidance: above 1, a negative prompt counts too
     strength: float = 0.7  # 0 .. 1; 0 keeps the init image
     fit: str = "crop"  # what becomes of an init image of other proportions: crop, stretch or pad
     seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed

@@ -65,6 +65,7 @@ def test_the_defaults() -> None:
         ({"scheduler": "DPMSolverMultistep", "algorithm_type": "no"}, "algorithm_type", None),
         ({"scheduler": "auto", "algorithm_type": "auto"}, "sampler", None),
         ({"guidance": 3.5}, "guidance_scale", 3.5),
+        ({"true_cfg_scale": "4"}, "true_cfg_scale", 4.0),
         ({"safety_checker_type": "Pixelate"}, "cover", "pixelate"),
         ({"safety_checker_type": "none"}, "cover", "black"),
         ({"guidance": 3.5, "guidance_scale": 7}, "guidance_scale", 7.0),
@@ -127,7 +128,8 @@ def test_loras_by_commas() -> None:
     settings = SETTINGS.model_copy(update={"loras": {"ink": SETTINGS.data_dir, "wash": SETTINGS.data_dir}})
 
     def loras(**fields: object) -> tuple[tuple[str, float], ...]:
-        return read_request(Form({"prompt": "a", **fields}), Operation.text2img, V3, settings, str).loras
+        known = dict.fromkeys(settings.loras)
+        return read_request(Form({"prompt": "a", **fields}), Operation.text2img, V3, settings, str, known=known).loras
 
     assert loras(lora_model="ink, wash", lora_strength="0.45,1") == (("ink", 0.45), ("wash", 1.0))
     assert loras(lora_model="ink,wash", lora_strength=0.3) == (("ink", 0.3), ("wash", 0.3))

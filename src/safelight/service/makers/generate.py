@@ -111,9 +111,10 @@ class Generate:
         controls = [await self._control(use, request, order, init) for use in request.controls]
         return Generation(
             prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
-            samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale, strength=request.strength,
-            seed=request.seed, sampler=request.sampler, spacing=Spacing(request.spacing),
-            algorithm_type=request.algorithm_type, init_image=init, mask_image=mask,
+            samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale,
+            true_cfg_scale=request.true_cfg_scale, strength=request.strength, seed=request.seed,
+            sampler=request.sampler, spacing=Spacing(request.spacing), algorithm_type=request.algorithm_type,
+            init_image=init, mask_image=mask,
             model=await self._called(request.model, request.installed, order.owner),
             loras=await self._loras(request, order.owner), clip_skip=request.clip_skip,
             controls=tuple(controls), weighed=self._weighs(request.dialect), owner=order.owner,

@@ -57,6 +57,7 @@ def read_request(
         samples=form.whole("samples", 1, 1, 4),
         steps=steps,
         guidance_scale=form.real(form.either("guidance_scale", "guidance"), checkpoint.wants.guidance_scale, 1, 20),
+        true_cfg_scale=form.real("true_cfg_scale", 1.0, 0, 20),
         strength=_read_strength(form, steps, notes) if operation is not Operation.text2img else 1.0,
         fit=settings.init_fit,
         seed=_read_seed(form, notes),

@@ -23,7 +23,6 @@ FIELDS = {
     "self_attention": "quality is the model's own",
     "sigma_threshold": "of another engine",
     "tomesd": "tokens are never merged: it would change pictures",
-    "true_cfg_scale": "of another engine",
     "upscale": "pictures have the size that was asked for",
     "use_cfg_zero_star": "of another engine",
     "use_zero_init": "of another engine",
