@@ -207,7 +207,7 @@ def make_serving(ground: Ground) -> Serving:
 def make_services(ground: Ground, outbound: Outbound) -> Services:
     settings, database, queue, blobs = ground.settings, ground.database, ground.queue, ground.blobs
     vault = ground.vault
-    assets, jobs = Assets(database, blobs, vault), Jobs(settings, database, queue, blobs, vault)
+    assets, jobs = Assets(settings, database, blobs, vault), Jobs(settings, database, queue, blobs, vault)
     erasure = make_erasure(ground)
 
     async def own_asset(name: str) -> bytes:

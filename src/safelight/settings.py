@@ -192,6 +192,11 @@ class Settings(BaseSettings):
         False, description="Answer errors of the v3..v5 endpoints with HTTP 200, as very old clients expect."
     )
     clear_cache_deletes_outputs: bool = Field(False, description="Let clear_cache delete generated pictures too.")
+    account_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Most bytes one account may keep; then its requests are refused with 429 until it deletes some. Default: no limit.",
+    )
     output_days: float | None = Field(
         None, gt=0, description="Days until pictures are erased by themselves. Default: kept until deleted."
     )

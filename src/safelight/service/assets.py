@@ -7,7 +7,9 @@ import secrets
 from safelight.errors import NotFound, SafelightError, Unavailable
 from safelight.records import Account, Asset, AssetKind, AssetState, Bitmap, Job
 from safelight.service.jobs import discard
+from safelight.service.space import check_space
 from safelight.service.vault import Vault
+from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row
 
@@ -17,11 +19,14 @@ TEMP_SECONDS = 24 * 3600.0
 class Assets:
     """Reading needs the name, which holds 128 random bits; nothing else about an asset is public."""
 
-    def __init__(self, database: Database, blobs: Blobs, vault: Vault) -> None:
-        self._database, self._blobs, self._vault = database, blobs, vault
+    def __init__(self, settings: Settings, database: Database, blobs: Blobs, vault: Vault) -> None:
+        self._settings, self._database, self._blobs, self._vault = settings, database, blobs, vault
 
     async def upload(self, account: Account, bitmap: Bitmap, *, temp: bool = False) -> Asset:
-        """Intended, written, live: in this order, so that a crash leaves nothing that no row knows of."""
+        """Intended, written, live: in this order, so that a crash leaves nothing that no row knows of.
+
+        Raises OverQuota.
+        """
         kind, token = AssetKind.upload, secrets.token_hex(16)
         key = new_key(kind.label, kind.suffix)
         row = await self._database.one("jobs.next_id")
@@ -29,6 +34,7 @@ class Assets:
         seal = await self._vault.new(row["id"])
         sealed = seal.close(bitmap.png, key)
         async with self._database.transaction() as tx:
+            await check_space(tx, self._settings, account, len(sealed))
             await self._vault.keep(tx, row["id"], seal, sent=True)
             await tx.run(
                 "assets.intend", account=account.id, request=row["id"], kind=kind.label, name=token + kind.suffix, blob_key=key,

@@ -32,6 +32,7 @@ from safelight.service.ledger import hold, queue_limit
 from safelight.service.once import Once
 from safelight.service.requests import from_json, to_json
 from safelight.service.seals import Seal
+from safelight.service.space import check_space
 from safelight.service.vault import Vault, forget_unused, sealed_text
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
@@ -267,6 +268,7 @@ class Jobs:
         row = await tx.one("jobs.room", account=account.id)
         assert row is not None
         limit = await queue_limit(tx, self._settings, account)
+        await check_space(tx, self._settings, account)
         if row["mine"] + ahead.mine >= (limit or self._settings.account_queue):
             said = f"Rate limit exceeded. Maximum {limit} queued requests allowed." if limit else None
             raise OverQuota(said, await self._retry_after(tx), limit)

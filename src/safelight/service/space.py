@@ -1,0 +1,32 @@
+"""How much an account keeps here, by the counts that every change writes, and whether more of it may come."""
+
+from __future__ import annotations
+
+from safelight.errors import OverQuota
+from safelight.records import Account
+from safelight.settings import Settings
+from safelight.storage.database import Database, Transaction
+
+RETRY_AFTER = (
+    300  # seconds; space is freed by its owner and not by waiting, and clients that wait may as well wait long
+)
+FULL = (
+    "Your storage is full: {kept:,} of {most:,} bytes are used. "
+    "Delete pictures or uploads that you need no longer (/api/v3/delete_image, DELETE /v1/jobs/ID), or clear your cache."
+)
+
+
+async def bytes_kept(asked: Database | Transaction, account: Account) -> int:
+    """Sealed, as they rest: pictures, uploads, what requests were made from, and models."""
+    row = await asked.one("tallies.of_account", account=account.id, what="bytes")
+    return int(row["amount"]) if row else 0
+
+
+async def check_space(asked: Database | Transaction, settings: Settings, account: Account, coming: int = 0) -> None:
+    """Raises OverQuota where nothing, or not so many bytes more, may come."""
+    most = settings.account_bytes
+    if most is None:
+        return
+    kept = await bytes_kept(asked, account)
+    if kept >= most or kept + coming > most:
+        raise OverQuota(FULL.format(kept=kept, most=most), RETRY_AFTER)
