@@ -79,6 +79,20 @@ def test_a_wrong_key_is_told_nothing(site: Site, path: str) -> None:
         assert not path.startswith("agents") or reply.json()["error"]["code"] == "unauthenticated"
 
 
+@pytest.mark.parametrize(
+    "path", ["v3/buy_subscription", "v3/cancel_subscription", "v3/dreambooth/buy_model", "agents/v1/subscriptions"]
+)
+def test_a_wrong_key_buys_nothing(shop: Site, path: str) -> None:
+    reply = shop.http.post(f"/api/{path}", headers={"Authorization": "Bearer slk_wrong"}, json={"plan_name": "x"})
+    assert (reply.status_code, reply.json()["message"]) == (401, "Invalid API key")
+
+
+def test_an_empty_wallet_is_known_before_a_picture_is_fetched(shop: Site) -> None:
+    nobody = "http://127.0.0.1:9/picture.png"  # asked for, it would be refused as unreachable
+    reply = shop.img2img(shop.key(), init_image=nobody)
+    assert (reply.status_code, reply.json()["status"]) == (402, "error")
+
+
 def test_a_picture_is_paid_from_the_wallet(shop: Site) -> None:
     _, key = payer(shop, amount=1)
     with shop.closed_gate():

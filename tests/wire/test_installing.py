@@ -27,7 +27,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelter]:
         yield here
 
 
-def eventually(ask: Callable[[], Any], seconds: float = 120.0) -> Any:
+def eventually(ask: Callable[[], Any], seconds: float = 300.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := ask()):
         assert time.monotonic() < until, "waited in vain"

@@ -28,7 +28,7 @@ from safelight.records import (
     Task,
     WorkerPulse,
 )
-from safelight.service.ledger import hold, queue_limit
+from safelight.service.ledger import hold, queue_limit, refuse_empty
 from safelight.service.once import Once
 from safelight.service.requests import from_json, to_json
 from safelight.service.seals import Seal
@@ -139,16 +139,18 @@ class Jobs:
         return job
 
     @asynccontextmanager
-    async def room(self, account: Account) -> AsyncIterator[None]:
+    async def room(self, account: Account, task: Task | None = None) -> AsyncIterator[None]:
         """While its pictures are fetched, a request counts as if it waited already: what has no room is refused before that work.
 
-        Raises OverQuota or Overloaded.
+        Raises OverQuota or Overloaded, and NoCredit where ``task`` has a price and the wallet is empty.
         """
         ahead = Arriving(self._arriving[account.id], self._arriving.total())
         self._arriving[account.id] += 1
         try:
             async with self._database.transaction() as tx:
                 await self._room(tx, account, ahead)
+                if task:
+                    await refuse_empty(tx, self._settings, account, task)
             yield
         finally:
             self._arriving[account.id] -= 1

@@ -111,6 +111,17 @@ async def hold(tx: Transaction, settings: Settings, account: Account, job_id: in
     await tx.run("ledger.hold", job=job_id, account=account.id, amount=amount, covered=covered)
 
 
+async def refuse_empty(tx: Transaction, settings: Settings, account: Account, task: Task) -> None:
+    """Before any work is done for a job that cannot be paid. What it costs exactly is known later, and held then."""
+    if not settings.billing or not settings.prices.get(task.value):
+        return
+    included = (await membership(tx, settings, account.id)).plan.calls
+    row = await tx.one("ledger.balance", account=account.id)
+    empty = row is None or row["available"] <= 0
+    if empty and not (included and await _calls(tx, account.id) < included):
+        raise NoCredit
+
+
 async def settle(tx: Transaction, job_ids: Sequence[int]) -> None:
     """Part of every transaction that ends jobs, also where billing was switched off since they were accepted."""
     await tx.run("ledger.settle", ids=list(job_ids))

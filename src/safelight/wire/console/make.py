@@ -7,7 +7,7 @@ from dataclasses import replace
 from fastapi import Response
 
 from safelight.errors import Invalid, NotFound
-from safelight.records import AssetKind, Bitmap, ImageRequest, Job, Operation, UpscaleRequest
+from safelight.records import AssetKind, Bitmap, ImageRequest, Job, Operation, Task, UpscaleRequest
 from safelight.service.history import Filter
 from safelight.service.tools import upscaler
 from safelight.wire.console import read
@@ -58,7 +58,7 @@ async def submit(call: Call) -> Response:
     choice = await services.catalogue.checkpoint(read.read_model(call.form), call.account)
     request = read.read_request(call.form, operation, services.settings, choice)
     pictures: Pictures = {}
-    async with services.jobs.room(call.account):
+    async with services.jobs.room(call.account, Task.generate):
         if init is not None:
             pictures[AssetKind.init_image] = await services.inputs.decoded(init, field="init")
         if init is not None and mask is not None:

@@ -54,13 +54,14 @@ async def cancel_subscription(call: Call) -> Response:
 
 
 async def buy_model(call: Call) -> Response:
-    """Nothing is used of them: models that accounts bring need none of these places yet."""
+    """Used are those that the account has installed here; they need no place that was bought."""
     if not call.form.has("quantity"):
         raise Invalid("quantity", "is required")
     quantity = call.form.whole("quantity", 1, 1, MOST_MODELS)
     models = await call.services.shop.buy_models(call.account, quantity, once(call))
     said = "Payment was charged successfuly" if models.now else "Nothing was charged: models cost nothing here"
-    told = {"purchased_models": models.now, "used_models": 0, "available_models": models.ever}
+    told = {"purchased_models": models.now, "used_models": await call.services.models.count(call.account)}
+    told |= {"available_models": models.ever}
     return answer({"status": "success", "messege": said} | told)
 
 

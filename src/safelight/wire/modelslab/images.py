@@ -11,7 +11,7 @@ from typing import Literal
 
 from fastapi import Response
 
-from safelight.records import AssetKind, Bitmap, ImageRequest, Operation
+from safelight.records import AssetKind, Bitmap, ImageRequest, Operation, Task
 from safelight.service.sizes import size_like
 from safelight.settings import Settings
 from safelight.wire import openapi
@@ -64,7 +64,7 @@ async def generate(
     once = await read_once(call.request, form, f"{call.family.name} {operation.value}" if change else operation.value)
     if once and (earlier := await services.jobs.earlier(call.account, once)):
         return await answer_held(call, earlier)
-    async with services.jobs.room(call.account):
+    async with services.jobs.room(call.account, Task.generate):
         pictures = {
             kind: await services.inputs.bitmap(source, field=named[kind], mode=_MODES[kind], payer=call.account.id)
             for kind, source in sources.items()

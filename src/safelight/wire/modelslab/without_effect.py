@@ -19,6 +19,7 @@ FIELDS = {
     "pag_scale": "of another engine",
     "panorama": "there is no panorama mode",
     "rescale": "pictures have the size that was asked for",
+    "sample": "a misprint of `samples` on one page",
     "scale_down": "pictures have the size that was asked for",
     "self_attention": "quality is the model's own",
     "sigma_threshold": "of another engine",

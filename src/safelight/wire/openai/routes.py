@@ -10,7 +10,7 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 
 from safelight.errors import EngineFailed, Invalid, NotFound, SafelightError, Unavailable
-from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, JobState, Standing
+from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, JobState, Standing, Task
 from safelight.service.catalogue import Choice
 from safelight.service.services import Services
 from safelight.wire.events import Event, stream
@@ -77,7 +77,7 @@ async def _generate(call: Call) -> Response:
     asked = read_request(call.form, call.kind, services.settings, choice, masked=False)
     pictures: Pictures = {}
     if call.kind != "generations":
-        async with services.jobs.room(call.account):
+        async with services.jobs.room(call.account, Task.generate):
             pictures = await _pictures(call)
         init, masked = pictures[AssetKind.init_image], AssetKind.mask_image in pictures
         asked = read_request(call.form, call.kind, services.settings, choice, init, masked=masked)

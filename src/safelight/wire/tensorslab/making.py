@@ -14,7 +14,7 @@ from functools import partial
 from fastapi import Response
 
 from safelight.errors import Invalid
-from safelight.records import AssetKind, Bitmap, ImageRequest, Operation
+from safelight.records import AssetKind, Bitmap, ImageRequest, Operation, Task
 from safelight.service.sizes import size_like
 from safelight.wire import openapi
 from safelight.wire.forms import Form
@@ -49,7 +49,7 @@ async def make(call: Call) -> Response:
     request = replace(read, model=checkpoint.model, installed=checkpoint.installed)
     if request.enhance_prompt:
         request = replace(request, prompt=services.enhance(request.prompt))
-    async with services.jobs.room(call.account):
+    async with services.jobs.room(call.account, Task.generate):
         pictures = {AssetKind.init_image: await given[0]()} if given else {}
     if given and not call.form.has("resolution"):
         width, height = size_like(pictures[AssetKind.init_image], services.settings.max_side)
