@@ -32,10 +32,24 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("openvino", [False, True], ids=["torch", "openvino"])
 @pytest.mark.parametrize(("checkpoint", "kind", "what"), CASES)
 def test_latents_equal_the_pipelines(
-    checkpoint: str, kind: str, what: dict[str, Any], openvino: bool, request: pytest.FixtureRequest, traced: Path
+    checkpoint: str, kind: str, what: dict[str, Any], request: pytest.FixtureRequest, traced: Path
+) -> None:
+    compare(checkpoint, kind, what, request, traced, openvino=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("checkpoint", "kind", "what"), CASES)
+def test_latents_by_openvino_equal_the_pipelines(
+    checkpoint: str, kind: str, what: dict[str, Any], request: pytest.FixtureRequest, traced: Path
+) -> None:
+    """That its calls equal torch's, of each of these checkpoints, is asked by ``test_openvino`` every time."""
+    compare(checkpoint, kind, what, request, traced, openvino=True)
+
+
+def compare(
+    checkpoint: str, kind: str, what: dict[str, Any], request: pytest.FixtureRequest, traced: Path, *, openvino: bool
 ) -> None:
     folder: Path = request.getfixturevalue(checkpoint)
     asked = Generation("a red cat", "a dog", width=64, height=64, steps=6, seed=4, **what)
