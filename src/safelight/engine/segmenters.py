@@ -22,8 +22,9 @@ from safelight.errors import EngineFailed
 Share = NDArray[np.float32]  # (height, width), 0 behind .. 1 in front
 
 KEPT = 2  # networks in memory
-GRABBED_SIDE = 512  # pixels: GrabCut looks at a picture no larger than that
+GRABBED_SIDE = 256  # pixels: GrabCut looks at a picture no larger than that
 ROUNDS = 5
+GRAIN = 1.5  # levels of 255, added: large areas of exactly one colour would keep GrabCut busy for minutes
 HOLE = 0.03  # of a picture: smaller holes in what is in front are its own highlights
 EVEN = 4.0  # levels of 255: a border that strays no further from a gradient is a plain background
 BORDER = 0.02  # of a side: what is taken for background
@@ -99,7 +100,11 @@ def from_border(pixels: Pixels) -> Share:
     height, width = pixels.shape[:2]
     scale = min(1.0, GRABBED_SIDE / max(height, width))
     small: Any = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
-    shown, marks = np.ascontiguousarray(small), _guessed(small)
+    marks = _guessed(small)
+    if not (marks == cv2.GC_PR_FGD).any():
+        return np.zeros((height, width), np.float32)
+    grain = np.random.default_rng(0).normal(0, GRAIN, small.shape)
+    shown = (small + grain).clip(0, 255).astype(np.uint8)
     with _grabbing:
         cv2.setRNGSeed(0)
         cv2.grabCut(shown, marks, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
@@ -122,8 +127,6 @@ def _guessed(pixels: Pixels) -> Pixels:
     away = np.abs(pixels - places @ slope).max(-1)
     if np.quantile(away[~inner], 0.9) <= EVEN:
         marks[away <= 2 * EVEN] = cv2.GC_BGD
-    if (marks == cv2.GC_BGD).all():
-        marks[inner] = cv2.GC_PR_FGD
     return marks
 
 
