@@ -505,7 +505,9 @@ OPEN_OUR_OWN_ALONE = {  # what decode.py wrote, what the engine made, previews o
     "service/widen.py",
     "service/makers/covers.py",
     "service/makers/framing.py",
+    "service/makers/upscale.py",
     "wire/a1111/pictures.py",
+    "wire/console/gallery.py",
     "wire/openai/pictures.py",
 }
 
