@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import httpx
+
+from tests.service.media_files import FILES
 
 from .examples import Difference, Example, compare, nearest
 from .site import PHOTO, Site
@@ -16,6 +19,7 @@ SMALL = {"prompt": "a cat", "init_image": PHOTO, "width": 64, "height": 64, "num
 KEY = re.compile(r'(\bkey"?\s*:\s*)"[^"]*"')
 ADDRESS = re.compile(r'https?:(?:\\?/){2}[^"\s<>]+')
 DATA = re.compile(r'data:image/\w+;base64,[^"]*')
+OTHER_DATA = re.compile(r'(data:(?:video|audio|model)/(\w+);base64,\s*)[^"]*')
 OWN_ID = re.compile(r'("request_id"\s*:\s*"?)[^",}\s]*')
 TASK = re.compile(r'("taskids?"\s*:\s*\[?\s*)"[^"]*"')
 FETCHED = re.compile(r"/fetch/[^/?]+")
@@ -151,6 +155,7 @@ def _own_header(name: str, value: str, own: Own) -> str:
 
 def _own_body(body: str, own: Own) -> str:
     body = KEY.sub(rf'\g<1>"{own.key}"', DATA.sub(PHOTO, ADDRESS.sub(own.picture, body)))
+    body = OTHER_DATA.sub(lambda sent: sent[1] + base64.b64encode(FILES[f".{sent[2]}"]).decode(), body)
     return TASK.sub(rf'\g<1>"{own.number}"', OWN_ID.sub(rf"\g<1>{own.number}", body))
 
 

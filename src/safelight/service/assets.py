@@ -7,6 +7,7 @@ import secrets
 from safelight.errors import NotFound, SafelightError, Unavailable
 from safelight.records import Account, Asset, AssetKind, AssetState, Bitmap, Job
 from safelight.service.jobs import discard
+from safelight.service.media import PNG, Format
 from safelight.service.space import check_space
 from safelight.service.vault import Vault
 from safelight.settings import Settings
@@ -23,21 +24,24 @@ class Assets:
         self._settings, self._database, self._blobs, self._vault = settings, database, blobs, vault
 
     async def upload(self, account: Account, bitmap: Bitmap, *, temp: bool = False) -> Asset:
+        return await self.keep(account, bitmap.png, PNG, temp=temp)
+
+    async def keep(self, account: Account, data: bytes, its: Format, *, temp: bool = False) -> Asset:
         """Intended, written, live: in this order, so that a crash leaves nothing that no row knows of.
 
         Raises OverQuota.
         """
         kind, token = AssetKind.upload, secrets.token_hex(16)
-        key = new_key(kind.label, kind.suffix)
+        key = new_key(kind.label, its.suffix)
         row = await self._database.one("jobs.next_id")
         assert row is not None
         seal = await self._vault.new(row["id"])
-        sealed = seal.close(bitmap.png, key)
+        sealed = seal.close(data, key)
         async with self._database.transaction() as tx:
             await check_space(tx, self._settings, account, len(sealed))
             await self._vault.keep(tx, row["id"], seal, sent=True)
             await tx.run(
-                "assets.intend", account=account.id, request=row["id"], kind=kind.label, name=token + kind.suffix, blob_key=key,
+                "assets.intend", account=account.id, request=row["id"], kind=kind.label, name=token + its.suffix, blob_key=key,
                 fence=0, size=len(sealed), lives=TEMP_SECONDS if temp else None,
             )  # fmt: skip
         try:

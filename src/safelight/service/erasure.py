@@ -17,6 +17,7 @@ from safelight.records import Account, Receipt
 from safelight.service.batches import SLICE, Batches, Wanted
 from safelight.service.burial import Burial, Doomed, lock
 from safelight.service.jobs import LARGEST_ID, as_prefix
+from safelight.service.media import Medium, format_named
 from safelight.service.replay import Replay
 from safelight.service.vault import Vault
 from safelight.settings import Settings
@@ -43,10 +44,12 @@ class Erasure:
         self.batches = Batches(database, vault, self._burial)
         self._at_work: set[asyncio.Task[None]] = set()
 
-    async def delete(self, account: Account, ids: Sequence[int], *, scope: str | None = None) -> Receipt:
-        """All of them or none: raises NotFound with the ids that are unknown or another's."""
+    async def delete(
+        self, account: Account, ids: Sequence[int], *, scope: str | None = None, medium: Medium | None = None
+    ) -> Receipt:
+        """All of them or none: raises NotFound with the ids that are unknown, another's, or no such medium."""
         wanted = list(dict.fromkeys(ids))
-        return await self._finish(account, await self._settled(account, wanted, scope or _scope(wanted)))
+        return await self._finish(account, await self._settled(account, wanted, scope or _scope(wanted), medium))
 
     async def delete_everything(self, account: Account) -> Receipt:
         """Every job and upload of the account's. Raises NotFound where it has none."""
@@ -67,24 +70,24 @@ class Erasure:
         """All that is there now and that is wanted. May go on after its return."""
         return await self._delete_in_slices(account, await self.batches.meant(account, wanted), "filter")
 
-    async def delete_tasks(self, account: Account, tasks: Sequence[str]) -> Receipt:
-        """By file prefixes or decimal ids. Raises NotFound with the tasks that are unknown or another's."""
+    async def delete_tasks(self, account: Account, tasks: Sequence[str], medium: Medium | None = None) -> Receipt:
+        """By file prefixes or decimal ids. Raises NotFound with the tasks that are unknown, another's, or no such medium."""
         ids = {task: await self._id_of_task(account, task) for task in dict.fromkeys(tasks)}
         unknown = [task for task, found in ids.items() if found is None]
         if unknown or not ids:
             raise NotFound(ids=unknown)
         try:
-            return await self.delete(account, [found for found in ids.values() if found is not None])
+            return await self.delete(account, [found for found in ids.values() if found is not None], medium=medium)
         except NotFound as missing:
             raise NotFound(ids=[task for task, found in ids.items() if found in missing.ids]) from None
 
-    async def delete_named(self, account: Account, name_or_url: str) -> Receipt:
+    async def delete_named(self, account: Account, name_or_url: str, medium: Medium | None = None) -> Receipt:
         """The whole job or upload behind a file's name or address. Raises NotFound."""
         name = _name(name_or_url)
         row = name and await self._database.one("assets.request_of_name", name=name, account=account.id)
         if not row:
             raise NotFound(ids=[name_or_url])
-        return await self.delete(account, [row["request_id"]])
+        return await self.delete(account, [row["request_id"]], medium=medium)
 
     async def clear_cache(self, account: Account) -> Receipt:
         """All that is kept only to be used again, and where the operator says so every output with the job behind it.
@@ -182,17 +185,19 @@ class Erasure:
         except Unavailable:
             log.info("erasure %s goes on later", receipt_id)
 
-    async def _settled(self, account: Account, ids: list[int], scope: str) -> uuid.UUID:
+    async def _settled(self, account: Account, ids: list[int], scope: str, medium: Medium | None) -> uuid.UUID:
         """Phase one. Asked again after a commit whose outcome is unknown, it finds its own receipt."""
         receipt_id = uuid.uuid4()
         try:
-            return await self._bury_all(account, ids, scope, receipt_id)
+            return await self._bury_all(account, ids, scope, receipt_id, medium)
         except Unavailable:
-            return await self._bury_all(account, ids, scope, receipt_id)
+            return await self._bury_all(account, ids, scope, receipt_id, medium)
 
-    async def _bury_all(self, account: Account, ids: list[int], scope: str, receipt_id: uuid.UUID) -> uuid.UUID:
+    async def _bury_all(
+        self, account: Account, ids: list[int], scope: str, receipt_id: uuid.UUID, medium: Medium | None
+    ) -> uuid.UUID:
         async with self._database.transaction() as tx:
-            known = await self._known(tx, account, ids)
+            known = await self._known(tx, account, ids, medium)
             fresh = {each: known[each]["name"] for each in ids if known[each]["receipt_id"] is None}
             if not fresh:
                 earlier: uuid.UUID = known[ids[0]]["receipt_id"]
@@ -200,9 +205,10 @@ class Erasure:
             await self._burial.bury(tx, account, receipt_id, scope, Doomed(fresh))
         return receipt_id
 
-    async def _known(self, tx: Transaction, account: Account, ids: list[int]) -> dict[int, Row]:
-        """Their rows, locked. Raises NotFound."""
-        known = await lock(tx, account, [each for each in ids if 0 < each <= LARGEST_ID])
+    async def _known(self, tx: Transaction, account: Account, ids: list[int], medium: Medium | None) -> dict[int, Row]:
+        """Their rows, locked. Raises NotFound. The name of an upload tells its medium; what is made here is pictures."""
+        rows = await lock(tx, account, [each for each in ids if 0 < each <= LARGEST_ID])
+        known = {each: row for each, row in rows.items() if medium in (None, format_named(row["name"]).medium)}
         if unknown := [each for each in ids if each not in known]:
             raise NotFound(ids=unknown)
         if not ids:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from safelight.errors import Invalid, NotFound, Unfetchable
 from safelight.records import Bitmap
 from safelight.service.darkroom import Darkroom
+from safelight.service.media import Format, Medium, names_of, recognised
 from safelight.service.outbound import Outbound, megabytes
 from safelight.settings import Settings
 
@@ -48,6 +49,14 @@ class Inputs:
     async def bitmap(self, source: str, *, field: str, mode: Mode = "RGB", payer: int = 0) -> Bitmap:
         """The picture that ``source`` names or holds: an http(s) URL, a data URI or base64. One payer's fetches take turns."""
         return await self.decoded(await self._bytes(source.strip(), field, payer), field=field, mode=mode)
+
+    async def file(self, source: str, *, field: str, medium: Medium, payer: int = 0) -> tuple[bytes, Format]:
+        """Sound, video or 3D as it was sent; its first bytes say what it is, and nothing of it is run."""
+        data = await self._bytes(source.strip(), field, payer)
+        self._fits(len(data), field)
+        if (its := recognised(data, medium)) is None:
+            raise Invalid(field, f"is no {medium} file of a known format ({names_of(medium)})")
+        return data, its
 
     async def decoded(self, data: bytes, *, field: str = "image", mode: Mode = "RGB") -> Bitmap:
         """The picture in ``data``, as a file of any supported format holds it."""
@@ -116,7 +125,8 @@ def _own_name(address: str) -> str | None:
     """The name of the picture of ours that an address could stand for."""
     if len(address) > _LONGEST_ADDRESS or not (path := _OWN_ADDRESS.fullmatch(address)):
         return None
-    return f"{unquote(path[1]).removesuffix('.png')}.png"
+    name = unquote(path[1])
+    return name if "." in name else f"{name}.png"
 
 
 def _from_base64(text: str) -> bytes:

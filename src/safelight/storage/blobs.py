@@ -25,7 +25,7 @@ from safelight.storage.disk import make_folder, sync
 
 Result = TypeVar("Result")
 
-KEY = re.compile(r"[a-z_]+/[0-9a-f]{2}/[0-9a-f]{32}\.[a-z]+")
+KEY = re.compile(r"[a-z_]+/[0-9a-f]{2}/[0-9a-f]{32}\.[a-z0-9]+")
 
 
 def new_key(kind: str, suffix: str) -> str:

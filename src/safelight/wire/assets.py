@@ -1,4 +1,4 @@
-"""Pictures at their public addresses. The row is asked at every request. Knows no dialect and no key."""
+"""Pictures and other uploads at their public addresses. The row is asked at every request. Knows no dialect and no key."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from safelight.errors import NotFound
 from safelight.records import AssetKind
+from safelight.service.media import FORMATS, format_named
 from safelight.service.services import Services
 from safelight.wire.openapi import Endpoint
 
@@ -24,6 +25,7 @@ FOLDERS = {
     "uploads": {AssetKind.upload},
 }
 INLINE = ".base64"  # the same picture as plain base64 text
+INLINE_TYPE = "text/plain; charset=us-ascii"
 
 
 def routes(services: Services) -> APIRouter:
@@ -51,15 +53,21 @@ def _endpoint(services: Services, shows: Callable[[AssetKind], bool]) -> Endpoin
         asset, data = await services.assets.open(f"{name.removesuffix(INLINE)}.png" if inline else name)
         if not shows(asset.kind):
             raise NotFound
-        kind = "text/plain; charset=us-ascii" if inline else asset.kind.media_type
-        return Response(base64.b64encode(data) if inline else data, headers={**HEADERS, "Content-Type": kind})
+        if inline:
+            return Response(base64.b64encode(data), headers={**HEADERS, "Content-Type": INLINE_TYPE})
+        its = format_named(asset.name)
+        kept = {} if its.inert else {"Content-Disposition": "attachment"}
+        return Response(data, headers={**HEADERS, **kept, "Content-Type": its.media_type})
 
     return endpoint
 
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _RESPONSES: dict[int | str, dict[str, object]] = {
-    200: {"description": "The picture", "content": {"image/png": _BYTES, "text/plain": {"schema": {"type": "string"}}}},
+    200: {
+        "description": "The picture, or another file that was uploaded",
+        "content": {its.media_type: _BYTES for its in FORMATS} | {"text/plain": {"schema": {"type": "string"}}},
+    },
     404: {"description": "There is no such picture, or not any more"},
 }
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}

@@ -43,9 +43,6 @@ INSTALLING = Absence(
     "model upload",
     "That is not installed through the API. This server's operator adds checkpoints with SAFELIGHT_MODELS and LoRAs with SAFELIGHT_LORAS.",
 )
-KEEPING = Absence(
-    "uploads of sound, video and 3D", "This server takes pictures and neither sound, video nor 3D models."
-)
 UPDATING = Absence("updating", "This server is updated by its operator with pip, not through the API.")
 STORING = Absence(
     "own storage", "Where pictures rest is the operator's setting SAFELIGHT_BLOB_URL, not part of the API."
@@ -168,7 +165,6 @@ ABSENT: dict[str, Absence] = dict(
                 "workflows workflows/{id} workflows/{id}/run workflows/{id}/runs/{id} workflows/{id}/runs/{id}/cancel",
             ),
         ),
-        *_each(KEEPING, ("v6", "video/base64_to_url voice/base64_to_url 3d/base64_to_url obj/base64_to_url")),
         *_each(INSTALLING, (_ENTERPRISE, "load_vae")),
         *_each(STORING, (_ENTERPRISE, "update_s3 reset_s3")),
     ]

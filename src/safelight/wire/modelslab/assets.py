@@ -6,16 +6,19 @@ Knows no body by heart: ``read`` and ``write`` do.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import cast, get_args
 
 from fastapi import Response
 
 from safelight.errors import Invalid, NotFound
 from safelight.records import Asset, Job
 from safelight.service.crop import crop_square
+from safelight.service.media import Medium
 from safelight.wire.http import RECEIPT, answer
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
-from safelight.wire.modelslab.call import BOTH, Call, Row
+from safelight.wire.modelslab.call import BOTH, Act, Call, Row
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import read_picture_name, read_request_id, read_source
 from safelight.wire.openapi import Shape
@@ -35,7 +38,19 @@ async def base64_to_url(call: Call) -> Response:
     field = call.form.either("base64_string", "init_image")
     source = read_source(call.form, field, call.services.settings)
     asset = await _upload(call, source, field, square=False, temp=True)
-    return answer({"status": "success", "id": asset.request_id, "output": [write.upload_url(asset, call.base_url)]})
+    return answer(write.write_lent(asset, call.base_url))
+
+
+def base64_of(medium: Medium, field: str) -> Act:
+    """The same for what is no picture: kept as it was sent, once its content is what the page is for."""
+
+    async def base64_to_url(call: Call) -> Response:
+        source = read_source(call.form, field, call.services.settings)
+        data, its = await call.services.inputs.file(source, field=field, medium=medium, payer=call.account.id)
+        asset = await call.services.assets.keep(call.account, data, its, temp=True)
+        return answer(write.write_lent(asset, call.base_url))
+
+    return base64_to_url
 
 
 async def upload_image(call: Call) -> Response:
@@ -83,17 +98,25 @@ async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bo
 
 
 async def delete_image(call: Call) -> Response:
-    """By request id, or by a picture's name or address; what is unknown and what is another's are answered alike."""
+    """By request id, or by a file's name or address; what is unknown, another's, or of another type is answered alike."""
     erasure, form = call.services.erasure, call.form
-    field = form.either("request_id", "image")
+    field, medium = form.either("request_id", "image"), _read_type(call)
     try:
         if field == "image" and form.has("image"):
-            receipt = await erasure.delete_named(call.account, read_picture_name(form, "image"))
+            receipt = await erasure.delete_named(call.account, read_picture_name(form, "image"), medium)
         else:
-            receipt = await erasure.delete(call.account, [read_request_id(form)])
+            receipt = await erasure.delete(call.account, [read_request_id(form)], medium=medium)
     except NotFound:
         raise Invalid(field, "names no picture of yours") from None
     return answer(write.write_deleted(), headers={RECEIPT: receipt.id})
+
+
+def _read_type(call: Call) -> Medium | None:
+    """Older pages know none: then the id alone says what is meant."""
+    word = call.form.choice("type", limit=20).lower()
+    if word and word not in get_args(Medium):
+        raise Invalid("type", f"must be one of {', '.join(get_args(Medium))}")
+    return cast(Medium, word) if word else None
 
 
 async def clear_cache(call: Call) -> Response:
@@ -150,6 +173,7 @@ DELETE_IMAGE_OPERATION = words.other(
             | {
                 "request_id": words.REQUEST_ID,
                 "image": words.string("Instead of request_id: the file name or address of a picture."),
+                "type": words.string("image, video, voice or 3d: what is of another type is not found."),
             }
         ),
     ),
@@ -193,6 +217,28 @@ ASSETS_GENERATED_OPERATION = words.other(
 )
 
 
+def _lends(path: str, family: str, medium: Medium, field: str, what: str) -> Row:
+    takes = Shape(
+        f"UploadForADayOf{medium.title()}",
+        words.fields(words.KEY | {field: {"type": "string", "minLength": 1}}, field),
+    )
+    said = words.other(
+        f"Upload {what} for 24 hours",
+        BASE64_TO_URL_OPERATION.gives,
+        BASE64_TO_URL_OPERATION.answer,
+        takes,
+        **{field: "data:application/octet-stream;base64,Z2xURgIAAAA="},
+    )
+    return Row(path, families.FAMILIES[family], base64_of(medium, field), said)
+
+
+def _lent() -> Iterator[Row]:
+    yield _lends("v6/video/base64_to_url", "v6/video", "video", "init_obj", "a video")
+    yield _lends("v6/voice/base64_to_url", "v6/voice", "voice", "init_audio", "sound")
+    yield _lends("v6/3d/base64_to_url", "v6/3d", "3d", "init_obj", "a 3D model")
+    yield _lends("v6/obj/base64_to_url", "v6/3d", "3d", "init_obj", "a 3D model")
+
+
 def clears(family: Family) -> Row:
     return Row(f"{family.name}/clear_cache", family, clear_cache, CLEAR_CACHE_OPERATION, BOTH)
 
@@ -207,4 +253,5 @@ ROWS = (
     clears(families.V5),
     Row("v6/base64_to_url", families.V6, base64_to_url, BASE64_TO_URL_OPERATION),
     Row("v6/image_editing/base64_to_url", families.V6_EDITING, base64_to_url, BASE64_TO_URL_OPERATION),
+    *_lent(),
 )

@@ -115,6 +115,10 @@ def write_cleared(family: Family) -> Json:
     return {"status": "success", "message": family.cleared}
 
 
+def write_lent(asset: Asset, base_url: str) -> Json:
+    return {"status": "success", "id": asset.request_id, "output": [upload_url(asset, base_url)]}
+
+
 def write_uploaded(asset: Asset, base_url: str) -> Json:
     link = upload_url(asset, base_url)
     return {"status": "success", "messege": "image uploaded", "link": link, "request_id": asset.request_id}

@@ -27,7 +27,13 @@ async def infobytaskid(call: Call) -> Response:
 
 async def deleteimagestask(call: Call) -> Response:
     """All of them, or none and the unknown ones named."""
-    receipt = await call.services.erasure.delete_tasks(call.account, read_tasks(call.form))
+    receipt = await call.services.erasure.delete_tasks(call.account, read_tasks(call.form), "image")
+    return write_done({"status": "Success"}, headers={RECEIPT: receipt.id})
+
+
+async def deletevideotask(call: Call) -> Response:
+    """No video is made here, but one that was sent has an id too."""
+    receipt = await call.services.erasure.delete_tasks(call.account, read_tasks(call.form), "video")
     return write_done({"status": "Success"}, headers={RECEIPT: receipt.id})
 
 
@@ -84,5 +90,11 @@ ROWS: dict[str, tuple[Act, Operation]] = {
     "/v1/images/deleteimagestask": (
         deleteimagestask,
         described("Erase tasks: all of them, or none", _DELETE, {"taskids": [_PREFIX]}, {"status": "Success"}),
+    ),
+    "/v1/video/deletevideotask": (
+        deletevideotask,
+        described(
+            "Erase videos, by their ids: all of them, or none", _DELETE, {"taskids": ["1047"]}, {"status": "Success"}
+        ),
     ),
 }

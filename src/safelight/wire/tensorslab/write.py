@@ -16,8 +16,7 @@ from safelight.wire.openapi import Operation, Refusals, Shape
 SUCCESS, FAILURE, NO_CREDIT = 1000, 9999, 9000
 VIDEO = Absence("video", "This server makes pictures and no video; it has no engine for that.")
 NO_VIDEO = frozenset(
-    f"/v1/video/{name}"
-    for name in ["seedancev1", "seedancev15pro", "seedancev1profast", "seedancev2", "infobytaskid", "deletevideotask"]
+    f"/v1/video/{name}" for name in ["seedancev1", "seedancev15pro", "seedancev1profast", "seedancev2", "infobytaskid"]
 )
 
 Json = dict[str, object]
