@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from types import TracebackType
 from typing import Self
 
 import httpx
 
 from .site import Site
+
+PATIENCE = 120.0  # seconds
 
 
 class SignedIn:
@@ -46,9 +49,18 @@ class SignedIn:
     def made(self, files: dict[str, bytes] | None = None, **fields: object) -> int:
         """The id of a job that has ended; its events are read to their end."""
         job = self.make(files, **fields)
-        events = self.http.get(f"/console/jobs/{job}/events").text
+        events = self.events(job)
         assert "event: done" in events or "event: failed" in events, events
         return job
+
+    def events(self, job: int) -> str:
+        """All that is told of a job until it ends, which it does in time."""
+        until, told = time.monotonic() + PATIENCE, ""
+        with self.http.stream("GET", f"/console/jobs/{job}/events") as reply:
+            for piece in reply.iter_text():
+                told += piece
+                assert time.monotonic() < until, f"job {job} does not end: {told}"
+        return told
 
 
 def found(pattern: str, text: str) -> str:

@@ -146,7 +146,7 @@ def test_where_there_is_no_console_no_address_of_it_is_told(site: Site) -> None:
 
 def test_made_followed_and_made_again(browser: SignedIn) -> None:
     job = browser.make(seed=7, sampler="Euler a", samples=2)
-    events = browser.get(f"/jobs/{job}/events").text
+    events = browser.events(job)
     assert "event: done" in events
     card = browser.get(f"/jobs/{job}/card").text
     assert "seed 7" in card
@@ -161,7 +161,7 @@ def test_again_starts_from_the_same_picture(browser: SignedIn, site: Site) -> No
     pictures = {"init": still(), "mask": still()}
     job = browser.made(pictures, strength=0.5)
     again = int(found(r'id="job-(\d+)"', browser.post(f"/jobs/{job}/again").text))
-    assert "event: done" in browser.get(f"/jobs/{again}/events").text
+    assert "event: done" in browser.events(again)
     browser.post(f"/jobs/{job}/erase")
     assert browser.post(f"/jobs/{job}/again").status_code == 404
 
@@ -174,7 +174,7 @@ def test_enlarging_what_was_made(site: Site, browser: SignedIn) -> None:
         assert [reply.status_code for reply in refused] == [404, 404]
         assert refused[0].text == refused[1].text
     larger = found(r'id="job-(\d+)"', browser.post(f"/pictures/{name}/enlarge").text)
-    assert "event: done" in browser.get(f"/jobs/{larger}/events").text
+    assert "event: done" in browser.events(int(larger))
     assert "Enlarged to 128 × 128" in browser.get(f"/jobs/{larger}").text
     assert f"tile-{larger}" in browser.get("/gallery?task=upscale").text
 

@@ -32,7 +32,7 @@ async def page(call: Call) -> Response:
         "make.html",
         cards=[card_of(services, job) for job in latest.jobs if job.request and job.request.makes],
         checkpoints=checkpoints,
-        loras=sorted(services.settings.loras),
+        loras=sorted(await services.catalogue.loras(call.account)),
         samplers=SAMPLERS,
         wants=services.catalogue.wants(None),
         limits=services.settings,
@@ -56,7 +56,8 @@ async def submit(call: Call) -> Response:
     init, mask = (read.read_file(files.get(name, ()), name) for name in ("init", "mask"))
     operation = Operation.text2img if init is None else Operation.img2img if mask is None else Operation.inpaint
     choice = await services.catalogue.checkpoint(read.read_model(call.form), call.account)
-    request = read.read_request(call.form, operation, services.settings, choice)
+    loras = await services.catalogue.loras(call.account)
+    request = read.read_request(call.form, operation, services.settings, choice, loras)
     pictures: Pictures = {}
     async with services.jobs.room(call.account, Task.generate):
         if init is not None:

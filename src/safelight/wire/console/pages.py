@@ -70,9 +70,13 @@ def strength_of(loras: Sequence[tuple[str, float]], name: str) -> str:
 
 def task_name(task: str) -> str:
     """As one says what a job is for."""
-    return {"generate": "Made from words", "judge": "Checked", "upscale": "Enlarged"}.get(
-        task, task.replace("_", " ").capitalize()
-    )
+    return {
+        "generate": "Made from words",
+        "judge": "Checked",
+        "upscale": "Enlarged",
+        "cut_out": "Background removed",
+        "install_model": "Models",
+    }.get(task, task.replace("_", " ").capitalize())
 
 
 _TEMPLATES = Environment(

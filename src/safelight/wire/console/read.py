@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from safelight.errors import Invalid
 from safelight.records import ImageRequest, Operation
@@ -21,8 +21,14 @@ USUAL_SIDE = 512
 USUAL_STRENGTH = 0.7
 
 
-def read_request(form: Form, operation: Operation, settings: Settings, choice: Choice) -> ImageRequest:
-    """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule."""
+def read_request(
+    form: Form, operation: Operation, settings: Settings, choice: Choice, known: Mapping[str, int | None]
+) -> ImageRequest:
+    """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule.
+
+    ``known`` are the LoRAs that may be named, each with the job that installed it, where one did.
+    """
+    loras = tuple(_loras(form, known))
     sampler = find_sampler(form.text("sampler", limit=MOST_NAME))
     steps = form.whole("steps", min(choice.wants.steps, settings.max_steps), 1, settings.max_steps)
     return ImageRequest(
@@ -42,7 +48,8 @@ def read_request(form: Form, operation: Operation, settings: Settings, choice: C
         sampler=sampler.ours,
         spacing="karras" if sampler.karras else "default",
         algorithm_type=sampler.algorithm_type,
-        loras=tuple(_loras(form, settings)),
+        loras=loras,
+        installed_loras={name: job_id for name, _ in loras if (job_id := known[name])},
         safety_checker=form.yes("safety_checker", False),
         dialect=DIALECT,
         route="make",
@@ -77,8 +84,10 @@ def _strength(form: Form, steps: int) -> float:
     return strength if int(steps * strength) else math.nextafter(1 / steps, 1)
 
 
-def _loras(form: Form, settings: Settings) -> Iterator[tuple[str, float]]:
-    """Their fields are numbered, since a name of a file can be any."""
-    for number, name in enumerate(sorted(settings.loras)):
+def _loras(form: Form, known: Iterable[str]) -> Iterator[tuple[str, float]]:
+    """Their fields are numbered, since a name of a file can be any; with each comes the name that its page showed."""
+    for number, name in enumerate(sorted(known)):
+        if form.text(f"lora_{number}_name", limit=MOST_NAME, default=name) != name:
+            raise Invalid("loras", "are others by now; load the page again")
         if strength := form.real(f"lora_{number}", 0.0, -2, 2):
             yield name, strength
