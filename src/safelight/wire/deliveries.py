@@ -75,7 +75,7 @@ _DELIVERY = Shape(
             "created_at": {"type": "string"},
             "ended_at": {"type": ["string", "null"]},
         },
-        "required": ["id", "job_id", "state", "attempts", "last_status", "created_at", "ended_at"],
+        "required": ["id", "job_id", "state", "attempts", "last_status", "created_at"],
     },
 )
 _EXAMPLE = {
@@ -101,7 +101,7 @@ PAGE = Operation(
             "required": ["deliveries", "next"],
         },
     ),
-    {"deliveries": [_EXAMPLE], "next": None},
+    {"deliveries": [_EXAMPLE], "next": 302455},
     REFUSALS,
     Shape(
         "DeliveryQuery",
