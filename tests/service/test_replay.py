@@ -22,6 +22,7 @@ from tests.house import House, a_bitmap, a_request, open_house
 from tests.invariants import check_invariants
 from tests.service.rows import count, rows
 from tests.service.test_erasure import finished_jobs
+from tests.whole.running import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +37,7 @@ class Copies:
         self.pictures, self.kept = settings.data_dir / "blobs", settings.data_dir / "copied"
 
     def take(self) -> None:
+        eventually(self._left_alone, 60, "the database to be left")
         self._administer("CREATE DATABASE {} TEMPLATE {}", self.name, str(conninfo_to_dict(self.url)["dbname"]))
         self.pictures.mkdir(exist_ok=True)
         shutil.copytree(self.pictures, self.kept)
@@ -47,6 +49,12 @@ class Copies:
 
     def away(self) -> None:
         self._administer("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
+
+    def _left_alone(self) -> bool:
+        """No connection of a house that is closed is left at the server either."""
+        with psycopg.connect(make_conninfo(self.url, dbname="postgres"), autocommit=True) as connection:
+            name = str(conninfo_to_dict(self.url)["dbname"])
+            return connection.execute("SELECT FROM pg_stat_activity WHERE datname = %s", [name]).fetchone() is None
 
     def _administer(self, statement: str, *names: str) -> None:
         with psycopg.connect(make_conninfo(self.url, dbname="postgres"), autocommit=True) as connection:
