@@ -63,6 +63,7 @@ async def test_a_flagged_picture_becomes_a_blank_one(house: House) -> None:
     ("wrong", "sentence"),
     [
         (EngineFailed("secret"), FAILED),
+        (NotFound("secret"), FAILED),
         (ZeroDivisionError("secret"), FAILED),
         (Invalid("model", "must be a known one"), "model must be a known one"),
     ],

@@ -245,8 +245,10 @@ class Worker:
             match error:
                 case _ if run.fate is Fate.handed_back or isinstance(error, Unavailable):
                     await self._hand_back(run)
-                case NotFound() | BrokenOff():
+                case BrokenOff():
                     log.info("job %s was erased or taken back", run.id)
+                case NotFound():  # its own erasure, in which case there is nothing left to fail, or something it needs
+                    await self._fail(run, FAILED)
                 case Cancelled() if run.fate is not Fate.none:
                     log.info("job %s was taken back", run.id)
                 case Invalid():
