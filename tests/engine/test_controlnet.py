@@ -99,7 +99,7 @@ def by_pipeline(folder: Path, controlnets: dict[str, Path], kind: str, asked: Ge
     return latents[0]
 
 
-@pytest.mark.parametrize("openvino", [False, True], ids=["torch", "openvino"])
+@pytest.mark.parametrize("openvino", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["torch", "openvino"])
 def test_in_exact_mode_neighbours_change_no_byte(
     sd1: Path, steering: dict[str, dict[str, Path]], traced: Path, openvino: bool
 ) -> None:

@@ -122,7 +122,7 @@ def test_a_long_prompt_is_drawn_as_the_pipeline_draws_its_embeddings(sd1: Path) 
     assert distance(by_engine(model, [replace(asked, weighed=False)])[0], drawn) > 1e-3
 
 
-@pytest.mark.parametrize("openvino", [False, True], ids=["torch", "openvino"])
+@pytest.mark.parametrize("openvino", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["torch", "openvino"])
 def test_long_and_weighed_prompts_are_exact_in_company(sd1: Path, traced: Path, openvino: bool) -> None:
     model = Model.load(sd1, openvino=openvino, kept=traced)
     rows = Rows(Graphs(), 4, exact=True)
