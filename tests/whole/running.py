@@ -21,7 +21,7 @@ import psycopg
 from safelight.storage import postgres
 
 SAFELIGHT = (sys.executable, "-m", "safelight")
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 QUICK = {"SAFELIGHT_HEARTBEAT_SECONDS": "0.5", "SAFELIGHT_STALLED_SECONDS": "5"}
 
 Json = dict[str, Any]

@@ -62,7 +62,7 @@ def in_the_background(script: str, data: Path, port: int) -> Iterator[tuple[str,
             ["sh", "-c", f"exec {script}"], cwd=ROOT, env=told, stdout=out, stderr=subprocess.DEVNULL
         )
     try:
-        eventually(lambda: KEY.search(said.read_text()), 90, "a key")
+        eventually(lambda: KEY.search(said.read_text()), 240, "a key")
         yield said.read_text(), f"http://127.0.0.1:{port}"
     finally:
         server.send_signal(signal.SIGINT)
