@@ -142,7 +142,7 @@ def test_a_request_that_is_deleted_while_it_is_held_is_told_so(site: Site, key: 
         while not (jobs := _jobs_of(site, account.id)):
             time.sleep(0.05)
         assert site.post("v3/delete_image", key, request_id=jobs[0]).status_code == 200
-        reply = held.result(10)
+        reply = held.result(60)
     assert (reply.status_code, reply.json()["status"]) == (404, "error")
 
 

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 FAILED = "The picture could not be made."
 INPUT_LOST = "The init image or mask could not be read."
 DRAIN_SECONDS = 20.0
+SAY_AGAIN_SECONDS = 2.0
 DRAIN = "drain"  # why a job is tried again, as /metrics tells
 STEP_SECONDS = 1.0  # least time between two writes of a job's progress
 FILES_AT_ONCE = 4  # of one job
@@ -95,16 +96,23 @@ class Worker:
         work = [asyncio.create_task(self._queue.work([each], concurrency=self._places(each))) for each in self._queues]
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({*work, pulse, telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for task in work:
-            task.cancel()
         hand_back = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._hand_back_all)
-        await asyncio.wait(work)
+        await self._end(*work)
         hand_back.cancel()
-        for other in (pulse, telling, stopped):
-            other.cancel()
+        await self._end(pulse, telling, stopped)
         for outcome in await asyncio.gather(*work, pulse, telling, stopped, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
+
+    async def _end(self, *tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
+        """What runs may end. Said again to who did not hear: before Python 3.12, ``wait_for`` loses one that comes with its result."""
+        for task in tasks:
+            task.cancel()
+        pending = set(tasks)
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=SAY_AGAIN_SECONDS)
+            for task in () if self._runs else pending:
+                task.cancel()
 
     def _places(self, queue: str) -> int:
         """Of each queue's own, so that many of one kind leave room for the others."""
