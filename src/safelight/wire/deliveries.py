@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request, Response
 from safelight.errors import Invalid
 from safelight.service.outbox import Posted, PostedState
 from safelight.service.services import Services
-from safelight.wire.forms import Form, read_form
+from safelight.wire.forms import Form
 from safelight.wire.house import REFUSALS, SAFE
-from safelight.wire.http import answer, authenticate
+from safelight.wire.http import answer, read_caller
 from safelight.wire.openapi import Operation, Shape, add
 
 PATH = "/v1/webhooks/deliveries"
@@ -21,8 +21,7 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter()
 
     async def page(request: Request) -> Response:
-        form = await read_form(request, services.settings)
-        account = await authenticate(services, form)
+        form, account = await read_caller(services, request)
         before = form.whole("before", 0, 1, 2**63 - 1) or None
         limit = form.whole("limit", 20, 1, MOST)
         found = await services.outbox.posted(account, _state(form), before=before, limit=limit + 1)
@@ -30,7 +29,7 @@ def routes(services: Services) -> APIRouter:
         return answer({"deliveries": [write_posted(each) for each in found[:limit]], "next": last})
 
     async def replay(request: Request) -> Response:
-        account = await authenticate(services, await read_form(request, services.settings))
+        _, account = await read_caller(services, request)
         return answer(write_posted(await services.outbox.replay(account, request.path_params["id"])))
 
     for method in SAFE:

@@ -15,9 +15,9 @@ from safelight.records import Account, Receipt
 from safelight.service.batches import Kind, Wanted, Weight
 from safelight.service.services import Services
 from safelight.wire.erasures_described import ASSET, ERASE, RECEIPT_OF, RECEIPTS
-from safelight.wire.forms import Form, read_form
+from safelight.wire.forms import Form
 from safelight.wire.house import SAFE
-from safelight.wire.http import RECEIPT, answer, authenticate, path_id
+from safelight.wire.http import RECEIPT, answer, path_id, read_caller
 from safelight.wire.openapi import add
 
 MOST_IDS = 100_000
@@ -31,13 +31,9 @@ Json = dict[str, object]
 def routes(services: Services) -> APIRouter:
     router = APIRouter()
 
-    async def caller(request: Request) -> tuple[Form, Account]:
-        form = await read_form(request, services.settings)
-        return form, await authenticate(services, form)
-
     async def asset(request: Request) -> Response:
         """By the id of its request, or by the name of one of its files."""
-        _, account = await caller(request)
+        _, account = await read_caller(services, request)
         which = str(request.path_params["id"])
         numbered = which.isascii() and which.isdecimal()
         receipt = await (
@@ -48,7 +44,7 @@ def routes(services: Services) -> APIRouter:
         return answer({"id": which, "status": "erased", "receipt": receipt.id}, headers={RECEIPT: receipt.id})
 
     async def erase(request: Request) -> Response:
-        form, account = await caller(request)
+        form, account = await read_caller(services, request)
         ids, wanted = read_ids(form), read_wanted(form)
         if form.yes("dry_run", False):
             return answer(write_weight(await weigh(services, account, ids, wanted)))
@@ -63,14 +59,14 @@ def routes(services: Services) -> APIRouter:
         return answer(write_receipt(receipt), headers={RECEIPT: receipt.id})
 
     async def page(request: Request) -> Response:
-        form, account = await caller(request)
+        form, account = await read_caller(services, request)
         limit = form.whole("limit", 20, 1, MOST_RECEIPTS)
         found = await services.erasure.receipts(account, form.text("before", limit=100) or None, limit + 1)
         following = found[limit - 1].id if len(found) > limit else None
         return answer({"erasures": [_without_ids(receipt) for receipt in found[:limit]], "next": following})
 
     async def one(request: Request) -> Response:
-        _, account = await caller(request)
+        _, account = await read_caller(services, request)
         return answer(write_receipt(await services.erasure.receipt(account, request.path_params["id"])))
 
     add(router, "DELETE", "/v1/assets/{id}", asset, ASSET)

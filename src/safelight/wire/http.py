@@ -28,7 +28,7 @@ from safelight.records import Account, Job, JobRequest
 from safelight.service.jobs import LARGEST_ID
 from safelight.service.once import Once, once_for
 from safelight.service.services import Services
-from safelight.wire.forms import Form, TooLarge, TooSlow
+from safelight.wire.forms import Form, TooLarge, TooSlow, read_form
 
 RECEIPT = "X-Safelight-Receipt"
 NOTES, IGNORED = "X-Safelight-Notes", "X-Safelight-Ignored"
@@ -103,6 +103,12 @@ async def authenticate(services: Services, form: Form) -> Account:
     if not form.key:
         raise Unauthorized("API key required")
     return await services.accounts.authenticate(form.key)
+
+
+async def read_caller(services: Services, request: Request) -> tuple[Form, Account]:
+    """What was sent, and by whom."""
+    form = await read_form(request, services.settings)
+    return form, await authenticate(services, form)
 
 
 def path_id(request: Request) -> int:

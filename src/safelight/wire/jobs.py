@@ -14,9 +14,9 @@ from safelight.records import Account, Job, JobState, Standing, Task
 from safelight.service.history import Filter
 from safelight.service.services import Services
 from safelight.wire.events import Event, stream
-from safelight.wire.forms import Form, read_form
+from safelight.wire.forms import Form
 from safelight.wire.house import SAFE
-from safelight.wire.http import RECEIPT, answer, authenticate, path_id, picture_urls
+from safelight.wire.http import RECEIPT, answer, path_id, picture_urls, read_caller
 from safelight.wire.jobs_described import ERASED, EVENTS, JOB, JOBS
 from safelight.wire.openapi import add
 
@@ -31,29 +31,25 @@ Json = dict[str, object]
 def routes(services: Services) -> APIRouter:
     router = APIRouter()
 
-    async def caller(request: Request) -> tuple[Form, Account]:
-        form = await read_form(request, services.settings)
-        return form, await authenticate(services, form)
-
     async def page(request: Request) -> Response:
-        form, account = await caller(request)
+        form, account = await read_caller(services, request)
         before = form.whole("before", 0, 1, 2**63 - 1) or None
         limit = form.whole("limit", 20, 1, MOST_JOBS)
         found = await services.history.page(account, read_filter(form), before=before, limit=limit)
         return answer({"jobs": [write_job(services, job) for job in found.jobs], "next": found.next})
 
     async def one(request: Request) -> Response:
-        _, account = await caller(request)
+        _, account = await read_caller(services, request)
         return answer(write_job(services, await services.jobs.get(account, path_id(request))))
 
     async def erase(request: Request) -> Response:
-        _, account = await caller(request)
+        _, account = await read_caller(services, request)
         job = path_id(request)
         receipt = await services.erasure.delete(account, [job])
         return answer({"id": job, "status": "erased", "receipt": receipt.id}, headers={RECEIPT: receipt.id})
 
     async def events(request: Request) -> Response:
-        form, account = await caller(request)
+        form, account = await read_caller(services, request)
         return await told_live(services, account, request, previews=form.yes("previews", False))
 
     for method in SAFE:

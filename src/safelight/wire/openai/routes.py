@@ -14,8 +14,8 @@ from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Job
 from safelight.service.catalogue import Choice
 from safelight.service.services import Services
 from safelight.wire.events import Event, stream
-from safelight.wire.forms import Form, read_form, read_upload
-from safelight.wire.http import answer, authenticate, picture_urls, read_once, told
+from safelight.wire.forms import Form, read_upload
+from safelight.wire.http import answer, authenticate, picture_urls, read_caller, read_once, told
 from safelight.wire.openai import write
 from safelight.wire.openai.describe import OPERATIONS
 from safelight.wire.openai.pictures import write_partial, write_picture
@@ -192,7 +192,7 @@ def _finished(job: Job) -> ImageRequest:
 
 def _models(services: Services) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        account = await authenticate(services, await read_form(request, services.settings))
+        _, account = await read_caller(services, request)
         return answer({"object": "list", "data": [write.write_model(name) for name in await _names(services, account)]})
 
     return endpoint
@@ -200,7 +200,7 @@ def _models(services: Services) -> Endpoint:
 
 def _model(services: Services) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        account = await authenticate(services, await read_form(request, services.settings))
+        _, account = await read_caller(services, request)
         name = str(request.path_params["id"])
         if name not in await _names(services, account):
             raise write.NoSuchModel(f"The model '{name}' does not exist")
