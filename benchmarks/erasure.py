@@ -1,4 +1,4 @@
-"""What forgetting costs, and whether it grows with what is kept: an empty house against one with a million requests.
+"""What forgetting costs, and whether it grows with what is kept: an empty house against one with a million requests; a table and a plot.
 
 Rows are put in by SQL, in the shape that a server leaves behind; the files of old requests are left out, since nothing here reads
 them. Everything measured is done by the services that a server runs, on an embedded PostgreSQL, without HTTP and without an engine.
@@ -21,6 +21,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from benchmarks import plots
 from safelight import app
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
 from safelight.service.outbound import Outbound
@@ -209,6 +210,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     figures = {f"{kept:,}": asyncio.run(examined(kept, given.rounds)) for kept in given.kept}
     given.out.write_text(json.dumps({"load average before": load, "milliseconds": figures}, indent=1))
+    plots.forgetting(figures, given.out.with_suffix(".png"))
     names = list(next(iter(figures.values())))
     print("| p50 / p95, ms | " + " | ".join(f"{kept} kept" for kept in figures) + " |")
     print("|---|" + "---|" * len(figures))

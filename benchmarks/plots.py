@@ -89,6 +89,28 @@ def breakdown(results: dict[str, Any], path: Path) -> None:
     _save(figure, axes, f"Where the engine's time goes ({_where(results)})", path)
 
 
+def forgetting(milliseconds: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    """How long each thing takes with so many requests kept, p95, on a scale that shows small and large ones."""
+    parts, kept = list(next(iter(milliseconds.values()))), list(milliseconds)
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(parts) + 1.4), layout="constrained")
+    thick = 0.8 / len(kept)
+    for number, (many, colour) in enumerate(zip(kept, (COLOURS["a"], COLOURS["ours"], COLOURS["b"]), strict=False)):
+        places = [each + (number - (len(kept) - 1) / 2) * thick for each in range(len(parts))]
+        values = [milliseconds[many][part]["p95"] for part in parts]
+        bars = axes.barh(places, values, thick, color=colour, label=f"{many} requests kept")
+        axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=7)
+    axes.set(
+        xlabel="milliseconds, p95 (of a single one where only one was made)",
+        xscale="log",
+        xlim=(1, None),
+        yticks=range(len(parts)),
+    )
+    axes.set_yticklabels(parts)
+    axes.invert_yaxis()
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, axes, "What forgetting costs", path)
+
+
 def _where(results: dict[str, Any]) -> str:
     return f"{results['device']}, {results['checkpoint']} checkpoint, {results['side']} px"
 
