@@ -1,0 +1,19 @@
+"""The nouns of Safelight: accounts, keys, jobs, assets, requests, receipts. Standard library only; every room may use them.
+
+State machines (every arrow is one guarded UPDATE in ``storage``):
+    job    queued -> running(attempt, fence) -> succeeded | failed | cancelled
+    asset  pending -> live -> deleting -> gone, and pending -> deleting
+"""
+
+from safelight.records.accounts import Account, Key
+from safelight.records.assets import Asset, AssetKind, AssetState, Bitmap
+from safelight.records.edits import CutOutRequest, InstallRequest, JudgeRequest, OneStepRequest, UpscaleRequest
+from safelight.records.house import QueueLoad, Receipt, Statistics, Wish, WorkerPulse
+from safelight.records.jobs import Job, JobState, Standing
+from safelight.records.requests import ControlUse, ImageRequest, JobRequest, Operation, Task, Wants
+
+__all__ = [
+    "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "ControlUse", "CutOutRequest", "ImageRequest",
+    "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "OneStepRequest", "Operation",
+    "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest", "Wants", "Wish", "WorkerPulse",
+]  # fmt: skip

@@ -1,0 +1,34 @@
+"""Who asks: accounts and their keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant. Everything that is stored belongs to exactly one. ``key_id`` is the key that this caller came with.
+
+    ``operator``: that key may also look after the server.
+    """
+
+    id: int
+    name: str
+    key_id: int | None = None
+    operator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key without its secret: ``prefix`` is the part that may be shown."""
+
+    id: int
+    account_id: int
+    account_name: str
+    label: str
+    prefix: str
+    created_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    operator: bool = False

@@ -1,0 +1,66 @@
+"""What operators and owners are told of the house: its load, its workers, what was erased, what was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """Jobs waiting or running, and the seconds until a request accepted now would begin."""
+
+    queued: int
+    running: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of one erasure, kept without content. ``verified_at`` is set once every byte was checked to be gone."""
+
+    id: str  # a UUID
+    account_id: int
+    key_id: int | None
+    scope: str  # "job", "jobs", "asset", "cache", "expiry", "account"
+    request_ids: tuple[int, ...]
+    assets: int
+    bytes: int
+    requested_at: datetime
+    verified_at: datetime | None
+    left: int = 0  # requests that have not had their turn
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPulse:
+    """What a worker last said of itself."""
+
+    name: str
+    step_seconds: float
+    rows_per_tick: float
+    rows_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The state of the house at one moment, for operators."""
+
+    waiting: int
+    running: int
+    oldest_wait: float  # seconds
+    outcomes: Mapping[str, int]  # jobs ended since the database was made, by final state
+    workers: tuple[WorkerPulse, ...]
+    blob_bytes: int
+    retries: Mapping[str, int]  # of jobs, by reason
+    webhooks_waiting: int
+    erasures_unverified: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Something documented that callers asked for and this server does not have. ``what`` is from our own lists."""
+
+    what: str
+    times: int
+    last_at: datetime

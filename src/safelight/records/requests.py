@@ -1,0 +1,130 @@
+"""What a job can be asked for: the base of every request, and pictures from a checkpoint."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+from safelight.records.assets import AssetKind
+
+
+class Task(StrEnum):
+    """What a job is for. Each is asked for by a record of its own (a ``JobRequest``) and made by a maker of its own."""
+
+    generate = "generate"
+    judge = "judge"
+    upscale = "upscale"
+    cut_out = "cut_out"
+    install_model = "install_model"
+
+
+class Operation(StrEnum):
+    """What is asked of the model."""
+
+    text2img = "text2img"
+    img2img = "img2img"
+    inpaint = "inpaint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest(ABC):
+    """What every request says, whatever its task. ``extras`` holds what only the dialect echoes back."""
+
+    task: ClassVar[Task]
+
+    base64: bool = False
+    temp: bool = False  # outputs live 24 hours
+    instant_response: bool = False
+    webhook: str | None = None
+    track_id: str | float | None = None  # any scalar, as the caller wrote it
+    dialect: str = "modelslab"
+    route: str = "v3"  # the dialect's own word for the family of endpoints that the request came by
+    extras: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what is done otherwise than it was asked, each as a sentence for the caller
+    ignored: tuple[str, ...] = ()  # names of fields that were sent and have no effect here
+
+    @property
+    @abstractmethod
+    def cost(self) -> float:
+        """What its maker's time is proportional to: for pictures, pixels x rows x steps."""
+
+    @property
+    @abstractmethod
+    def steps_to_run(self) -> int:
+        """How many steps its progress is counted in, at least 1."""
+
+    @property
+    @abstractmethod
+    def makes(self) -> tuple[AssetKind, ...]:
+        """The files that its success leaves behind, in order."""
+
+
+class ControlUse(NamedTuple):
+    """A ControlNet of this server, the input that it follows, what is made of that first, and how far and how long it counts."""
+
+    name: str
+    picture: str  # the label of an AssetKind
+    hint: str
+    scale: float = 1.0
+    start: float = 0.0  # of the way from noise to picture, 0 .. 1
+    end: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest(JobRequest):
+    """What a caller asked a checkpoint for, after defaults, in our words."""
+
+    task: ClassVar[Task] = Task.generate
+
+    operation: Operation
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 512
+    height: int = 512
+    samples: int = 1
+    steps: int = 20
+    guidance_scale: float = 7.5
+    true_cfg_scale: float = 1.0  # of networks that are told their guidance: above 1, a negative prompt counts too
+    strength: float = 0.7  # 0 .. 1; 0 keeps the init image
+    fit: str = "crop"  # what becomes of an init image of other proportions: crop, stretch or pad
+    seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed
+    model: str | None = None
+    installed: int | None = None  # the job that installed ``model``, where one did
+    sampler: str | None = None
+    spacing: str = "default"
+    algorithm_type: str | None = None
+    loras: tuple[tuple[str, float], ...] = ()
+    installed_loras: Mapping[str, int] = field(default_factory=dict)  # those of ``loras`` that a job installed, by name
+    controls: tuple[ControlUse, ...] = ()
+    clip_skip: int = 1
+    safety_checker: bool = False
+    cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
+    enhance_prompt: bool = False  # already applied to ``prompt`` when True
+
+    @property
+    def cost(self) -> float:
+        rows = float(self.samples * (2 if self.guidance_scale > 1 else 1))
+        rows *= 1 + len(self.controls) / 2  # a ControlNet is about half of the network that it steers
+        return float(self.width * self.height * rows * self.steps_to_run)
+
+    @property
+    def steps_to_run(self) -> int:
+        """Denoising steps: with an init image, the part that its strength leaves."""
+        if self.operation is Operation.text2img:
+            return self.steps
+        return max(1, min(self.steps, int(self.steps * self.strength)))
+
+    @property
+    def makes(self) -> tuple[AssetKind, ...]:
+        return (AssetKind.output,) * self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a checkpoint asks for, by its own card, where a caller leaves a field out."""
+
+    steps: int = 20
+    guidance_scale: float = 7.5
