@@ -6,9 +6,11 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from botocore.session import Session
 from psycopg.conninfo import make_conninfo
 
 from safelight.service.services import Services
@@ -94,17 +96,17 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty bucket."""
-    import boto3  # type: ignore[import-untyped]  # comes with moto, without types
-
-    bucket, given = f"bucket-{secrets.token_hex(4)}", {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-    for name, value in {
-        **given,
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of an operator's, who may do everything."""
+    given = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
+    for name, value in {**given, "AWS_ENDPOINT_URL": s3_server, "AWS_ALLOW_HTTP": "true"}.items():
         monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=bucket)
+    return Session().create_client("s3", endpoint_url=s3_server, region_name="us-east-1")
+
+
+@pytest.fixture
+def s3_url(s3: Any) -> str:
+    """An empty bucket."""
+    bucket = f"bucket-{secrets.token_hex(4)}"
+    s3.create_bucket(Bucket=bucket)
     return f"s3://{bucket}/some/prefix"

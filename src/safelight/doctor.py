@@ -106,7 +106,7 @@ def clock(settings: Settings) -> str:
 
 def blob_store(settings: Settings) -> str:
     asyncio.run(_round_trip(settings))
-    return f"{settings.blobs_url}: written, read, deleted"
+    return f"{settings.blobs_url}: written, read, deleted, and nothing of it is left"
 
 
 async def _round_trip(settings: Settings) -> None:
@@ -122,8 +122,11 @@ async def _round_trip(settings: Settings) -> None:
     try:
         if await blobs.get(key) != b"well":
             raise SafelightError(f"{settings.blobs_url} gives back other bytes than it was given.")
+        await blobs.leave_half(key)
     finally:
         await blobs.delete(key)
+    if await blobs.left(key):
+        raise SafelightError(f"{settings.blobs_url} keeps what was deleted. Is it locked, or under retention?")
 
 
 def model(settings: Settings) -> str:

@@ -17,6 +17,7 @@ from safelight.records import Job, JobState
 from safelight.settings import Settings, read_settings
 from safelight.storage.migrate import migrate
 from safelight.storage.postgres import EmbeddedPostgres
+from tests.buckets import guarded, versioned
 from tests.house import House, a_bitmap, a_request, open_house
 from tests.invariants import check_invariants
 from tests.service.rows import count, rows
@@ -59,6 +60,25 @@ async def test_the_same_with_pictures_in_s3(settings: Settings, s3_url: str) -> 
         assert len(await house.blobs.keys()) == 2
         await house.services.assets.open(house.services.assets.output_names(kept)[0])
         await check_invariants(house.database, house.blobs)
+
+
+async def test_a_receipt_is_verified_when_no_version_is_left(
+    settings: Settings, s3: Any, s3_server: str, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versioned(s3, s3_url)
+    with guarded(s3_server) as (somebody, deny):
+        for name, value in somebody.items():
+            monkeypatch.setenv(name, value)
+        async with open_house(settings.model_copy(update={"blob_url": s3_url})) as house:
+            (job,) = await finished_jobs(house, 1)
+            deny("DeleteObjectVersion")
+            receipt = await house.services.erasure.delete(house.account, [job.id])
+            await house.reconciler.keep_up()
+            assert (await house.services.erasure.receipt(house.account, receipt.id)).verified_at is None
+            deny()
+            await house.reconciler.keep_up()
+            assert (await house.services.erasure.receipt(house.account, receipt.id)).verified_at is not None
+            assert await house.blobs.keys() == set()
 
 
 async def test_deleting_again_gives_the_first_receipt(house: House) -> None:

@@ -26,10 +26,12 @@ async def test_put_get_delete(blobs: Blobs) -> None:
     assert not await blobs.exists(key)
     await blobs.put(key, data)
     assert await blobs.exists(key)
+    assert await blobs.left(key)
     assert await blobs.get(key) == data
     assert await blobs.keys() == {key}
     await blobs.delete(key)
     assert not await blobs.exists(key)
+    assert not await blobs.left(key)
     assert await blobs.keys() == set()
     with pytest.raises(FileNotFoundError):
         await blobs.get(key)
@@ -73,14 +75,21 @@ async def test_a_file_is_synced_before_it_has_its_name_and_the_name_after(
     assert seen[:-3] == [f"sync {tmp_path.name}", "sync output"]
 
 
-async def test_a_half_written_file_is_there_and_can_be_deleted(tmp_path: Path) -> None:
-    blobs, key = open_blobs(tmp_path.as_uri()), new_key("output", ".png")
-    half = tmp_path / (key + ".part")
-    half.parent.mkdir(parents=True)
-    half.write_bytes(b"ha")
-    assert await blobs.exists(key)
+async def test_what_is_half_written_cannot_be_read_is_found_and_can_be_deleted(blobs: Blobs) -> None:
+    key = new_key("output", ".png")
+    await blobs.leave_half(key)
+    assert await blobs.left(key)
+    assert not await blobs.exists(key)
+    assert [(found.key, found.size) async for page in blobs.pages() for found in page] == [(key, None)]
     await blobs.delete(key)
-    assert not half.exists()
+    assert not await blobs.left(key)
+
+
+async def test_all_is_listed_in_the_order_of_the_keys(blobs: Blobs) -> None:
+    written = {new_key(kind, ".png"): size for size, kind in enumerate(("output", "upload", "init_image") * 4, 1)}
+    for key, size in written.items():
+        await blobs.put(key, bytes(size))
+    assert [(found.key, found.size) async for page in blobs.pages() for found in page] == sorted(written.items())
 
 
 async def test_a_store_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Note = Callable[[int, int], None]
 
+REMOVED_AT_ONCE = 4
 AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise depends on
 
 
@@ -151,7 +152,7 @@ class Erasure:
         """Phase two, of one receipt or of all: how many assets are newly known to be gone."""
         done, after = 0, 0
         while rows := await self._database.all("assets.deleting", receipt=receipt_id, after=after):
-            gone = [row["id"] for row in rows if await self._removed(row["blob_key"])]
+            gone = await self._removed({row["blob_key"]: row["id"] for row in rows})
             done += await self._database.run("assets.gone", ids=gone, settled=False)
             after = rows[-1]["id"]
         await self._database.run("erasure.verify")
@@ -221,13 +222,22 @@ class Erasure:
                 await self.remove_bytes(receipt_id)
         return await self.receipt(account, str(receipt_id))
 
-    async def _removed(self, blob_key: str) -> bool:
-        """Believed only after asking the store whether it is still there."""
-        try:
-            await self._blobs.delete(blob_key)
-            return not await self._blobs.exists(blob_key)
-        except Unavailable:
-            return False
+    async def _removed(self, assets: Mapping[str, int]) -> list[int]:
+        """Of assets by their keys those of which nothing is left."""
+        some = asyncio.Semaphore(REMOVED_AT_ONCE)
+        reasons = dict(zip(assets, await asyncio.gather(*(self._remove(key, some) for key in assets)), strict=True))
+        if told := next(filter(None, reasons.values()), None):
+            log.warning("%d files wait to be removed: %s", sum(map(bool, reasons.values())), told)
+        return [asset for key, asset in assets.items() if not reasons[key]]
+
+    async def _remove(self, blob_key: str, some: asyncio.Semaphore) -> str | None:
+        """Why it is not gone, which is believed only after asking the store what is left of it."""
+        async with some:
+            try:
+                await self._blobs.delete(blob_key)
+                return "the store still has them" if await self._blobs.left(blob_key) else None
+            except Unavailable as error:
+                return error.message
 
     async def _id_of_task(self, account: Account, task: str) -> int | None:
         if task.isascii() and task.isdecimal() and len(task) < 20:

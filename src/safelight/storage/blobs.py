@@ -10,15 +10,18 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
+from obstore.store import ObjectStore, S3Store, from_url
 
 from safelight.errors import SetupFailed, Unavailable
 from safelight.storage.disk import make_folder, sync
@@ -26,6 +29,8 @@ from safelight.storage.disk import make_folder, sync
 Result = TypeVar("Result")
 
 KEY = re.compile(r"[a-z_]+/[0-9a-f]{2}/[0-9a-f]{32}\.[a-z0-9]+")
+PAGE = 1000  # what stores list at once
+HALF = ".part"  # ends the name of what is not yet all written
 
 
 def new_key(kind: str, suffix: str) -> str:
@@ -34,15 +39,31 @@ def new_key(kind: str, suffix: str) -> str:
     return f"{kind}/{token[:2]}/{token}{suffix}"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a store has under a key. Without a size it cannot be read: half-written, an older version, or a mark that it was deleted."""
+
+    key: str
+    size: int | None
+    at: datetime
+
+
 class Blobs(Protocol):
-    """A key is written once. Deleting what is not there succeeds; reading it raises FileNotFoundError."""
+    """A key is written once. Deleting what is not there succeeds; reading it raises FileNotFoundError.
+
+    ``delete`` also takes what cannot be read any more, such as older versions, and ``left`` says whether anything is.
+    ``pages`` is everything under names like ours, in the order of the keys; there may be several of one key.
+    ``leave_half`` begins to write and goes no further, as a crash would.
+    """
 
     async def put(self, key: str, data: bytes) -> None: ...
     async def get(self, key: str) -> bytes: ...
     async def delete(self, key: str) -> None: ...
     async def exists(self, key: str) -> bool: ...
-    async def sizes(self) -> dict[str, int]: ...
+    async def left(self, key: str) -> bool: ...
+    def pages(self) -> AsyncIterator[list[Found]]: ...
     async def keys(self) -> set[str]: ...
+    async def leave_half(self, key: str) -> None: ...
 
 
 def open_blobs(url: str) -> Blobs:
@@ -51,11 +72,12 @@ def open_blobs(url: str) -> Blobs:
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
         return LocalBlobs(Path(unquote(parts.path)))
     try:
-        return RemoteBlobs(from_url(url))
+        store = from_url(url)
     except (BaseError, ValueError) as error:
         raise SetupFailed(
             f"The blob store {url} cannot be used: {error}. Expected file://, s3://, gs:// or az://."
         ) from error
+    return _versioned(store) if isinstance(store, S3Store) else RemoteBlobs(store)
 
 
 class LocalBlobs:
@@ -74,13 +96,21 @@ class LocalBlobs:
         await self._do(_remove, self._path(key))
 
     async def exists(self, key: str) -> bool:
+        return await self._do(self._path(key).exists)
+
+    async def left(self, key: str) -> bool:
         return await self._do(_there, self._path(key))
 
-    async def sizes(self) -> dict[str, int]:
-        return await self._do(lambda: dict(_files(self._folder)))
+    async def pages(self) -> AsyncIterator[list[Found]]:
+        files = _files(self._folder, self._folder)
+        while page := await self._do(lambda: list(islice(files, PAGE))):
+            yield page
 
     async def keys(self) -> set[str]:
-        return set(await self.sizes())
+        return {found.key async for page in self.pages() for found in page}
+
+    async def leave_half(self, key: str) -> None:
+        await self._do(_write_half, self._path(key), b"")
 
     def _path(self, key: str) -> Path:
         return self._folder / _checked(key)
@@ -114,12 +144,30 @@ class RemoteBlobs:
             return True
         return False
 
-    async def sizes(self) -> dict[str, int]:
+    async def left(self, key: str) -> bool:
+        return await self.exists(key)
+
+    async def pages(self) -> AsyncIterator[list[Found]]:
         with _answered():
-            return {found["path"]: found["size"] async for page in obstore.list(self._store) for found in page}
+            async for page in obstore.list(self._store, chunk_size=PAGE):
+                found = [Found(each["path"], each["size"], each["last_modified"]) for each in page]
+                yield [each for each in found if KEY.fullmatch(each.key)]
 
     async def keys(self) -> set[str]:
-        return set(await self.sizes())
+        return {found.key async for page in self.pages() for found in page}
+
+    async def leave_half(self, key: str) -> None:
+        """These stores clear away by themselves what was begun, or by a rule of their operator's."""
+
+
+def _versioned(store: S3Store) -> Blobs:
+    try:
+        from safelight.storage.s3 import S3Blobs
+    except ModuleNotFoundError as error:
+        raise SetupFailed(
+            "A store at s3:// needs botocore, to remove every version of what is deleted: pip install 'safelight[s3]'."
+        ) from error
+    return S3Blobs(store)
 
 
 def _checked(key: str) -> str:
@@ -139,17 +187,21 @@ def _answered() -> Iterator[None]:
 
 
 def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
+    return path.with_name(path.name + HALF)
 
 
 def _write(path: Path, data: bytes) -> None:
+    _write_half(path, data)
+    _part(path).rename(path)
+    sync(path.parent)
+
+
+def _write_half(path: Path, data: bytes) -> None:
     make_folder(path.parent)
     with _part(path).open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    _part(path).rename(path)
-    sync(path.parent)
 
 
 def _remove(path: Path) -> None:
@@ -160,12 +212,22 @@ def _remove(path: Path) -> None:
         sync(path.parent)
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Each with its size; one that goes away meanwhile is left out."""
-    for path in folder.rglob("*"):
+def _files(folder: Path, under: Path) -> Iterator[Found]:
+    """In the order of their names; one that goes away meanwhile is left out."""
+    for path in sorted(under.iterdir()) if under.is_dir() else ():
         with suppress(FileNotFoundError):
-            if path.is_file():
-                yield str(path.relative_to(folder)), path.stat().st_size
+            if path.is_dir():
+                yield from _files(folder, path)
+            elif found := _found(str(path.relative_to(folder)), path.stat()):
+                yield found
+
+
+def _found(name: str, stat: os.stat_result) -> Found | None:
+    at = datetime.fromtimestamp(stat.st_mtime, UTC)
+    if KEY.fullmatch(name):
+        return Found(name, stat.st_size, at)
+    half = name.removesuffix(HALF)
+    return Found(half, None, at) if KEY.fullmatch(half) else None
 
 
 def _there(path: Path) -> bool:

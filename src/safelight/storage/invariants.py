@@ -30,7 +30,7 @@ async def broken(database: Database, blobs: Blobs) -> dict[str, list[object]]:
         rule: list(rows) for query, rule in RULES.items() if (rows := await database.all(query))
     }
     rows = await database.all("invariants.assets")
-    there = await blobs.sizes()
+    there = {found.key: found.size async for page in blobs.pages() for found in page}
     live = {row["blob_key"]: row["size"] for row in rows if row["state"] == "live"}
     kept = {
         "I2 bytes without a row": there.keys() - {row["blob_key"] for row in rows},
