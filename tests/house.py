@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import io
 import threading
@@ -18,6 +17,7 @@ import torch
 from PIL import Image
 
 from safelight.app import make_serving, opened, prepare
+from safelight.cancelling import cancel
 from safelight.engine.generation import Generation, Picture, Pixels, Progress, Result
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Cancelled
@@ -212,6 +212,4 @@ async def reconciling(house: House) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await cancel(running)

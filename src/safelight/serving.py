@@ -17,6 +17,7 @@ from fastapi import Response
 from starlette.routing import Route
 
 from safelight import supervisor
+from safelight.cancelling import cancel
 from safelight.errors import Unavailable
 from safelight.metrics import Metrics
 from safelight.service.reconciler import Reconciler
@@ -96,9 +97,7 @@ class Serving:
         finally:
             stop.set()
             await workers
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await cancel(*beside)
             await self.services.wishes.write_down()
             self.services.inputs.close()
 

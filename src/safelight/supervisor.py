@@ -65,7 +65,8 @@ class Supervisor:
             pause = FIRST_PAUSE if well else min(pause * 2, LONGEST_PAUSE)
             log.error("worker ended by itself; starting another", worker=number, exit_code=code, pause_seconds=pause)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await stop.wait()
 
     async def _free(self, pid: int, *, crashed: bool) -> int:
         """How many jobs it held. While the database is away nothing is freed: then their leases run out."""
@@ -91,7 +92,8 @@ class Supervisor:
     async def _drain(self, process: asyncio.subprocess.Process) -> None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), self.drain_seconds)
+            async with asyncio.timeout(self.drain_seconds):
+                await process.wait()
             return
         log.error("worker did not drain in time; it is ended", pid=process.pid, seconds=self.drain_seconds)
         process.kill()

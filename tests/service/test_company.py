@@ -110,6 +110,28 @@ async def test_who_had_not_begun_and_who_was_drained_is_not_concerned(house: Hou
     assert (await house.services.jobs.statistics()).retries == {"bystander": 6}
 
 
+async def test_what_a_dead_worker_had_fetched_and_not_claimed_is_free_at_once(house: House) -> None:
+    for _ in range(2):
+        await house.submit()
+    async with house.database.transaction() as tx:
+        await tx.connection.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing' WHERE id = (SELECT min(task_id) FROM jobs)"
+        )
+    before = await rows(house, "SELECT task_id FROM jobs ORDER BY id")
+    assert await house.rescue.bury("doomed", crashed=True) == 0
+    after = await rows(
+        house, "SELECT task_id, p.status FROM jobs j JOIN procrastinate_jobs p ON p.id = task_id ORDER BY j.id"
+    )
+    assert after[1] == {**before[1], "status": "todo"}
+    assert after[0]["task_id"] > before[1]["task_id"]
+    async with house.working():
+        assert {(await house.finished(job)).state for job in await _all(house)} == {JobState.succeeded}
+
+
+async def _all(house: House) -> list[Job]:
+    return [await house.services.jobs.get(house.account, row["id"]) for row in await rows(house, "SELECT id FROM jobs")]
+
+
 async def test_suspects_are_made_apart_from_others_and_all_are_made(house: House) -> None:
     """By a real worker: at no time are two companies on board."""
     suspects = [await house.submit(a_request(seed=seed)) for seed in range(4)]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 
+from safelight.cancelling import cancel
 from safelight.errors import NotFound, Unavailable
 from safelight.records import Job, JobState, Receipt
 from safelight.service.once import once_for
@@ -115,8 +116,7 @@ async def rescuing(house: House) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        await cancel(looking)
 
 
 async def live(house: House, number: int) -> tuple[Job, Receipt]:

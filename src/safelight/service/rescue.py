@@ -52,9 +52,16 @@ class Rescue:
                     await self._abandon(tx, row, POISON)
                 else:
                     await self._again(tx, row, CRASH if suspected else BYSTANDER)
+        await self._entrust_unclaimed()
         if rows:
             log.warning("worker %s ended with %s jobs, %s of them begun", worker, len(rows), len(suspects))
         return len(rows)
+
+    async def _entrust_unclaimed(self) -> None:
+        """A worker fetches many entries and claims their jobs one after the other. Another's loses nothing by a new entry."""
+        async with self._database.transaction() as tx:
+            for row in await tx.all("jobs.fetched"):
+                await self._again(tx, row, BYSTANDER)
 
     async def _part(self, tx: Transaction, suspects: Sequence[Row]) -> None:
         """Into halves; one that was alone is one death nearer to being given up."""

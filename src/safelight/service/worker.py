@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from safelight.cancelling import cancel
 from safelight.errors import Cancelled, EngineFailed, Invalid, NotFound, Unavailable
 from safelight.records import AssetKind
 from safelight.service.assets import TEMP_SECONDS, output_name
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 FAILED = "The picture could not be made."
 INPUT_LOST = "The init image or mask could not be read."
 DRAIN_SECONDS = 20.0
-SAY_AGAIN_SECONDS = 2.0
 DRAIN = "drain"  # why a job is tried again, as /metrics tells
 STEP_SECONDS = 1.0  # least time between two writes of a job's progress
 FILES_AT_ONCE = 4  # of one job
@@ -97,22 +97,12 @@ class Worker:
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({*work, pulse, telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
         hand_back = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._hand_back_all)
-        await self._end(*work)
+        await cancel(*work, busy=lambda: self._runs)
         hand_back.cancel()
-        await self._end(pulse, telling, stopped)
+        await cancel(pulse, telling, stopped)
         for outcome in await asyncio.gather(*work, pulse, telling, stopped, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
-
-    async def _end(self, *tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
-        """What runs may end. Said again to who did not hear: before Python 3.12, ``wait_for`` loses one that comes with its result."""
-        for task in tasks:
-            task.cancel()
-        pending = set(tasks)
-        while pending:
-            _, pending = await asyncio.wait(pending, timeout=SAY_AGAIN_SECONDS)
-            for task in () if self._runs else pending:
-                task.cancel()
 
     def _places(self, queue: str) -> int:
         """Of each queue's own, so that many of one kind leave room for the others."""

@@ -6,7 +6,6 @@ Lost connections are replaced, and what cannot be answered is raised as Unavaila
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from safelight.cancelling import cancel
 from safelight.errors import SetupFailed, Unavailable
 
 log = logging.getLogger(__name__)
@@ -96,9 +96,7 @@ class Database:
 
     async def close(self) -> None:
         if self._listening is not None:
-            self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
+            await cancel(self._listening)
         await self.pool.close()
 
     @asynccontextmanager

@@ -10,6 +10,8 @@ import msgspec
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
+from safelight.cancelling import cancel
+
 BEAT_SECONDS = 15.0  # of silence after which a line without meaning keeps proxies from hanging up
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 
@@ -47,8 +49,7 @@ async def _beating(events: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:
             else:
                 return
     finally:
-        coming.cancel()
-        await asyncio.wait({coming})
+        await cancel(coming)
         await events.aclose()
 
 

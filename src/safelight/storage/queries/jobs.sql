@@ -88,6 +88,11 @@ UPDATE jobs SET begun = true WHERE id = %(id)s AND fence = %(fence)s AND state =
 SELECT id, fence, task, rank, task_id, begun, deaths FROM jobs
 WHERE worker = %(worker)s AND state = 'running' AND erased_at IS NULL ORDER BY id FOR UPDATE
 
+-- name: fetched
+-- Taken from the queue by somebody who has not claimed them yet. Those that are being claimed or erased just now are left alone.
+SELECT j.id, j.task, j.rank, j.task_id FROM jobs j JOIN procrastinate_jobs p ON p.id = j.task_id
+WHERE j.state = 'queued' AND p.status = 'doing' ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
+
 -- name: suspect
 UPDATE jobs SET company = c.number, deaths = deaths + %(alone)s::int
 FROM (SELECT nextval('companies') AS number OFFSET 0) c WHERE id = ANY (%(ids)s)
