@@ -154,7 +154,7 @@ async def measure(house: House, rounds: int) -> dict[str, list[float]]:
     await house.reconciler.keep_up()  # what the reply did not wait for would be measured in the next line
     times["clear a nearly empty cache"] = [await _cleared(house, 1) for _ in range(rounds)]
     times["clear 10,000"] = [await _cleared(house, 10_000)]
-    times["numbers of /metrics"] = [await timed(jobs.statistics) for _ in range(rounds)]
+    times["numbers of /metrics"] = [await timed(found.overview.statistics) for _ in range(rounds)]
     times["a turn of the reconciler, after all this"] = [await timed(house.reconciler.keep_up)]
     times["a turn of the reconciler, after one delete"] = [await _turn_after_delete(house) for _ in range(10)]
     times["a part of the keys written anew"] = [await _part_anew(house) for _ in range(10)]

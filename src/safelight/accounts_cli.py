@@ -12,24 +12,33 @@ from rich.table import Table
 from safelight import commands
 from safelight.errors import SetupFailed
 from safelight.service.batches import Kind, Wanted
-from safelight.service.ledger import MILLION, Wallet
+from safelight.service.ledger import MILLION, AccountRow, Wallet
 from safelight.settings import read_settings
 from safelight.terminal import AsJson, BlobUrl, DatabaseUrl, DataDir, call, out, progress_bar
 
-accounts = typer.Typer(no_args_is_help=True, help="Wallets and plans of accounts, where billing is on, and their end.")
+MOST_JOBS, MOST_BYTES = 1_000_000, 10**15
+
+accounts = typer.Typer(
+    no_args_is_help=True, help="Accounts: their limits, their wallets and plans where billing is on, and their end."
+)
 
 
 @accounts.command("list")
 def accounts_list(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Every account: its plan, what its wallet holds, and what its unfinished jobs hold of it."""
+    """Every account: its plan, what its wallet holds and its unfinished jobs hold of it, what it keeps, and limits of its own."""
     settings = read_settings(data_dir=data_dir, database_url=database_url)
     found = call(commands.list_accounts(settings))
     if as_json:
-        print(json.dumps([{"account": row.name, "plan": row.plan, **_money(row.wallet)} for row in found]))
+        print(
+            json.dumps([{"account": row.name, "plan": row.plan, **_money(row.wallet), **_space(row)} for row in found])
+        )
         return
-    table = Table("account", "plan", f"wallet ({settings.currency})", "held")
+    table = Table(
+        "account", "plan", f"wallet ({settings.currency})", "held", "bytes kept", "jobs at most", "bytes at most"
+    )
     for row in found:
-        table.add_row(row.name, row.plan, *_money(row.wallet).values())
+        kept = ("" if each is None else f"{each:,}" for each in _space(row).values())
+        table.add_row(row.name, row.plan, *_money(row.wallet).values(), *kept)
     out.print(table)
 
 
@@ -59,8 +68,27 @@ def accounts_plan(
     out.print(f"Account {account} has plan {plan}.")
 
 
+@accounts.command("limit")
+def accounts_limit(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    jobs: Annotated[int | None, typer.Option(min=0, max=MOST_JOBS, help="Most jobs waiting or running.")] = None,
+    space: Annotated[int | None, typer.Option("--bytes", min=0, max=MOST_BYTES, help="Most bytes kept.")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Say what an account may have, other than all others; 0 takes a limit away again. Without options, show them."""
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    now = call(commands.limit_account(settings, account, jobs, space))
+    said = f"{now.jobs or 'as many as others'} jobs at a time, {now.bytes or 'as many as others'} bytes kept"
+    out.print(f"Account {account}: {said}.", soft_wrap=True)
+
+
 def _money(wallet: Wallet) -> dict[str, str]:
     return {name: f"{getattr(wallet, name) / MILLION:.6f}" for name in ("available", "held")}
+
+
+def _space(row: AccountRow) -> dict[str, int | None]:
+    return {"kept": row.kept, "most_jobs": row.limits.jobs, "most_bytes": row.limits.bytes}
 
 
 @accounts.command("erase")

@@ -228,7 +228,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         examination=Examination(settings),
         preferences=Preferences(database),
         outbox=Outbox(database, queue),
-        overview=Overview(database),
+        overview=Overview(settings, database),
         sessions=Sessions(database),
         steering=Steering(database, queue),
         wishes=Wishes(database),

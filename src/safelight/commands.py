@@ -12,7 +12,7 @@ from typing import TypeVar
 from safelight.app import Ground, database_address, make_erasure, opened, prepare
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
-from safelight.records import Account, Key, Receipt
+from safelight.records import Account, Key, Limits, Receipt
 from safelight.service.accounts import Accounts
 from safelight.service.batches import Wanted, Weight
 from safelight.service.catalogue import Catalogue
@@ -68,6 +68,10 @@ async def credit_account(settings: Settings, account: str, amount: str, note: st
 
 async def give_plan(settings: Settings, account: str, plan: str) -> None:
     await on_ground(settings, lambda ground: Ledger(settings, ground.database).give_plan(account, plan))
+
+
+async def limit_account(settings: Settings, account: str, jobs: int | None, space: int | None) -> Limits:
+    return await on_ground(settings, lambda ground: Accounts(ground.database).limit(account, jobs, space))
 
 
 async def list_aliases(settings: Settings) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ class Serving:
         self._queue = queue
         self._blobs = blobs
         self.reconciler, self.rescue, self.revocation = reconciler, rescue, revocation
-        self._metrics = Metrics(services.jobs.statistics)
+        self._metrics = Metrics(services.overview.statistics)
 
     async def run(
         self,
@@ -121,7 +121,7 @@ class Serving:
         await serving
 
     async def _ready(self) -> None:
-        now = await self.services.jobs.statistics()
+        now = await self.services.overview.statistics()
         if not now.workers:
             raise Unavailable("No worker is alive yet. It may still be loading its model.")
         await self._blobs.exists(READY_KEY)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from safelight.checkpoints import BUNDLED_NAME
 from safelight.engine import images, safety
 from safelight.engine.engine import Engine
 from safelight.engine.generation import Pixels
+from safelight.engine.memory import memory_of
+from safelight.engine.rows import device_name
 from safelight.engine.shelf import Shelf
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.service import worker
@@ -74,10 +77,6 @@ def makers_of(ground: Ground, shop: Workshop) -> Sequence[Maker]:
 
 def make_worker(ground: Ground, shop: Workshop, queues: Collection[str]) -> worker.Worker:
 
-    def pulse() -> worker.Pulse:
-        load = shop.engine.load()
-        return worker.Pulse(load.seconds_per_step, load.rows_per_tick, load.rows_waiting)
-
     return worker.Worker(
         ground.settings,
         ground.database,
@@ -86,8 +85,16 @@ def make_worker(ground: Ground, shop: Workshop, queues: Collection[str]) -> work
         ground.vault,
         makers=[maker for maker in makers_of(ground, shop) if QUEUES[maker.task] in queues],
         name=supervisor.worker_name(os.getpid()),
-        pulse=pulse,
+        pulse=partial(pulse_of, shop, device_of(ground.settings)),
     )
+
+
+def pulse_of(shop: Workshop, device: torch.device) -> worker.Pulse:
+    load, memory = shop.engine.load(), memory_of(device)
+    return worker.Pulse(
+        load.seconds_per_step, load.rows_per_tick, load.rows_waiting, device_name(device), memory.used, memory.free, memory.total,
+        {each.name: {"state": each.state.value, "bytes": each.bytes} for each in shop.shelf.held()},
+    )  # fmt: skip
 
 
 def _pixels(png: bytes) -> Pixels:

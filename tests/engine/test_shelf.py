@@ -43,6 +43,7 @@ def test_listing_tells_sizes_and_states(sd1: Path, tmp_path: Path) -> None:
     ]
     assert listed[0].bytes == model.bytes
     assert abs(listed[1].bytes - model.bytes) < 1024
+    assert [(entry.name, entry.bytes) for entry in shelf.held()] == [("a", model.bytes), ("broken", 0)]
 
 
 def test_the_least_recently_used_model_goes_first(sd1: Path) -> None:

@@ -83,7 +83,7 @@ async def test_one_culprit_among_thirty_one_others(house: House) -> None:
         {"state": "failed", "count": 1},
         {"state": "succeeded", "count": 31},
     ]
-    assert (await house.services.jobs.statistics()).retries == {"crash": 32 + 16 + 8 + 4 + 2 + 1}
+    assert (await house.services.overview.statistics()).retries == {"crash": 32 + 16 + 8 + 4 + 2 + 1}
 
 
 async def test_a_worker_that_is_killed_six_times_in_a_row_fails_no_job(house: House) -> None:
@@ -107,7 +107,7 @@ async def test_who_had_not_begun_and_who_was_drained_is_not_concerned(house: Hou
     assert await rows(house, "SELECT DISTINCT company, deaths, worker, begun FROM jobs") == [
         {"company": None, "deaths": 0, "worker": None, "begun": False}
     ]
-    assert (await house.services.jobs.statistics()).retries == {"bystander": 6}
+    assert (await house.services.overview.statistics()).retries == {"bystander": 6}
 
 
 async def test_what_a_dead_worker_had_fetched_and_not_claimed_is_free_at_once(house: House) -> None:

@@ -25,15 +25,15 @@ async def test_counts_are_those_of_a_recount_before_and_after_they_are_added_up(
     await house.services.assets.upload(other, a_bitmap(), temp=True)
     waiting = await house.submit()
     await asyncio.gather(*(house.services.erasure.delete(house.account, [job.id]) for job in (*jobs[:3], waiting)))
-    before = await house.services.jobs.statistics()
+    before = await house.services.overview.statistics()
     assert (before.outcomes, before.waiting) == ({"succeeded": 6, "failed": 0, "cancelled": 1}, 0)
     assert before.blob_bytes == sum([found.size or 0 async for page in house.blobs.pages() for found in page]) > 0
     await check_invariants(house.database, house.blobs)
     await asyncio.gather(*(house.database.run("tallies.fold") for _ in range(4)))
-    assert replace(await house.services.jobs.statistics(), workers=()) == replace(before, workers=())
+    assert replace(await house.services.overview.statistics(), workers=()) == replace(before, workers=())
     await check_invariants(house.database, house.blobs)
     await house.services.erasure.clear_cache(other)
-    assert (await house.services.jobs.statistics()).blob_bytes < before.blob_bytes
+    assert (await house.services.overview.statistics()).blob_bytes < before.blob_bytes
     await check_invariants(house.database, house.blobs)
 
 
@@ -43,7 +43,7 @@ async def test_a_change_that_is_taken_back_was_never_counted(house: House) -> No
         async with house.database.transaction() as tx:
             await tx.connection.execute("UPDATE jobs SET state = 'failed' WHERE id = %s", [job.id])
             raise ZeroDivisionError
-    assert (await house.services.jobs.statistics()).outcomes["failed"] == 0
+    assert (await house.services.overview.statistics()).outcomes["failed"] == 0
 
 
 @pytest.mark.parametrize(

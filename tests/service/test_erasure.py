@@ -48,7 +48,7 @@ async def test_a_deleted_job_is_gone_with_all_that_it_had(house: House) -> None:
     await house.reconciler.keep_up()
     receipt = await house.services.erasure.receipt(house.account, receipt.id)
     assert receipt.verified_at is not None
-    assert (await house.services.jobs.statistics()).outcomes["succeeded"] == 1
+    assert (await house.services.overview.statistics()).outcomes["succeeded"] == 1
     await check_invariants(house.database, house.blobs)
 
 

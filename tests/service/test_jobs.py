@@ -144,7 +144,7 @@ async def test_eta_is_what_the_workers_measured(house: House) -> None:
     job = await house.submit()
     assert 0.1 < await house.services.jobs.eta(job) < 2
     assert 0.1 < (await house.services.jobs.load()).seconds < 2
-    ended = await house.services.jobs.statistics()
+    ended = await house.services.overview.statistics()
     assert ended.outcomes == {"succeeded": 1, "failed": 0, "cancelled": 0}
     assert (ended.waiting, ended.running, [worker.name for worker in ended.workers]) == (1, 0, ["test"])
     assert ended.blob_bytes > 0

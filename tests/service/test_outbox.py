@@ -62,7 +62,7 @@ async def test_a_delivery_is_given_up(house: House) -> None:
     await house.outbox.dead(delivery, None)
     await house.outbox.postpone(delivery, 500, seconds=0)
     assert await rows(house, "SELECT state, attempt FROM outbox") == [{"state": "dead", "attempt": 1}]
-    assert (await house.services.jobs.statistics()).webhooks_waiting == 0
+    assert (await house.services.overview.statistics()).webhooks_waiting == 0
 
 
 async def test_an_erased_job_is_never_announced(house: House) -> None:

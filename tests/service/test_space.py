@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from safelight.errors import OverQuota
-from safelight.records import JobState
+from safelight.errors import NotFound, OverQuota
+from safelight.records import JobState, Limits
 from safelight.service.space import bytes_kept
 from safelight.settings import Settings
 from tests.house import House, a_bitmap, a_request, open_house
@@ -49,3 +49,24 @@ async def test_an_upload_must_fit_into_what_is_left(settings: Settings) -> None:
             await upload(house.account, a_bitmap())
         assert first.size <= await bytes_kept(house.database, house.account) <= 800
         await check_invariants(house.database, house.blobs)
+
+
+async def test_an_account_may_have_limits_of_its_own(house: House) -> None:
+    accounts, other = house.services.accounts, await house.services.accounts.create_account("other")
+    assert await accounts.limit("other", jobs=1, space=2) == Limits(1, 2)
+    assert await accounts.limit("other", jobs=3) == Limits(3, 2)
+    assert [await house.services.jobs.limit(each) for each in (other, house.account)] == [
+        3,
+        house.settings.account_queue,
+    ]
+    for _ in range(3):
+        await house.services.jobs.submit(other, a_request())
+    with pytest.raises(OverQuota, match="Maximum 3 queued requests"):
+        await house.services.jobs.submit(other, a_request())
+    with pytest.raises(OverQuota, match="of 2 bytes are used"):
+        await house.services.assets.upload(other, a_bitmap())
+    assert await accounts.limit("other", jobs=0, space=0) == Limits()
+    assert (await house.services.jobs.submit(other, a_request())).id
+    assert (await house.services.assets.upload(other, a_bitmap())).size
+    with pytest.raises(NotFound):
+        await accounts.limit("nobody", jobs=1)

@@ -214,8 +214,12 @@ def test_wallets_and_plans_beside_a_running_server(door: Running) -> None:
     assert command(door.data, "accounts", "credit", "payer", "-2").stdout.startswith("The wallet of payer holds 10.5")
     assert command(door.data, "accounts", "plan", "payer", "premium").stdout == "Account payer has plan premium.\n"
     listed = json.loads(command(door.data, "accounts", "list", "--json").stdout)
-    assert {"account": "payer", "plan": "premium", "available": "10.500000", "held": "0.000000"} in listed
+    money = {"account": "payer", "plan": "premium", "available": "10.500000", "held": "0.000000"}
+    assert money | {"kept": 0, "most_jobs": None, "most_bytes": None} in listed
     assert "premium" in command(door.data, "accounts", "list").stdout
+    assert "3 jobs at a time" in command(door.data, "accounts", "limit", "payer", "--jobs", "3", "--bytes", "9").stdout
+    limited = json.loads(command(door.data, "accounts", "list", "--json").stdout)
+    assert next(row for row in limited if row["account"] == "payer")["most_bytes"] == 9
     for words, sentence in (
         (("credit", "nobody", "1"), "There is no account nobody."),
         (("credit", "payer", "much"), "much is not an amount of money."),

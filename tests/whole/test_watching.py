@@ -32,6 +32,9 @@ def test_metrics_tell_of_queue_wait_steps_rows_outcomes_and_latencies(server: Ru
     assert value(server, "safelight_http_seconds_count", **post) == calls + 1
     assert eventually(lambda: value(server, "safelight_worker_step_seconds"), 60, "a step's time") > 0
     assert value(server, "safelight_worker_rows_per_tick") >= 1
+    used, free, total, held = server.rows("SELECT memory_used, memory_free, memory_total, checkpoints FROM nodes")[0]
+    assert 0 < used < total > free > 0
+    assert [(each["state"], each["bytes"] > 0) for each in held.values()] == [("loaded", True)]
     assert value(server, "safelight_workers_alive") >= 1
     assert value(server, "safelight_blob_bytes") > 0
     names = {name for name, _, _ in samples(server)}

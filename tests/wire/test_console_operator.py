@@ -58,6 +58,18 @@ def test_a_key_for_an_account(site: Site, operator: SignedIn) -> None:
     assert operator.post("/operator/keys", account=" ").status_code == 400
 
 
+def test_limits_of_an_account(site: Site, operator: SignedIn, key: str) -> None:
+    account = site.ask(site.services.accounts.authenticate(key))
+    assert "may have 7 jobs at a time" in operator.post("/operator/limits", account=account.name, jobs=7).text
+    told = operator.post("/operator/limits", account=account.name, gigabytes="1.5").text
+    assert "7 jobs at a time, and keep 1.5 GB" in told
+    with SignedIn(site, key) as browser:
+        assert "of at most 7 jobs" in browser.get("/account").text
+    assert "as many jobs as others" in operator.post("/operator/limits", account=account.name, jobs="").text
+    for wrong in ({"account": "nobody at all", "jobs": 1}, {"jobs": 1}, {"account": account.name, "jobs": -1}):
+        assert operator.post("/operator/limits", **wrong).status_code in (400, 404)
+
+
 @pytest.mark.slow
 def test_the_doctor_looks(operator: SignedIn) -> None:
     """In a process of its own, which loads torch."""

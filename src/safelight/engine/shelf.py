@@ -113,6 +113,12 @@ class Shelf:
     def names(self) -> list[Listing]:
         return [Listing(name, self._size(name), self._state(name), name == self._default) for name in list(self._paths)]
 
+    def held(self) -> list[Listing]:
+        """What is in memory, on its way there, or would not come. Reads no file."""
+        with self._changed:
+            names = dict.fromkeys([*self._loaded, *self._loading, *self._failed])
+            return [Listing(name, self._bytes(name), self._state(name), name == self._default) for name in names]
+
     def add(self, name: str, path: Path) -> None:
         """A checkpoint that came later and may go. It runs as the default one does: nothing about it is remembered in files."""
         with self._changed:
@@ -225,10 +231,14 @@ class Shelf:
             self._leaving.pop(key, None)
             self._changed.notify_all()
 
-    def _size(self, name: str) -> int:
+    def _bytes(self, name: str) -> int:
+        """In memory."""
         with self._changed:
-            if name in self._loaded:
-                return self._loaded[name].bytes
+            return self._loaded[name].bytes if name in self._loaded else 0
+
+    def _size(self, name: str) -> int:
+        if taken := self._bytes(name):
+            return taken
         try:
             return count_weights(self._paths[name]) * (self._dtype or torch.float32).itemsize
         except (EngineFailed, OSError):

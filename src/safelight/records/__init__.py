@@ -5,15 +5,15 @@ State machines (every arrow is one guarded UPDATE in ``storage``):
     asset  pending -> live -> deleting -> gone, and pending -> deleting
 """
 
-from safelight.records.accounts import Account, Key
+from safelight.records.accounts import Account, Key, Limits
 from safelight.records.assets import Asset, AssetKind, AssetState, Bitmap
 from safelight.records.edits import CutOutRequest, InstallRequest, JudgeRequest, OneStepRequest, UpscaleRequest
-from safelight.records.house import QueueLoad, Receipt, Statistics, Wish, WorkerPulse
+from safelight.records.house import HeldCheckpoint, QueueLoad, Receipt, Statistics, Wish, WorkerPulse
 from safelight.records.jobs import Job, JobState, Standing
 from safelight.records.requests import ControlUse, ImageRequest, JobRequest, Operation, Task, Wants
 
 __all__ = [
-    "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "ControlUse", "CutOutRequest", "ImageRequest",
-    "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "OneStepRequest", "Operation",
+    "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "ControlUse", "CutOutRequest", "HeldCheckpoint", "ImageRequest",
+    "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "Limits", "OneStepRequest", "Operation",
     "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest", "Wants", "Wish", "WorkerPulse",
 ]  # fmt: skip

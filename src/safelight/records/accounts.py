@@ -32,3 +32,14 @@ class Key:
     revoked_at: datetime | None
     last_used_at: datetime | None
     operator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an operator said of one account: the most jobs that it may have waiting or running, and the most bytes that it may keep.
+
+    None where nothing was said, so that its plan or the settings count.
+    """
+
+    jobs: int | None = None
+    bytes: int | None = None

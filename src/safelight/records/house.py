@@ -33,13 +33,27 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldCheckpoint:
+    """A checkpoint in a worker's memory, on its way there, or that would not come. An installed one is known by its job's number."""
+
+    name: str
+    state: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPulse:
-    """What a worker last said of itself."""
+    """What a worker last said of itself. Memory is its device's, in bytes, and ``memory_used`` what of it is its own."""
 
     name: str
     step_seconds: float
     rows_per_tick: float
     rows_waiting: int
+    device: str
+    memory_used: int
+    memory_free: int
+    memory_total: int
+    checkpoints: tuple[HeldCheckpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import string
 import zlib
 
 from safelight.errors import NotFound, Unauthorized
-from safelight.records import Account, Key
+from safelight.records import Account, Key, Limits
 from safelight.storage.database import Database, Row, Transaction
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -44,6 +44,13 @@ class Accounts:
         if row is None:
             raise NotFound(f"There is no account {name}.")
         return Account(row["id"], row["name"])
+
+    async def limit(self, name: str, jobs: int | None = None, space: int | None = None) -> Limits:
+        """What the named account may have from now on. None leaves a limit as it is, 0 takes it away. Raises NotFound."""
+        row = await self._database.one("accounts.limit", name=name, jobs=jobs, bytes=space)
+        if row is None:
+            raise NotFound(f"There is no account {name}.")
+        return Limits(row["most_jobs"], row["most_bytes"])
 
     async def create_key(self, account: str, label: str = "", *, operator: bool = False) -> tuple[Key, str]:
         """A new key of the named account, and its secret, which nobody can ask for again."""

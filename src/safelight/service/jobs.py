@@ -24,9 +24,7 @@ from safelight.records import (
     JobRequest,
     JobState,
     QueueLoad,
-    Statistics,
     Task,
-    WorkerPulse,
 )
 from safelight.service.ledger import hold, queue_limit, refuse_empty
 from safelight.service.once import Once
@@ -205,18 +203,12 @@ class Jobs:
         row = await self._database.one("jobs.cost_until", id=job.id)
         return float(row["cost"]) / await self._speed() if row and not job.state.final else 0.0
 
-    async def statistics(self) -> Statistics:
+    async def limit(self, account: Account) -> int:
+        """How many jobs the account may have waiting or running: its operator's word, else its plan's, else the settings'."""
         async with self._database.transaction() as tx:
-            now = await tx.one("jobs.statistics")
-            counts = {row["what"]: row["amount"] for row in await tx.all("tallies.of_all")}
-            workers = tuple(
-                WorkerPulse(**row) for row in await tx.all("jobs.nodes", stalled=self._settings.stalled_seconds)
-            )
-        assert now is not None
-        ended = {state.value: counts.get(state.value, 0) for state in JobState if state.final}
-        return Statistics(
-            outcomes=ended, workers=workers, blob_bytes=counts.get("bytes", 0), retries=_retries(counts), **now
-        )
+            row = await tx.one("jobs.room", account=account.id)
+            own = row and row["most"]
+            return own or await queue_limit(tx, self._settings, account) or self._settings.account_queue
 
     async def _store(self, account: Account, job_id: int, inputs: Sequence[Input], seal: Seal) -> None:
         if not inputs:
@@ -269,7 +261,7 @@ class Jobs:
         """How many jobs this account has waiting or running, where there is room for one more behind those ``ahead`` of it."""
         row = await tx.one("jobs.room", account=account.id)
         assert row is not None
-        limit = await queue_limit(tx, self._settings, account)
+        limit = row["most"] or await queue_limit(tx, self._settings, account)
         await check_space(tx, self._settings, account)
         if row["mine"] + ahead.mine >= (limit or self._settings.account_queue):
             said = f"Rate limit exceeded. Maximum {limit} queued requests allowed." if limit else None
@@ -310,10 +302,6 @@ class Jobs:
         for events in waiting:
             for event in events:
                 event.set()
-
-
-def _retries(counts: Mapping[str, int]) -> dict[str, int]:
-    return {what.removeprefix("retry "): amount for what, amount in counts.items() if what.startswith("retry ")}
 
 
 async def enqueue(tx: Transaction, queue: Queue, job_id: int, task: str, rank: int) -> None:

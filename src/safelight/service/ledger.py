@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 
 from safelight.errors import NoCredit, NotFound, SetupFailed
-from safelight.records import Account, JobRequest, Task
+from safelight.records import Account, JobRequest, Limits, Task
 from safelight.settings import FREE_PLAN, Plan, Settings
 from safelight.storage.database import Database, Row, Transaction
 
@@ -44,9 +44,12 @@ class Membership:
 class AccountRow:
     """An account as its operator sees it."""
 
+    id: int
     name: str
     plan: str
     wallet: Wallet
+    limits: Limits
+    kept: int  # bytes
 
 
 class Ledger:
@@ -174,7 +177,8 @@ async def _calls(tx: Transaction, account_id: int) -> int:
 
 
 def _account_row(row: Row) -> AccountRow:
-    return AccountRow(row["name"], row["plan"] or FREE_PLAN, Wallet(row["available"], row["held"]))
+    wallet, limits = Wallet(row["available"], row["held"]), Limits(row["most_jobs"], row["most_bytes"])
+    return AccountRow(row["id"], row["name"], row["plan"] or FREE_PLAN, wallet, limits, row["kept"])
 
 
 def _check(settings: Settings) -> None:

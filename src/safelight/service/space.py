@@ -1,4 +1,6 @@
-"""How much an account keeps here, by the counts that every change writes, and whether more of it may come."""
+"""How much an account keeps here, by the counts that every change writes, and whether more of it may come: as much as its operator
+said of this account, else as the settings say of everybody.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,16 @@ FULL = (
 
 async def bytes_kept(asked: Database | Transaction, account: Account) -> int:
     """Sealed, as they rest: pictures, uploads, what requests were made from, and models."""
-    row = await asked.one("tallies.of_account", account=account.id, what="bytes")
-    return int(row["amount"]) if row else 0
+    row = await asked.one("tallies.space", account=account.id)
+    return int(row["kept"]) if row else 0
 
 
 async def check_space(asked: Database | Transaction, settings: Settings, account: Account, coming: int = 0) -> None:
     """Raises OverQuota where nothing, or not so many bytes more, may come."""
-    most = settings.account_bytes
-    if most is None:
+    row = await asked.one("tallies.space", account=account.id)
+    most = (row and row["most"]) or settings.account_bytes
+    if row is None or most is None:
         return
-    kept = await bytes_kept(asked, account)
+    kept = row["kept"]
     if kept >= most or kept + coming > most:
         raise OverQuota(FULL.format(kept=kept, most=most), RETRY_AFTER)

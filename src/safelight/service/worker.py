@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -55,6 +55,11 @@ class Pulse:
     step_seconds: float = 0.0
     rows_per_tick: float = 0.0
     rows_waiting: int = 0
+    device: str = ""
+    memory_used: int = 0
+    memory_free: int = 0
+    memory_total: int = 0
+    checkpoints: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # name -> its state, and its bytes
 
 
 class Worker:
@@ -304,11 +309,9 @@ class Worker:
                 run.break_off(Fate.lost)
 
     async def _speak(self) -> None:
-        now = self._pulse()
         await self._database.run(
-            "jobs.node_pulse", name=self._name, seconds_per_cost=self._meter.seconds_per_cost, step_seconds=now.step_seconds,
-            rows_per_tick=now.rows_per_tick, rows_waiting=now.rows_waiting,
-        )  # fmt: skip
+            "jobs.node_pulse", name=self._name, seconds_per_cost=self._meter.seconds_per_cost, **asdict(self._pulse())
+        )
 
     def _hear_of_erasure(self, payload: str | None) -> None:
         """Jobs that run here are broken off and the account's caches dropped; after silence, the caches of all."""

@@ -45,6 +45,12 @@ SELECT EXISTS (SELECT FROM keys WHERE revoked_at IS NULL) AS found
 -- name: named
 SELECT id, name FROM accounts WHERE name = %(name)s AND erased_at IS NULL
 
+-- name: limit
+-- A limit that is not given stays as it is; 0 takes it away.
+UPDATE accounts SET most_jobs = CASE WHEN %(jobs)s::int IS NULL THEN most_jobs ELSE nullif(%(jobs)s::int, 0) END,
+    most_bytes = CASE WHEN %(bytes)s::bigint IS NULL THEN most_bytes ELSE nullif(%(bytes)s::bigint, 0) END
+WHERE name = %(name)s AND erased_at IS NULL RETURNING most_jobs, most_bytes
+
 -- name: revoke_all
 UPDATE keys SET revoked_at = now() WHERE account_id = %(account)s AND revoked_at IS NULL
 
@@ -60,7 +66,8 @@ UPDATE keys SET label = '', prefix = '', hash = sha256(gen_random_uuid()::text::
 WHERE account_id = %(account)s
 
 -- name: blank
-UPDATE accounts SET name = 'erased-' || id, webhook_secret = sha256(gen_random_uuid()::text::bytea), erased_at = now()
+UPDATE accounts SET name = 'erased-' || id, webhook_secret = sha256(gen_random_uuid()::text::bytea), erased_at = now(),
+    most_jobs = NULL, most_bytes = NULL
 WHERE id = %(account)s
 
 -- name: wipe

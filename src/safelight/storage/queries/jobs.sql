@@ -2,7 +2,8 @@
 SELECT nextval('request_ids') AS id
 
 -- name: room
-SELECT count(*) AS total, count(*) FILTER (WHERE account_id = %(account)s) AS mine
+SELECT count(*) AS total, count(*) FILTER (WHERE account_id = %(account)s) AS mine,
+    (SELECT most_jobs FROM accounts WHERE id = %(account)s) AS most
 FROM jobs WHERE state IN ('queued', 'running')
 
 -- name: lock_room
@@ -176,15 +177,19 @@ SELECT
     (SELECT count(*) FROM receipts WHERE verified_at IS NULL) AS erasures_unverified
 
 -- name: nodes
-SELECT name, step_seconds, rows_per_tick, rows_waiting FROM nodes
+SELECT name, step_seconds, rows_per_tick, rows_waiting, device, memory_used, memory_free, memory_total, checkpoints FROM nodes
 WHERE seen_at > now() - %(stalled)s * interval '1 second' ORDER BY name
 
 -- name: node_pulse
-INSERT INTO nodes (name, seconds_per_cost, step_seconds, rows_per_tick, rows_waiting)
-VALUES (%(name)s, %(seconds_per_cost)s, %(step_seconds)s, %(rows_per_tick)s, %(rows_waiting)s)
+INSERT INTO nodes (name, seconds_per_cost, step_seconds, rows_per_tick, rows_waiting, device, memory_used, memory_free, memory_total,
+    checkpoints)
+VALUES (%(name)s, %(seconds_per_cost)s, %(step_seconds)s, %(rows_per_tick)s, %(rows_waiting)s, %(device)s, %(memory_used)s,
+    %(memory_free)s, %(memory_total)s, %(checkpoints)s)
 ON CONFLICT (name) DO UPDATE SET
     seconds_per_cost = coalesce(excluded.seconds_per_cost, nodes.seconds_per_cost), step_seconds = excluded.step_seconds,
-    rows_per_tick = excluded.rows_per_tick, rows_waiting = excluded.rows_waiting, seen_at = now()
+    rows_per_tick = excluded.rows_per_tick, rows_waiting = excluded.rows_waiting, device = excluded.device,
+    memory_used = excluded.memory_used, memory_free = excluded.memory_free, memory_total = excluded.memory_total,
+    checkpoints = excluded.checkpoints, seen_at = now()
 
 -- name: forget_nodes
 DELETE FROM nodes WHERE seen_at < now() - interval '30 days'

@@ -68,7 +68,10 @@ WHERE account_id = %(account)s AND (ends_at IS NULL OR ends_at > now())
 -- name: accounts
 SELECT a.id, a.name, coalesce(w.available, 0) AS available, coalesce(w.held, 0) AS held,
     (SELECT s.plan FROM subscriptions s WHERE s.account_id = a.id AND s.began_at <= now() AND (s.ends_at IS NULL OR s.ends_at > now())
-     ORDER BY s.id DESC LIMIT 1) AS plan
+     ORDER BY s.id DESC LIMIT 1) AS plan,
+    a.most_jobs, a.most_bytes, (SELECT coalesce(sum(amount), 0)::bigint FROM (
+        SELECT amount FROM tallies WHERE account_id = a.id AND what = 'bytes'
+        UNION ALL SELECT amount FROM deltas WHERE account_id = a.id AND what = 'bytes') counted) AS kept
 FROM accounts a LEFT JOIN wallets w ON w.account_id = a.id
 WHERE a.erased_at IS NULL ORDER BY a.id
 

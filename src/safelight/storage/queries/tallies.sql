@@ -6,10 +6,11 @@ WITH taken AS (DELETE FROM deltas RETURNING account_id, what, amount),
 INSERT INTO tallies SELECT account_id, what, amount FROM sums
 ON CONFLICT (account_id, what) DO UPDATE SET amount = tallies.amount + excluded.amount
 
--- name: of_account
-SELECT coalesce(sum(amount), 0)::bigint AS amount FROM (
-    SELECT amount FROM tallies WHERE account_id = %(account)s AND what = %(what)s
-    UNION ALL SELECT amount FROM deltas WHERE account_id = %(account)s AND what = %(what)s) counted
+-- name: space
+SELECT a.most_bytes AS most, (SELECT coalesce(sum(amount), 0)::bigint FROM (
+    SELECT amount FROM tallies WHERE account_id = a.id AND what = 'bytes'
+    UNION ALL SELECT amount FROM deltas WHERE account_id = a.id AND what = 'bytes') counted) AS kept
+FROM accounts a WHERE a.id = %(account)s
 
 -- name: of_all
 SELECT what, sum(amount)::bigint AS amount

@@ -19,7 +19,6 @@ MOST_LABEL = 100
 async def page(call: Call) -> Response:
     services, account = call.services, call.account
     membership = await services.ledger.membership(account)
-    billing = services.settings.billing
     return call.page(
         "account.html",
         keys=await services.accounts.own_keys(account),
@@ -27,8 +26,8 @@ async def page(call: Call) -> Response:
         ever=await services.usage.totals(account),
         plot=_days(await services.overview.done("day", DAYS, account)),
         under_way=await services.jobs.unfinished(account),
-        queue=membership.plan.queue if billing else services.settings.account_queue,
-        plan=membership.name if billing else None,
+        queue=await services.jobs.limit(account),
+        plan=membership.name if services.settings.billing else None,
         wallet=await services.ledger.wallet(account),
         currency=services.settings.currency,
         output_days=services.settings.output_days,

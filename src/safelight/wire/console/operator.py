@@ -9,10 +9,12 @@ from fastapi import Response
 from safelight.errors import Forbidden, Invalid
 from safelight.service.overview import Done
 from safelight.wire.console.call import Call
+from safelight.wire.console.pages import size
 from safelight.wire.console.plots import Plot, plot
 
 HOURS = 24
 MOST_NAME = 200
+MOST_JOBS, MOST_GIGABYTES, GIGABYTE = 1_000_000, 1_000_000, 10**9
 
 Act = Callable[[Call], Awaitable[Response]]
 
@@ -36,8 +38,7 @@ async def page(call: Call) -> Response:
         keys=await services.accounts.list_keys(),
         entries=await services.catalogue.entries(call.account),
         aliases=await services.catalogue.aliases(),
-        billing=services.settings.billing,
-        currency=services.settings.currency,
+        settings=services.settings,
         **await _now(call),
     )
 
@@ -60,6 +61,19 @@ async def make_key(call: Call) -> Response:
     return call.fragment("secret.html", secret=secret, said=f"The new key of {name}, shown only now:")
 
 
+async def limit_account(call: Call) -> Response:
+    """What was sent changes; what is empty is as for everybody again."""
+    name = call.form.required("account", limit=MOST_NAME)
+    jobs = call.form.whole("jobs", 0, 0, MOST_JOBS) if "jobs" in call.form.fields else None
+    space = (
+        round(call.form.real("gigabytes", 0, 0, MOST_GIGABYTES) * GIGABYTE) if "gigabytes" in call.form.fields else None
+    )
+    now = await call.services.accounts.limit(name, jobs, space)
+    queue = f"{now.jobs} jobs at a time" if now.jobs else "as many jobs as others"
+    kept = f"{size(now.bytes)} of pictures and uploads" if now.bytes else "as much as others"
+    return call.fragment("said.html", said=f"{name} may have {queue}, and keep {kept}.")
+
+
 async def clear_queue(call: Call) -> Response:
     ended = await call.services.steering.clear_queue()
     return call.fragment("said.html", said=f"{ended} waiting {'job was' if ended == 1 else 'jobs were'} ended.")
@@ -72,7 +86,7 @@ async def restart_workers(call: Call) -> Response:
 
 async def _now(call: Call) -> dict[str, object]:
     services = call.services
-    return {"now": await services.jobs.statistics(), "waiting": await services.overview.waiting()}
+    return {"now": await services.overview.statistics(), "waiting": await services.overview.waiting()}
 
 
 def _hours(done: list[Done]) -> list[Plot]:

@@ -46,6 +46,7 @@ FORMS: dict[str, Act] = {
     "/webhooks/{id}/replay": account.replay,
     "/operator/examine": operator.for_operators(operator.examine),
     "/operator/keys": operator.for_operators(operator.make_key),
+    "/operator/limits": operator.for_operators(operator.limit_account),
     "/operator/clear": operator.for_operators(operator.clear_queue),
     "/operator/restart": operator.for_operators(operator.restart_workers),
 }

@@ -97,7 +97,7 @@ async def summary(call: Call) -> Json:
         "requests_this_month": month.jobs,
         "pictures_this_month": month.pictures,
         "processing": await call.services.jobs.unfinished(call.account),
-        "queue_limit": held.plan.queue if call.services.settings.billing else call.services.settings.account_queue,
+        "queue_limit": await call.services.jobs.limit(call.account),
         "plan": held.name,
         "wallet": await balance(call),
     }
