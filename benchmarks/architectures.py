@@ -1,7 +1,13 @@
-"""Random checkpoints of true sizes, for speed alone: dense arithmetic does not ask what the numbers mean."""
+"""Random checkpoints of true sizes, for speed alone: dense arithmetic does not ask what the numbers mean.
+
+Stable Diffusion here, the transformer families in `flow_architectures.py`.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +15,62 @@ import diffusers
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from safelight.engine.checkpoint import NOTES
 from safelight.engine.clip_vocabulary import END, clip_tokenizer
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
-SIDES = {"small": 128, "sd15": 512, "sdxl": 1024}
+SIDES = {"small": 128, "sd15": 512, "sdxl": 1024, "sd35": 1024, "flux": 1024, "zimage": 1024, "qwen": 1024}
+FLOWS = ("sd35", "flux", "zimage", "qwen")  # that predict the way from noise to picture
+CPU = torch.device("cpu")
 
 
-def write(architecture: str, folder: Path, dtype: torch.dtype) -> Path:
-    """A diffusers folder. ``small`` is of the bundled checkpoint's size."""
+@dataclass(frozen=True)
+class Size:
+    """How much of a true architecture is built: at most ``depth`` layers of each kind, all widths divided by ``narrow``."""
+
+    depth: int | None = None
+    narrow: int = 1
+
+    def layers(self, count: int) -> int:
+        return min(count, self.depth or count)
+
+    def __str__(self) -> str:
+        depth = "" if self.depth is None else f", at most {self.depth} of each kind of layer"
+        return ("true width" if self.narrow == 1 else f"1/{self.narrow} of the true width") + depth
+
+
+WHOLE = Size()
+
+
+def write(architecture: str, folder: Path, dtype: torch.dtype, size: Size = WHOLE, device: torch.device = CPU) -> Path:
+    """A diffusers folder. ``small`` is of the bundled checkpoint's size; weights are drawn on ``device``."""
+    from benchmarks import flow_architectures as flow  # it builds on this module
+
+    makers: dict[str, Callable[[Size], Any]] = {
+        "small": _small, "sd15": _sd15, "sdxl": _sdxl,
+        "sd35": flow.sd35, "flux": flow.flux, "zimage": flow.zimage, "qwen": flow.qwen,
+    }  # fmt: skip
     torch.manual_seed(0)
-    pipeline = {"small": _small, "sd15": _sd15, "sdxl": _sdxl}[architecture]()
-    pipeline.to(dtype).save_pretrained(folder)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            pipeline = makers[architecture](size)
+    finally:
+        torch.set_default_dtype(before)
+    pipeline.save_pretrained(folder)
     return folder
 
 
-def _small() -> Any:
+def native_side(checkpoint: Path) -> int | None:
+    """The side at which a checkpoint says that it draws best."""
+    notes = checkpoint / NOTES
+    side: int | None = json.loads(notes.read_text()).get("native_size") if notes.exists() else None
+    return side
+
+
+def _small(size: Size) -> Any:
+    del size
     return _sd1(
         _unet(
             sample_size=16,
@@ -35,21 +82,26 @@ def _small() -> Any:
             attention_head_dim=4,
             norm_num_groups=8,
         ),
-        _vae((16, 48, 96, 96), layers_per_block=1, norm_num_groups=4),
-        CLIPTextModel(_text(128, 3, 4, "quick_gelu")),
+        vae((16, 48, 96, 96), layers_per_block=1, norm_num_groups=4),
+        CLIPTextModel(clip_config(128, 3, 4, "quick_gelu")),
     )
 
 
-def _sd15() -> Any:
+def _sd15(size: Size) -> Any:
     unet = _unet(
-        sample_size=64, cross_attention_dim=768, attention_head_dim=8
-    )  # the class's own defaults are Stable Diffusion 1's
-    return _sd1(unet, _vae((128, 256, 512, 512)), CLIPTextModel(_text(768, 12, 12, "quick_gelu")))
+        sample_size=64,
+        block_out_channels=tuple(width // size.narrow for width in (320, 640, 1280, 1280)),
+        layers_per_block=size.layers(2),
+        cross_attention_dim=768 // size.narrow,
+        attention_head_dim=8,
+        norm_num_groups=max(4, 32 // size.narrow),
+    )
+    return _sd1(unet, kl(size), CLIPTextModel(clip_l(size)))
 
 
-def _sd1(unet: Any, vae: Any, text_encoder: Any) -> Any:
+def _sd1(unet: Any, autoencoder: Any, text_encoder: Any) -> Any:
     return diffusers.StableDiffusionPipeline(
-        vae=vae,
+        vae=autoencoder,
         text_encoder=text_encoder,
         tokenizer=clip_tokenizer(END),
         unet=unet,
@@ -60,24 +112,27 @@ def _sd1(unet: Any, vae: Any, text_encoder: Any) -> Any:
     )
 
 
-def _sdxl() -> Any:
+def _sdxl(size: Size) -> Any:
+    pooled = 1280 // size.narrow
     unet = _unet(
         sample_size=128,
-        block_out_channels=(320, 640, 1280),
+        block_out_channels=tuple(width // size.narrow for width in (320, 640, 1280)),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2, 10),
+        layers_per_block=size.layers(2),
+        transformer_layers_per_block=tuple(size.layers(count) for count in (1, 2, 10)),
         attention_head_dim=(5, 10, 20),
         use_linear_projection=True,
-        cross_attention_dim=2048,
+        cross_attention_dim=768 // size.narrow + pooled,
         addition_embed_type="text_time",
         addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
+        projection_class_embeddings_input_dim=pooled + 6 * 256,
+        norm_num_groups=max(4, 32 // size.narrow),
     )
     return diffusers.StableDiffusionXLPipeline(
-        vae=_vae((128, 256, 512, 512), scaling_factor=0.13025),
-        text_encoder=CLIPTextModel(_text(768, 12, 12, "quick_gelu")),
-        text_encoder_2=CLIPTextModelWithProjection(_text(1280, 32, 20, "gelu", projection_dim=1280)),
+        vae=kl(size, scaling_factor=0.13025),
+        text_encoder=CLIPTextModel(clip_l(size)),
+        text_encoder_2=CLIPTextModelWithProjection(clip_g(size)),
         tokenizer=clip_tokenizer(END),
         tokenizer_2=clip_tokenizer("!"),
         unet=unet,
@@ -89,7 +144,13 @@ def _unet(**config: Any) -> Any:
     return diffusers.UNet2DConditionModel(**config)
 
 
-def _vae(channels: tuple[int, ...], **config: Any) -> Any:
+def kl(size: Size, **config: Any) -> Any:
+    """The autoencoder that all of them but Qwen-Image have."""
+    channels = tuple(width // size.narrow for width in (128, 256, 512, 512))
+    return vae(channels, norm_num_groups=max(4, 32 // size.narrow), **config)
+
+
+def vae(channels: tuple[int, ...], **config: Any) -> Any:
     return diffusers.AutoencoderKL(
         block_out_channels=channels,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -98,7 +159,15 @@ def _vae(channels: tuple[int, ...], **config: Any) -> Any:
     )
 
 
-def _text(width: int, layers: int, heads: int, activation: str, **config: Any) -> CLIPTextConfig:
+def clip_l(size: Size, **config: Any) -> CLIPTextConfig:
+    return clip_config(768 // size.narrow, 12, 12, "quick_gelu", **config)
+
+
+def clip_g(size: Size) -> CLIPTextConfig:
+    return clip_config(1280 // size.narrow, size.layers(32), 20, "gelu", projection_dim=1280 // size.narrow)
+
+
+def clip_config(width: int, layers: int, heads: int, activation: str, **config: Any) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=49408,
         hidden_size=width,

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from benchmarks import architectures, workload
-from benchmarks.peers import Ours
+from benchmarks.peers import Ours, shelved
 from safelight.checkpoints import BUNDLED
 from safelight.engine.generation import Generation, Pixels
-from safelight.engine.model import Model
 
 
 def main() -> None:
@@ -29,17 +28,16 @@ def main() -> None:
         checkpoint = options.checkpoint or BUNDLED
         if options.architecture:
             checkpoint = architectures.write(options.architecture, Path(scratch) / "checkpoint", dtype)
-        side = Model.load(checkpoint).native_size or architectures.SIDES[options.architecture or "sd15"]
-        asked = workload.requests(options.requests, side, options.seed, options.steps_share)
-        peer = Ours("Safelight, exact", checkpoint, device, dtype, exact=True, rows_path=Path(scratch) / "rows.json")
-        alone = [pictures(peer, [generation])[0] for generation in asked]
-        company = pictures(peer, asked)
+        side = architectures.native_side(checkpoint) or architectures.SIDES[options.architecture or "sd15"]
+        flows = options.architecture in architectures.FLOWS
+        asked = workload.requests(options.requests, side, options.seed, options.steps_share, flows=flows)
+        shelf = shelved(checkpoint, device, dtype)
+        peer = Ours("Safelight, exact", shelf, exact=True, rows_path=Path(scratch) / "rows.json")
+        equal, made = compared(peer, asked)
         calls = peer.engine.load().timings
         peer.close()
-    pairs = [pair for mine, theirs in zip(alone, company, strict=True) for pair in zip(mine, theirs, strict=True)]
-    equal = sum(np.array_equal(mine, theirs) for mine, theirs in pairs)
-    print(f"{equal} of {len(pairs)} pictures are byte-equal, on {device}, {calls.ticks} calls")
-    sys.exit(equal != len(pairs))
+    print(f"{equal} of {made} pictures are byte-equal, on {device}, {calls.ticks} calls")
+    sys.exit(equal != made)
 
 
 def parse() -> argparse.Namespace:
@@ -51,6 +49,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps-share", type=float, default=0.3, help="shortens every request alike")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
+
+
+def compared(peer: Ours, asked: list[Generation]) -> tuple[int, int]:
+    """How many pictures are byte-equal, made alone and all at once, and how many there are."""
+    alone = [pictures(peer, [generation])[0] for generation in asked]
+    company = pictures(peer, asked)
+    pairs = [pair for mine, theirs in zip(alone, company, strict=True) for pair in zip(mine, theirs, strict=True)]
+    return sum(np.array_equal(mine, theirs) for mine, theirs in pairs), len(pairs)
 
 
 def pictures(peer: Ours, asked: list[Generation]) -> list[list[Pixels]]:

@@ -19,8 +19,10 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKLOutput
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 
-from safelight.engine import openvino
+from benchmarks.architectures import native_side
+from safelight.engine import flow, openvino
 from safelight.engine.engine import Engine
+from safelight.engine.families import family_of
 from safelight.engine.generation import Generation
 from safelight.engine.plan import drawn_size
 from safelight.engine.samplers import SAMPLERS
@@ -38,34 +40,32 @@ class Peer(Protocol):
     def close(self) -> None: ...
 
 
-class Ours:
-    """This engine, compiled by OpenVINO on a CPU that has it unless told otherwise.
+def shelved(checkpoint: Path, device: torch.device, dtype: torch.dtype, *, compiled: bool = True) -> Shelf:
+    """The checkpoint in memory, compiled by OpenVINO on a CPU that has it unless told otherwise."""
+    compiled = compiled and device.type == "cpu" and openvino.installed() is not None
+    shelf = Shelf({"it": checkpoint}, "it", device=device, dtype=dtype, openvino=compiled)
+    shelf.wait(None)
+    return shelf
 
-    ``max_rows`` 2 is the ablation: one guided picture to a call, so nothing is ever shared.
+
+class Ours:
+    """This engine. ``max_rows`` 1 is the ablation: one picture to a call, with its one or two rows, so nothing is ever shared.
+
+    ``keep``: the shelf is others' too, and stays open.
     """
 
-    def __init__(
-        self,
-        name: str,
-        checkpoint: Path,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        compiled: bool = True,
-        **options: Any,
-    ) -> None:
+    def __init__(self, name: str, shelf: Shelf, *, keep: bool = False, **options: Any) -> None:
         self.name = name
-        compiled = compiled and device.type == "cpu" and openvino.installed() is not None
-        self._shelf = Shelf({"it": checkpoint}, "it", device=device, dtype=dtype, openvino=compiled)
-        self._shelf.wait(None)
-        self.engine = Engine(self._shelf, **options).start()
+        self._shelf = None if keep else shelf
+        self.engine = Engine(shelf, **options).start()
 
     def submit(self, generation: Generation) -> Future[Any]:
         return self.engine.submit(generation).future
 
     def close(self) -> None:
         self.engine.close()
-        self._shelf.close()
+        if self._shelf is not None:
+            self._shelf.close()
 
 
 class Serial:
@@ -73,8 +73,8 @@ class Serial:
 
     name = "diffusers, one at a time"
 
-    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
-        self._pipelines = Pipelines(checkpoint, device, dtype)
+    def __init__(self, pipelines: Pipelines) -> None:
+        self._pipelines = pipelines
         self._queue: queue.SimpleQueue[tuple[Generation, Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -108,10 +108,10 @@ class Batching(Serial):
 
     name = "diffusers, request-level batches"
 
-    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, pipelines: Pipelines) -> None:
         self._waiting: list[tuple[Generation, Future[Any]]] = []
         self._closing = False
-        super().__init__(checkpoint, device, dtype)
+        super().__init__(pipelines)
 
     def _take(self) -> list[tuple[Generation, Future[Any]]] | None:
         while not self._waiting and not self._closing:
@@ -142,12 +142,12 @@ class Batching(Serial):
 
 
 class Compiled(Serial):
-    """(c) One at a time, with the UNet and the decoder compiled: for the first shape, then for shapes in general."""
+    """(c) One at a time, with the denoiser and the decoder compiled: for the first shape, then for shapes in general."""
 
     name = "diffusers, compiled"
 
-    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__(checkpoint, device, dtype)
+    def __init__(self, pipelines: Pipelines) -> None:
+        super().__init__(pipelines)
         self._pipelines.compile()
 
 
@@ -156,8 +156,8 @@ class OnOpenVino(Serial):
 
     name = "diffusers on OpenVINO"
 
-    def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__(checkpoint, device, dtype)
+    def __init__(self, pipelines: Pipelines) -> None:
+        super().__init__(pipelines)
         self._pipelines.compile_with_openvino()
 
 
@@ -171,15 +171,16 @@ class Pipelines:
     """diffusers' three pipelines on one set of weights."""
 
     def __init__(self, checkpoint: Path, device: torch.device, dtype: torch.dtype) -> None:
-        from safelight.engine.model import Model  # for the checkpoint's own native size
-
         base = diffusers.DiffusionPipeline.from_pretrained(checkpoint, torch_dtype=dtype, local_files_only=True)
         base.to(device)
         if device.type == "cuda":
-            base.unet.to(memory_format=torch.channels_last)
-            base.vae.to(memory_format=torch.channels_last)
+            for network in (base.unet, base.vae) if hasattr(base, "unet") else ():
+                network.to(memory_format=torch.channels_last)
         base.set_progress_bar_config(disable=True)
-        self._native = Model.load(checkpoint).native_size
+        self._native = native_side(checkpoint)
+        self._flows = flow.flows(base.scheduler)
+        self._multiple = family.multiple if (family := family_of(type(base).__name__)) else 8
+        self._told = next((told for name, told in TOLD.items() if name in type(base).__name__), _guided)
         self._scheduler_config = base.scheduler.config
         self._text = diffusers.AutoPipelineForText2Image.from_pipe(base)
         self._image = diffusers.AutoPipelineForImage2Image.from_pipe(base)
@@ -187,9 +188,13 @@ class Pipelines:
         for pipeline in (self._text, self._image, self._inpaint):
             pipeline.set_progress_bar_config(disable=True)
 
+    @property
+    def denoiser(self) -> str:
+        return "unet" if "unet" in self._text.components else "transformer"
+
     def compile(self) -> None:
         torch._dynamo.config.recompile_limit = 64  # noqa: SLF001  # else it gives up half-way through the sizes
-        self._text.unet.compile()
+        self._text.components[self.denoiser].compile()
         self._text.vae.decoder.compile()
 
     def compile_with_openvino(self) -> None:
@@ -209,13 +214,19 @@ class Pipelines:
 
     def run(self, generations: list[Generation]) -> list[list[Image.Image]]:
         first = generations[0]
-        width, height = drawn_size(first.width, first.height, self._native)
-        options = _common(generations) | self._kind_options(generations, width, height)
+        width, height = drawn_size(first.width, first.height, self._native, self._multiple)
+        options = _common(generations) | self._told(first) | self._kind_options(generations, width, height)
         pipeline = self._pipeline(first)
-        pipeline.scheduler = SAMPLERS[first.sampler or "PNDM"].from_config(self._scheduler_config)
+        pipeline.scheduler = self._scheduler(first.sampler)
         pictures = pipeline(**options).images
         enlarged = [picture.resize((first.width, first.height), Image.Resampling.LANCZOS) for picture in pictures]
         return [[enlarged.pop(0) for _ in range(g.samples)] for g in generations]
+
+    def _scheduler(self, sampler: str | None) -> Any:
+        if self._flows:
+            changes = flow.options(sampler or flow.FLOW)
+            return diffusers.FlowMatchEulerDiscreteScheduler.from_config(self._scheduler_config, **changes)
+        return SAMPLERS[sampler or "PNDM"].from_config(self._scheduler_config)
 
     def _pipeline(self, g: Generation) -> Any:
         if g.mask_image is not None:
@@ -229,9 +240,28 @@ class Pipelines:
         whole = [g for g in generations for _ in range(g.samples)]
         images = [_resized(g.init_image, width, height) for g in whole]
         if first.mask_image is None:
-            return {"image": images, "strength": first.strength}
+            return {"image": images, "strength": first.strength} | self._sized(width, height)
         masks = [_resized(g.mask_image, width, height) for g in whole]
         return {"image": images, "mask_image": masks, "strength": first.strength, "width": width, "height": height}
+
+    def _sized(self, width: int, height: int) -> dict[str, int]:
+        """Stable Diffusion's image-to-image pipelines take the picture's own size, the transformers' a size beside it."""
+        return {"width": width, "height": height} if self.denoiser == "transformer" else {}
+
+
+def _guided(g: Generation) -> dict[str, Any]:
+    return {"guidance_scale": g.guidance_scale}
+
+
+def _guided_truly(g: Generation) -> dict[str, Any]:
+    return {"true_cfg_scale": g.guidance_scale}
+
+
+def _unguided_is_zero(g: Generation) -> dict[str, Any]:
+    return {"guidance_scale": g.guidance_scale if g.guidance_scale > 1 else 0.0}
+
+
+TOLD: dict[str, Callable[[Generation], dict[str, Any]]] = {"QwenImage": _guided_truly, "ZImage": _unguided_is_zero}
 
 
 def _common(generations: list[Generation]) -> dict[str, Any]:
@@ -240,7 +270,6 @@ def _common(generations: list[Generation]) -> dict[str, Any]:
         "prompt": [g.prompt for g, _ in whole],
         "negative_prompt": [g.negative_prompt for g, _ in whole],
         "num_inference_steps": generations[0].steps,
-        "guidance_scale": generations[0].guidance_scale,
         "generator": [torch.Generator().manual_seed((g.seed + i) % 2**32) for g, i in whole],
     }
 
@@ -268,13 +297,13 @@ def peers(
     here = (checkpoint, device, dtype)
     probed: dict[str, Any] = {"rows_path": rows, "max_rows": max_rows}
     return {
-        "ours": lambda: Ours("Safelight, exact", *here, exact=True, **probed),
-        "fast": lambda: Ours("Safelight, fast", *here, exact=False, **probed),
-        "alone": lambda: Ours("Safelight, batching off", *here, exact=False, max_rows=2),
-        "torch": lambda: Ours("Safelight, exact, torch alone", *here, exact=True, **probed, compiled=False),
-        "eager": lambda: Ours("Safelight, graphs off", *here, exact=True, **probed, graphs=False),
-        "a": lambda: Serial(*here),
-        "b": lambda: Batching(*here),
-        "c": lambda: Compiled(*here),
-        "d": lambda: OnOpenVino(*here),
+        "ours": lambda: Ours("Safelight, exact", shelved(*here), exact=True, **probed),
+        "fast": lambda: Ours("Safelight, fast", shelved(*here), exact=False, **probed),
+        "alone": lambda: Ours("Safelight, batching off", shelved(*here), exact=False, max_rows=1),
+        "torch": lambda: Ours("Safelight, exact, torch alone", shelved(*here, compiled=False), exact=True, **probed),
+        "eager": lambda: Ours("Safelight, graphs off", shelved(*here), exact=True, **probed, graphs=False),
+        "a": lambda: Serial(Pipelines(*here)),
+        "b": lambda: Batching(Pipelines(*here)),
+        "c": lambda: Compiled(Pipelines(*here)),
+        "d": lambda: OnOpenVino(Pipelines(*here)),
     }

@@ -18,6 +18,7 @@ COLOURS = {
     "alone": "#a1c181",
     "eager": "#7fb7be",
     "torch": "#7fb7be",
+    "inline": "#b5c99a",
     "a": "#6c757d",
     "b": "#c8553d",
     "c": "#e09f3e",

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import architectures
-from benchmarks.peers import Ours
+from benchmarks.peers import Ours, shelved
 from benchmarks.workload import SAMPLERS
 from safelight.engine.generation import Generation
 
@@ -24,7 +24,7 @@ def main() -> None:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = architectures.write(options.architecture, Path(scratch) / "checkpoint", dtype)
-        peer = Ours("Safelight", checkpoint, device, dtype, exact=False, max_rows=options.rows)
+        peer = Ours("Safelight", shelved(checkpoint, device, dtype), exact=False, max_rows=options.rows)
         run(peer, options.rows, 1, architectures.SIDES[options.architecture])
         before = asdict(peer.engine.load().timings)
         run(peer, options.rows, options.ticks, architectures.SIDES[options.architecture])

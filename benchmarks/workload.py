@@ -17,6 +17,9 @@ from safelight.engine.generation import Generation, Pixels
 Choice = TypeVar("Choice")
 
 SAMPLERS = {"EulerDiscrete": 0.4, "EulerAncestralDiscrete": 0.2, "DPMSolverMultistep": 0.2, "DDIM": 0.2}
+FLOW_SAMPLERS = {
+    "EulerDiscrete": 1.0
+}  # all that models of a flow have, but for fresh noise, which diffusers does not seed
 STEPS = {20: 0.5, 30: 0.35, 50: 0.15}
 STRENGTHS = {0.3: 0.25, 0.5: 0.25, 0.75: 0.25, 0.9: 0.25}
 GUIDANCE = {7.5: 0.8, 1.0: 0.1, 12.0: 0.1}
@@ -34,11 +37,16 @@ class Arrival:
     generation: Generation
 
 
-def requests(count: int, side: int, seed: int = 0, steps_share: float = 1.0) -> list[Generation]:
-    """``count`` requests of the mix, around pictures of ``side``; ``steps_share`` shortens all of them alike."""
+def requests(
+    count: int, side: int, seed: int = 0, steps_share: float = 1.0, *, flows: bool = False
+) -> list[Generation]:
+    """``count`` requests of the mix, around pictures of ``side``; ``steps_share`` shortens all of them alike.
+
+    ``flows``: for a model that predicts a flow, with its one sampler and sizes of whole multiples of 16.
+    """
     dice = np.random.default_rng(seed)
     pictures: list[Pixels] = []
-    return [_request(dice, side, steps_share, pictures, i) for i in range(count)]
+    return [_request(dice, side, steps_share, pictures, i, flows) for i in range(count)]
 
 
 def arrivals(generations: Sequence[Generation], rate: float, seed: int = 1) -> list[Arrival]:
@@ -47,8 +55,11 @@ def arrivals(generations: Sequence[Generation], rate: float, seed: int = 1) -> l
     return [Arrival(at, generation) for at, generation in zip(itertools.accumulate(gaps), generations, strict=True)]
 
 
-def _request(dice: np.random.Generator, side: int, share: float, pictures: list[Pixels], i: int) -> Generation:
-    width, height = (round(side * part / 8) * 8 for part in _draw(dice, SHAPES))
+def _request(
+    dice: np.random.Generator, side: int, share: float, pictures: list[Pixels], i: int, flows: bool
+) -> Generation:
+    multiple = 16 if flows else 8
+    width, height = (round(side * part / multiple) * multiple for part in _draw(dice, SHAPES))
     kind = _draw(dice, KINDS)
     base = Generation(
         prompt=f"a photo of thing number {min(int(dice.zipf(1.3)), 1000)}",
@@ -60,7 +71,7 @@ def _request(dice: np.random.Generator, side: int, share: float, pictures: list[
         guidance_scale=_draw(dice, GUIDANCE),
         strength=_draw(dice, STRENGTHS),
         seed=i,
-        sampler=_draw(dice, SAMPLERS),
+        sampler=_draw(dice, FLOW_SAMPLERS if flows else SAMPLERS),
         owner=f"account {int(dice.integers(4))}",
     )
     if kind == "text2img":
