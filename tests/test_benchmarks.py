@@ -27,10 +27,10 @@ def test_claims_say_what_holds() -> None:
     assert any(line.startswith("confirmed  sd15: 2.00 times (a)") for line in told)
     assert any(line.startswith("confirmed  sd15: p95 at 0.9 is 0.25") for line in told)
     assert any(line.startswith("measured   sd15: 50% of the arithmetic floor") for line in told)
-    assert list(gpu_day.missing({name: dict.fromkeys(PARTS, {}) for name in gpu_day.ARCHITECTURES})) == []
+    assert list(gpu_day.missing({name: {key: {} for key in PARTS} for name in gpu_day.ARCHITECTURES})) == []
 
 
 def test_what_was_found_is_not_measured_again(tmp_path: Path) -> None:
-    known = dict.fromkeys(PARTS, {"known": True})
+    known = {key: {"known": True} for key in PARTS}
     (tmp_path / "parts.json").write_text(json.dumps(known))
     assert measure("flux", TINY, torch.device("cpu"), tmp_path) == known
