@@ -27,6 +27,7 @@ ARCHITECTURES = ("sd15", "sdxl", "flux", "zimage")
 LAST = ("c",)  # compiling takes minutes, so it comes when everything else has been seen
 WANTED = 1.3  # times peer (a)'s pictures a second
 LATE = 0.5  # of peer (a)'s p95, at most
+EVEN = 0.97  # times the speed without: what is within noise is no loss
 LEVELS = 2  # of 255, between our pictures and diffusers'; told of float32
 PEERS = ("ours", "eager", "inline", "a", "b", "c")
 Found = dict[str, Any]
@@ -61,6 +62,8 @@ def main() -> None:
     whole = {"device": device(options), "claims": lines, "architectures": day}
     (options.out / "day.json").write_text(json.dumps(whole, indent=1))
     print("\n".join(lines))
+    if options.tiny:
+        print("In small, on a CPU: the path is tried, the speeds say nothing.")
     sys.exit(any(claim.holds is False for claim in told) or any(missing(day)))
 
 
@@ -129,7 +132,9 @@ def _ablations(name: str, found: Found) -> Iterator[Claim]:
     for part, what in (("eager", "graphs"), ("inline", "the decoder's own stream")):
         if part in found and "ours" in found:
             times = found["ours"]["pictures_per_second"] / found[part]["pictures_per_second"]
-            yield Claim("docs/reference/engine.md", f"{name}: {what}: {times:.2f} times the speed without", times >= 1)
+            yield Claim(
+                "docs/reference/engine.md", f"{name}: {what}: {times:.2f} times the speed without", times >= EVEN
+            )
 
 
 def missing(day: dict[str, Found]) -> Iterator[str]:

@@ -6,6 +6,7 @@ as there. Knows nothing of other pictures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -40,6 +41,7 @@ class Canvas:
     blend: Blend | None = None
     extra: Tensor | None = None  # (E, h, w): mask and masked picture, for an inpainting checkpoint
     reference: Tensor | None = None  # (C, h', w'): the picture that is to be edited
+    cues: tuple[Cue, ...] = ()  # its ControlNets, with what they are shown
     calls: int = 0
 
     @property
@@ -63,9 +65,9 @@ class Canvas:
 
     def _cues(self) -> list[Cue]:
         """The ControlNets that count at the step at hand."""
-        cues = [cue for cue in self.plan.cues if cue.counts(self.calls, len(self.plan.table.steps))]
+        cues = [cue for cue in self.cues if cue.counts(self.calls, len(self.plan.table.steps))]
         if not cues and self.plan.bucket.steered:  # without any, a compiled network would answer, in other last bits
-            return [replace(self.plan.cues[0], scale=0.0)]
+            return [replace(self.cues[0], scale=0.0)]
         return cues
 
     def draw(self) -> Tensor:
@@ -94,6 +96,7 @@ def begin(
     def fresh() -> Tensor:
         return draw(source, plan.shape).to(device)
 
+    cues = tuple(_shown(cue, plan, fresh) for cue in plan.cues)
     if plan.reference is not None and moments is not None:
         shown = plan.model.family.autoencoder.shrink(moments.mean[0])
         return Canvas(plan, conditioning, source, plan.table.start[1] * fresh()[None], reference=shown)
@@ -101,7 +104,7 @@ def begin(
     init = None if moments is None else _sample(moments, fresh(), plan)
     noise = fresh()
     latents = noise_weight * noise if init is None or weight == 0 else weight * init + noise_weight * noise
-    canvas = Canvas(plan, conditioning, source, latents[None])
+    canvas = Canvas(plan, conditioning, source, latents[None], cues=cues)
     if plan.source is None or plan.source.mask is None or plan.source.repainted is None:
         return canvas
     # The pipelines encode the masked picture for every checkpoint, so its draw is made even where it goes unused.
@@ -112,6 +115,16 @@ def begin(
     elif init is not None:
         canvas.blend = Blend(init, noise, mask)
     return canvas
+
+
+def _shown(cue: Cue, plan: Plan, fresh: Callable[[], Tensor]) -> Cue:
+    """With its hint as latents, where its ControlNet looks at these."""
+    control = plan.model.family.control
+    if control is None or not control.latents:
+        return cue
+    moments = plan.model.encode_image(cue.hint * 2.0 - 1.0)
+    noise = fresh() if control.drawn else torch.zeros_like(moments.mean[0])
+    return replace(cue, hint=_sample(moments, noise, plan))
 
 
 def _sample(moments: Moments, noise: Tensor, plan: Plan) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from safelight.engine import compvis
 from safelight.engine.checkpoint import weight_files
 from safelight.engine.components import build, find_in
+from safelight.engine.families.additions import Control, summed
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import Family, Row
 from safelight.engine.weights import Config, Weights, read_config, read_tensors
@@ -28,7 +29,12 @@ from safelight.errors import EngineFailed, Invalid
 FIELD = "controlnet_model"
 KEPT = 4  # in memory for each checkpoint; the least recently used goes
 ORIGINAL = "control_model."  # before every name in a file of the original code
-SHARED = ("block_out_channels", "cross_attention_dim", "layers_per_block")  # with the network that is added to
+NOT_RUN = {  # by what of a configuration tells them
+    "num_mode": "it is a union of several",
+    "conditioning_embedding_channels": "it looks at pixels by a network of its own",
+    "extra_condition_channels": "it is shown a mask too",
+    "extra_conditioning_channels": "it is shown a mask too",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +42,7 @@ class Cue:
     """A ControlNet at work on one picture: what it is shown, how strongly it counts, and for which part of the way."""
 
     network: nn.Module
-    hint: Tensor  # (1, 3, H, W)
+    hint: Tensor  # (1, 3, H, W), or once its picture is begun (C, h, w) for those that are shown latents
     scale: float
     start: float
     end: float
@@ -49,11 +55,7 @@ class Cue:
 def steered(family: Family, rows: Sequence[Row], cues: Sequence[Cue]) -> list[Row]:
     """The rows of one picture, with what its ControlNets add together."""
     answers = [family.steer(cue.network, rows, cue.hint, cue.scale) for cue in cues]
-    return [replace(row, additions=_sum(additions)) for row, *additions in zip(rows, *answers, strict=True)]
-
-
-def _sum(additions: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
-    return tuple(sum(level[1:], start=level[0]) for level in zip(*additions, strict=True))
+    return [replace(row, additions=summed(additions)) for row, *additions in zip(rows, *answers, strict=True)]
 
 
 class ControlNets:
@@ -86,6 +88,7 @@ class ControlNets:
 
     def _read(self, path: Path) -> nn.Module:
         steered_network: Any = self._family.networks[self._family.denoiser]
+        assert self._family.control is not None, "else there is nothing to read"
         try:
             network = read_controlnet(path, self._family.control, steered_network.config)
         except EngineFailed as error:
@@ -94,13 +97,16 @@ class ControlNets:
         return network
 
 
-def read_controlnet(path: Path, kind: Any, steered_config: Config) -> nn.Module:
+def read_controlnet(path: Path, control: Control, steered_config: Config) -> nn.Module:
     """A diffusers folder, or a single file in diffusers' or the original layout, whose network is built like the one
     that it steers.
     """
+    kind = control.kind
     config = _folder_config(path / "config.json", kind) if path.is_dir() else _same(kind, steered_config)
-    if any(_listed(config.get(name)) != _listed(steered_config[name]) for name in SHARED):
+    if any(_listed(config.get(name)) != _listed(steered_config[name]) for name in control.shared):
         raise EngineFailed("it was made for another kind of checkpoint")
+    if told := next((why for name, why in NOT_RUN.items() if config.get(name)), None):
+        raise EngineFailed(told)
     weights: Weights = {}
     for file in weight_files(path) if path.is_dir() else [path]:
         weights |= read_tensors(file)
@@ -135,8 +141,9 @@ def _find(weights: Weights, config: Config) -> Callable[[str], Tensor | None]:
     find = find_in(weights)
 
     def either(name: str) -> Tensor | None:
+        if (found := find(name)) is not None or "block_out_channels" not in config:
+            return found
         original = compvis.controlnet_name(name, config)
-        named = (find(name), weights.get(ORIGINAL + original), weights.get(original))
-        return next((tensor for tensor in named if tensor is not None), None)
+        return weights.get(ORIGINAL + original, weights.get(original))
 
     return either

@@ -23,7 +23,7 @@ from safelight.engine.plan import Bucket, Plan
 
 log = logging.getLogger(__name__)
 
-Shape = tuple[Bucket, int, int]  # what shares a call, its rows, and how many tensors it reads: ControlNets add some
+Shape = tuple[Bucket, int, tuple[str, ...]]  # what shares a call, its rows, and what it reads: ControlNets add some
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class Graphs:
         if not (self._enabled and model.device.type == "cuda" and not loras):
             return model.denoise(rows, loras)
         inputs = model.family.gather(rows)
-        captured = self._get(model, (plan.bucket, len(rows), len(inputs)), inputs)
+        captured = self._get(model, (plan.bucket, len(rows), tuple(inputs)), inputs)
         answer = model.call(inputs) if captured is None else captured.replay(inputs)
         torch.cuda.current_stream(model.device).synchronize()  # and no other: pictures are decoded on one of their own
         return model.family.split(answer, rows)

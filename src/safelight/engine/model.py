@@ -22,8 +22,9 @@ from torch import Tensor
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
 from safelight.engine.controlnet import ControlNets
+from safelight.engine.families import additions
 from safelight.engine.families.autoencoder import Moments, Place
-from safelight.engine.families.family import ADDITION, Conditioning, Inputs, Networks, Row
+from safelight.engine.families.family import Conditioning, Inputs, Networks, Row
 from safelight.engine.generation import LoraUse, Pixels
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
 from safelight.engine.openvino import Compiled, place
@@ -141,7 +142,7 @@ class Model:
 
     @torch.no_grad()
     def call(self, inputs: Inputs, adapters: Sequence[LoraUse] = ()) -> Tensor:
-        if self._compiled and not adapters and not any(name.startswith(ADDITION) for name in inputs):
+        if self._compiled and not adapters and not any(name.startswith(additions.NAME) for name in inputs):
             return self._compiled.unet(*inputs.values())
         return self.family.call(self._networks(adapters), inputs)
 

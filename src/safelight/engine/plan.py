@@ -161,8 +161,11 @@ def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
 
 
 def _cue(control: Control, generation: Generation, model: Model, width: int, height: int) -> Cue:
+    network, kind = model.controlnets.get(control.name), model.family.control
+    if control.hint == INPAINT and kind is not None and kind.latents:
+        raise Invalid("controlnet_type", "inpaint is not possible with this kind of checkpoint")
     hint = to_hint(control.hint, control.picture, generation.mask_image, width, height)
-    return Cue(model.controlnets.get(control.name), hint.to(model.device), control.scale, control.start, control.end)
+    return Cue(network, hint.to(model.device), control.scale, control.start, control.end)
 
 
 def drawn_size(width: int, height: int, native: int | None, multiple: int = 8) -> tuple[int, int]:

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from safelight.engine.families.additions import Control
 from safelight.engine.families.autoencoder import Autoencoder, Kl, Place
 from safelight.engine.flow import Schedule
 from safelight.engine.generation import Generation, Pixels
 from safelight.engine.textual_inversion import Concept
 
 Inputs = dict[str, Tensor]  # of one call, by name; their shapes follow from the bucket and the number of rows
-ADDITION = "addition"  # how the names of the inputs begin that ControlNets give
 Shape = tuple[int, int, int]  # of a picture's latents: channels, height, width
 Networks = Mapping[
     str, Callable[..., Any]
@@ -69,7 +69,7 @@ class Family(ABC):
     compiles: ClassVar[bool] = False  # whether OpenVINO knows how to run it
     edits: ClassVar[bool] = False  # an init image is shown to the network as it is, and the prompt says what to change
     looks: ClassVar[bool] = False  # the text encoder is shown it too, so there must be one
-    control: ClassVar[type[nn.Module] | None] = None  # the ControlNets that may steer it
+    control: ClassVar[Control | None] = None  # the ControlNets that may steer it
     autoencoder: Autoencoder
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
@@ -173,7 +173,7 @@ class Family(ABC):
         """One call of the denoiser. Copies nothing from the host, so that a CUDA graph can hold it."""
 
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[tuple[Tensor, ...]]:
-        """What a ControlNet that is shown ``hint`` (1, 3, H, W) adds to each row, for families that have them."""
+        """What a ControlNet that is shown ``hint``, (1, 3, H, W) or latents (C, h, w), adds to each row, for families that have them."""
         raise NotImplementedError
 
     def split(self, answer: Tensor, rows: Sequence[Row]) -> list[Tensor]:

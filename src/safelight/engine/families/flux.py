@@ -6,16 +6,20 @@ only where ``true_cfg_scale`` asks for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, FluxTransformer2DModel
-from torch import Tensor
+from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
+from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 from transformers import CLIPTextModel, T5EncoderModel
 
 from safelight.engine import compvis
+from safelight.engine.families import additions
+from safelight.engine.families.additions import Additions, Control
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import (
     Classes,
@@ -37,6 +41,7 @@ from safelight.engine.textual_inversion import Concept
 
 FILL = 384  # channels that Fill's transformer reads in each token: latents, masked picture, mask
 CLIP_LENGTH, T5_LENGTH = 77, 512
+WIDTHS = ("num_attention_heads", "attention_head_dim", "joint_attention_dim", "pooled_projection_dim")
 WIDE = ((1568, 672), (1504, 688), (1456, 720), (1392, 752), (1328, 800), (1248, 832), (1184, 880), (1104, 944))
 TRAINED_SIZES = (*WIDE, (1024, 1024), *((height, width) for width, height in WIDE))  # of Kontext
 
@@ -51,6 +56,8 @@ class Flux(Family):
         "tokenizer": CLIP_TOKENIZERS,
         "tokenizer_2": T5_TOKENIZERS,
     }
+
+    control: ClassVar[Control | None] = Control(FluxControlNetModel, ("in_channels", *WIDTHS), latents=True, drawn=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place, concepts)
@@ -108,18 +115,40 @@ class Flux(Family):
         }
         if self._config["guidance_embeds"]:
             inputs["guidance"] = self.place.send(torch.tensor([row.guidance for row in rows]))
-        return inputs | ({"reference": torch.stack(references)} if references else {})
+        return inputs | ({"reference": torch.stack(references)} if references else {}) | additions.gathered(rows)
+
+    def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[Additions]:
+        """The prompt's row is asked, and its answer goes to the negative prompt's too, as the pipelines have it."""
+        steering: Any = network
+        row = replace(rows[-1], extra=None, reference=None, additions=())
+        told, _ = self._told(self.gather([row]))
+        told.pop("guidance", None)
+        if steering.config.guidance_embeds:
+            told["guidance"] = self.place.send(torch.tensor([row.guidance]))
+        cond = pack(self.place.enter(hint[None]))
+        double, single = steering(controlnet_cond=cond, conditioning_scale=scale, **told, return_dict=False)
+        spread = _spread(double, self._config["num_layers"], double)
+        return [spread + _spread(single, self._config["num_single_layers"], double)] * len(rows)
 
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        told = dict(inputs)
+        told, (height, width) = self._told(additions.without(inputs))
+        layers, single = self._config["num_layers"], self._config["num_single_layers"]
+        if levels := additions.levels(inputs, layers + single):
+            told["controlnet_block_samples"] = levels[:layers] or None
+            told["controlnet_single_block_samples"] = levels[layers:] or None
+        tokens = networks["transformer"](**told).sample
+        return unpack(tokens[:, : height * width // 4], height, width)
+
+    def _told(self, inputs: Inputs) -> tuple[dict[str, Any], tuple[int, int]]:
+        """A transformer's own words for a call, and the height and width of the latents that are drawn."""
+        told: dict[str, Any] = dict(inputs)
         pictures = [self.place.enter(told.pop(name)) for name in ("hidden_states", "reference") if name in told]
         told["hidden_states"] = torch.cat([pack(picture) for picture in pictures], dim=1)
         told["img_ids"] = torch.cat([positions(picture, i) for i, picture in enumerate(pictures)])
         told["txt_ids"] = torch.zeros(told["encoder_hidden_states"].shape[1], 3, device=self.place.device)
         told["timestep"] = told["timestep"] / 1000
-        tokens = networks["transformer"](**told).sample
         height, width = pictures[0].shape[-2:]
-        return unpack(tokens[:, : height * width // 4], height, width)
+        return told, (height, width)
 
 
 class Kontext(Flux):
@@ -127,6 +156,7 @@ class Kontext(Flux):
 
     pipelines = ("FluxKontextPipeline",)
     edits = True
+    control = None
 
     def company(self, generation: Generation, shape: Shape) -> str:
         company = super().company(generation, shape)
@@ -139,6 +169,12 @@ class Kontext(Flux):
         """Of the sizes that the model was trained on, the one of the nearest aspect."""
         height, width = (side // self.multiple * self.multiple for side in init.shape[:2])
         return min(TRAINED_SIZES, key=lambda size: (abs(width / height - size[0] / size[1]), size))
+
+
+def _spread(samples: Sequence[Tensor] | None, count: int, others: Sequence[Tensor]) -> Additions:
+    """Over so many layers; where a ControlNet has no answer to these, nothing is added, as wide as ``others``."""
+    found = samples or [torch.zeros_like(others[0])]
+    return tuple(additions.spread(found, count, math.ceil(count / len(found))))
 
 
 def positions(latents: Tensor, picture: int) -> Tensor:

@@ -5,14 +5,18 @@ Prompts of a call are padded to one length under a mask. The pictures are still 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
+from diffusers import AutoencoderKLQwenImage, QwenImageControlNetModel, QwenImageTransformer2DModel
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from safelight.engine.families import additions
+from safelight.engine.families.additions import Additions, Control
 from safelight.engine.families.autoencoder import Autoencoder, Moments, Place
 from safelight.engine.families.family import (
     Classes,
@@ -36,6 +40,7 @@ TEMPLATE = (
     "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 )
 TEMPLATE_TOKENS = 34  # before the prompt; what the language model says of them is not told to the transformer
+WIDTHS = ("in_channels", "num_attention_heads", "attention_head_dim", "joint_attention_dim")
 LONGEST = 512  # tokens of a prompt and what follows it
 
 
@@ -47,6 +52,7 @@ class QwenImage(Family):
         "text_encoder": {"Qwen2_5_VLForConditionalGeneration": Qwen2_5_VLForConditionalGeneration},
         "tokenizer": QWEN_TOKENIZERS,
     }
+    control: ClassVar[Control | None] = Control(QwenImageControlNetModel, WIDTHS, latents=True, drawn=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place, concepts)
@@ -93,9 +99,27 @@ class QwenImage(Family):
             "encoder_hidden_states": self.place.enter(text),  # (R, L, D)
             "encoder_hidden_states_mask": told.to(self.place.device),  # (R, L)
         }
-        return inputs | ({"reference": torch.stack(references)} if references else {})
+        return inputs | ({"reference": torch.stack(references)} if references else {}) | additions.gathered(rows)
+
+    def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[Additions]:
+        """The prompt's row is asked, without padding, and its answer goes to the negative prompt's too, as in the pipeline."""
+        told, _ = self._told(self.gather([replace(rows[-1], reference=None, additions=())]))
+        count = len(rows[-1].text.embedding)
+        told |= {name: told[name][:, :count] for name in ("encoder_hidden_states", "encoder_hidden_states_mask")}
+        cond = pack(self.place.enter(hint[None]))
+        samples = network(controlnet_cond=cond, conditioning_scale=scale, **told, return_dict=False)
+        layers = self._config["num_layers"]
+        return [tuple(additions.spread(samples, layers, math.ceil(layers / len(samples))))] * len(rows)
 
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
+        told, (height, width) = self._told(additions.without(inputs))
+        if levels := additions.levels(inputs, self._config["num_layers"]):
+            told["controlnet_block_samples"] = levels
+        tokens = networks["transformer"](**told).sample
+        return unpack(tokens[:, : height * width // 4], height, width)
+
+    def _told(self, inputs: Inputs) -> tuple[dict[str, Any], tuple[int, int]]:
+        """A transformer's own words for a call, and the height and width of the latents that are drawn."""
         told: dict[str, Any] = dict(inputs)
         pictures = [self.place.enter(told.pop(name)) for name in ("hidden_states", "reference") if name in told]
         told["hidden_states"] = torch.cat([pack(picture) for picture in pictures], dim=1)
@@ -103,9 +127,8 @@ class QwenImage(Family):
             pictures[0]
         )
         told["timestep"] = told["timestep"] / 1000
-        tokens = networks["transformer"](**told).sample
         height, width = pictures[0].shape[-2:]
-        return unpack(tokens[:, : height * width // 4], height, width)
+        return told, (height, width)
 
 
 class Frames:

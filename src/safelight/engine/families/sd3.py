@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, SD3Transformer2DModel
-from torch import Tensor
+from diffusers import AutoencoderKL, SD3ControlNetModel, SD3Transformer2DModel
+from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import CLIPTextModelWithProjection, T5EncoderModel
 
 from safelight.engine import compvis
+from safelight.engine.families import additions
+from safelight.engine.families.additions import Additions, Control
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import (
     Classes,
@@ -29,6 +32,7 @@ from safelight.engine.flow import Schedule
 from safelight.engine.textual_inversion import Concept
 
 CLIP_MODELS = {"CLIPTextModelWithProjection": CLIPTextModelWithProjection}
+WIDTHS = ("in_channels", "num_attention_heads", "attention_head_dim", "pooled_projection_dim")
 CLIP_LENGTH, T5_LENGTH = 77, 256
 
 
@@ -46,10 +50,12 @@ class StableDiffusion3(Family):
         "text_encoder_3": {"T5EncoderModel": T5EncoderModel},
         "tokenizer_3": T5_TOKENIZERS,
     }
+    control = Control(SD3ControlNetModel, WIDTHS, latents=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place, concepts)
-        self._config: Any = parts.networks["transformer"].config
+        self._transformer: Any = parts.networks["transformer"]
+        self._config: Any = self._transformer.config
         self._clips = {
             "text_encoder": Reader(parts.tokenizers["tokenizer"], CLIP_LENGTH, place),
             "text_encoder_2": Reader(parts.tokenizers["tokenizer_2"], CLIP_LENGTH, place),
@@ -81,9 +87,30 @@ class StableDiffusion3(Family):
             "timestep": timesteps(rows, self.place),
             "encoder_hidden_states": self.place.enter(torch.stack([row.text.embedding for row in rows])),
             "pooled_projections": self.place.enter(torch.stack(pooled)),
+            **additions.gathered(rows),
         }
 
+    def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[Additions]:
+        """Those that are not told the pooled prompts were trained on latents without the shift."""
+        steering: Any = network
+        told: dict[str, Any] = self.gather([replace(row, additions=()) for row in rows])
+        config, x, own = steering.config, self.place.enter(told["hidden_states"]), self._transformer.pos_embed
+        told["hidden_states"] = x if config.use_pos_embed else own(x)
+        if config.joint_attention_dim is None:
+            del told["encoder_hidden_states"]
+        if config.force_zeros_for_pooled_projection:
+            told["pooled_projections"] = torch.zeros_like(told["pooled_projections"])
+            hint = hint - self.autoencoder.shrink(torch.zeros_like(hint))
+        cond = self.place.enter(hint.expand(len(rows), -1, -1, -1))
+        samples = steering(controlnet_cond=cond, conditioning_scale=scale, **told, return_dict=False)[0]
+        layers = self._config["num_layers"]
+        parts = [[sample[i : i + 1] for sample in samples] for i in range(len(rows))]
+        return [tuple(additions.spread(part, layers, layers / len(samples))) for part in parts]
+
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        entered = inputs | {"hidden_states": self.place.enter(inputs["hidden_states"])}
+        entered: dict[str, Any] = additions.without(inputs)
+        entered["hidden_states"] = self.place.enter(inputs["hidden_states"])
+        if levels := additions.levels(inputs, self._config["num_layers"]):
+            entered["block_controlnet_hidden_states"] = levels
         answer: Tensor = networks["transformer"](**entered).sample
         return answer

@@ -16,9 +16,10 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from safelight.engine import compvis
 from safelight.engine.emphasis import emphasised
+from safelight.engine.families import additions
+from safelight.engine.families.additions import Control
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import (
-    ADDITION,
     Classes,
     Conditioning,
     Family,
@@ -56,7 +57,7 @@ class StableDiffusion(Family):
     denoiser = "unet"
     multiple = 8
     compiles = True
-    control = ControlNetModel
+    control = Control(ControlNetModel, ("block_out_channels", "cross_attention_dim", "layers_per_block"))
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place)
@@ -144,7 +145,7 @@ class StableDiffusion(Family):
         }
         pooled = [row.text.pooled for row in rows if row.text.pooled is not None]
         conditions = self._size_conditions(x, torch.stack(pooled)) if pooled else {}
-        return inputs | conditions | _additions(rows)
+        return inputs | conditions | additions.gathered(rows)
 
     def _size_conditions(self, x: Tensor, pooled: Tensor) -> Inputs:
         """SDXL's UNet is told the size of the picture, and that nothing was cropped."""
@@ -167,7 +168,7 @@ class StableDiffusion(Family):
         return list(zip(*levels, middle, strict=True))
 
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        levels = [inputs[name] for name in inputs if name.startswith(ADDITION)]
+        levels = [tensor for name, tensor in inputs.items() if name.startswith(additions.NAME)]
         answer: Tensor = networks["unet"](
             self.place.enter(inputs["sample"]),
             inputs["timestep"],
@@ -181,12 +182,3 @@ class StableDiffusion(Family):
 
 def _size_conditions(inputs: Inputs) -> Inputs | None:
     return {name: inputs[name] for name in ("text_embeds", "time_ids") if name in inputs} or None
-
-
-def _additions(rows: Sequence[Row]) -> Inputs:
-    """(R, C', h', w') for each level, where any of these rows has a ControlNet; nothing is added to the others'."""
-    told = next((row.additions for row in rows if row.additions), ())
-    return {
-        f"{ADDITION}_{i}": torch.stack([row.additions[i] if row.additions else torch.zeros_like(level) for row in rows])
-        for i, level in enumerate(told)
-    }
