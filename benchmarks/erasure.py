@@ -57,8 +57,8 @@ TEMPORARY = """
 WITH ids AS (SELECT nextval('request_ids') AS id FROM generate_series(1, %(count)s)),
      keys AS (INSERT INTO request_keys (request_id, sent, master, wrapped)
               SELECT id, true, (SELECT mark FROM masters), decode(repeat(md5(id::text), 4), 'hex') FROM ids RETURNING request_id)
-INSERT INTO assets (account_id, request_id, kind, state, name, blob_key, fence, size, sealed, expires_at)
-SELECT %(account)s, id, 'upload', 'live', md5(id::text) || '.png', 'upload/00/' || md5(id::text) || '.png', 0, 400000, true,
+INSERT INTO assets (account_id, request_id, kind, state, name, blob_key, fence, size, sealed, temp, expires_at)
+SELECT %(account)s, id, 'upload', 'live', md5(id::text) || '.png', 'upload/00/' || md5(id::text) || '.png', 0, 400000, true, true,
        now() + interval '1 day' FROM ids
 """
 

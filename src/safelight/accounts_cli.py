@@ -13,6 +13,7 @@ from safelight import commands
 from safelight.errors import SetupFailed
 from safelight.service.batches import Kind, Wanted
 from safelight.service.ledger import MILLION, AccountRow, Wallet
+from safelight.service.retention import DAY, Limit
 from safelight.settings import read_settings
 from safelight.terminal import AsJson, BlobUrl, DatabaseUrl, DataDir, call, out, progress_bar
 
@@ -81,6 +82,39 @@ def accounts_limit(
     now = call(commands.limit_account(settings, account, jobs, space))
     said = f"{now.jobs or 'as many as others'} jobs at a time, {now.bytes or 'as many as others'} bytes kept"
     out.print(f"Account {account}: {said}.", soft_wrap=True)
+
+
+@accounts.command("retention")
+def accounts_retention(
+    account: Annotated[str, typer.Argument(help="The account's name.")],
+    days: Annotated[
+        float | None, typer.Option(help="Erase what it made and sent so many days later: 7, or 0.5.")
+    ] = None,
+    key: Annotated[int, typer.Option(help="Only what is asked for by the key with this id.")] = 0,
+    lift: Annotated[bool, typer.Option("--lift", help="Take your limit away. What it gave an end keeps that.")] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how long an account's things are kept, or limit it. The account may set limits of its own; the shortest counts."""
+    if lift and days is not None:
+        raise SetupFailed("Give either --days or --lift.")
+    settings = read_settings(data_dir=data_dir, database_url=database_url)
+    if lift or days is not None:
+        call(commands.limit_retention(settings, account, None if days is None else days * DAY, key))
+    limits = call(commands.retention(settings, account))
+    if as_json:
+        told = [{"seconds": each.seconds, "key_id": each.key_id, "set_by": each.set_by} for each in limits]
+        print(json.dumps(told))
+        return
+    table = Table("kept for", "of", "set by")
+    for each in limits:
+        table.add_row(f"{each.seconds / DAY:g} days", _whose(each), each.set_by)
+    out.print(table if limits else f"Nothing limits how long what {account} made and sent is kept.")
+
+
+def _whose(limit: Limit) -> str:
+    return "everything" if limit.key_id is None else f"key {limit.key_id} {limit.key_prefix}"
 
 
 def _money(wallet: Wallet) -> dict[str, str]:

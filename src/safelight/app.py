@@ -38,6 +38,7 @@ from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
 from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
+from safelight.service.retention import Retention
 from safelight.service.revocation import Revocation
 from safelight.service.sealer import Sealer
 from safelight.service.services import Services
@@ -200,7 +201,7 @@ def make_serving(ground: Ground) -> Serving:
     queue.teach(WEBHOOKS, webhooks.deliver)
     sealer = Sealer(database, ground.blobs, ground.vault)
     rescue = Rescue(settings, database, queue)
-    reconciler = Reconciler(settings, database, rescue, services.erasure, sealer)
+    reconciler = Reconciler(settings, database, rescue, services.erasure, services.retention, sealer)
     return Serving(settings, services, queue, ground.blobs, reconciler, rescue, Revocation(settings, database, queue))
 
 
@@ -220,6 +221,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         jobs=jobs,
         assets=assets,
         erasure=erasure,
+        retention=Retention(settings, database, erasure),
         catalogue=Catalogue(settings, database, read_wants(settings)),
         models=Models(settings, database, jobs, erasure),
         chat=Chat(settings),

@@ -19,6 +19,7 @@ from safelight.service.catalogue import Catalogue
 from safelight.service.erasure import Erasure, Note
 from safelight.service.ledger import AccountRow, Ledger, Wallet
 from safelight.service.outbox import Outbox, Posted, PostedState
+from safelight.service.retention import Limit, Retention
 from safelight.service.webhooks import secret_of
 from safelight.settings import Settings
 from safelight.storage import postgres
@@ -72,6 +73,30 @@ async def give_plan(settings: Settings, account: str, plan: str) -> None:
 
 async def limit_account(settings: Settings, account: str, jobs: int | None, space: int | None) -> Limits:
     return await on_ground(settings, lambda ground: Accounts(ground.database).limit(account, jobs, space))
+
+
+async def limit_retention(settings: Settings, account: str, seconds: float | None, key: int) -> None:
+    """Lifted where no seconds are given. What is kept already hears of it."""
+
+    async def change(ground: Ground) -> None:
+        accounts = Accounts(ground.database)
+        owner = await accounts.named(account)
+        if key:
+            await accounts.own_key(owner, key)
+        await _retention(ground).limit(owner, seconds, key_id=key, set_by="operator")
+
+    await on_ground(settings, change)
+
+
+async def retention(settings: Settings, account: str) -> list[Limit]:
+    async def ask(ground: Ground) -> list[Limit]:
+        return await _retention(ground).limits(await Accounts(ground.database).named(account))
+
+    return await on_ground(settings, ask)
+
+
+def _retention(ground: Ground) -> Retention:
+    return Retention(ground.settings, ground.database, make_erasure(ground))
 
 
 async def list_aliases(settings: Settings) -> list[tuple[str, str]]:

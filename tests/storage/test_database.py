@@ -124,7 +124,7 @@ async def test_nothing_at_the_address() -> None:
 
 OFTEN = (
     "accounts.by_hash", "jobs.get", "jobs.by_prefix", "jobs.room", "jobs.load", "jobs.stranded", "assets.readable",
-    "assets.request_of_name", "assets.inputs", "assets.deleting", "assets.expired", "erasure.lock_jobs", "erasure.lock_uploads",
+    "assets.request_of_name", "assets.inputs", "assets.deleting", "retentions.due", "erasure.lock_jobs", "erasure.lock_uploads",
 )  # fmt: skip
 SAMPLE = {
     b"ids": b"'{1,2}'::bigint[]",

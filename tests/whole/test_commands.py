@@ -229,6 +229,17 @@ def test_wallets_and_plans_beside_a_running_server(door: Running) -> None:
         assert sentence in refused.stderr
 
 
+def test_how_long_an_account_is_kept_beside_a_running_server(door: Running) -> None:
+    command(door.data, "keys", "create", "keeper")
+    assert command(door.data, "accounts", "retention", "keeper").stdout.startswith("Nothing limits how long")
+    assert "7 days" in command(door.data, "accounts", "retention", "keeper", "--days", "7").stdout
+    told = json.loads(command(door.data, "accounts", "retention", "keeper", "--json").stdout)
+    assert told == [{"seconds": 7 * 86400, "key_id": None, "set_by": "operator"}]
+    refused = command(door.data, "accounts", "retention", "keeper", "--key", "999999", "--days", "7")
+    assert (refused.returncode, refused.stderr) == (1, "safelight: Not found\n")
+    assert command(door.data, "accounts", "retention", "keeper", "--lift", "--json").stdout == "[]\n"
+
+
 def test_webhooks_beside_a_running_server(door: Running) -> None:
     """What becomes of those that there are, the service's tests tell."""
     command(door.data, "keys", "create", "never-called")

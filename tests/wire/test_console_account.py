@@ -62,7 +62,7 @@ def test_what_was_used(site: Site, browser: SignedIn, key: str) -> None:
     assert "2 pictures, 0 s on the engine" in told
     assert ": 2 pictures</title>" in told
     assert "0 of at most 20 jobs" in told
-    assert "until you delete them" in told
+    assert "until you delete it" in told
 
 
 def test_webhooks_are_told(site: Site, browser: SignedIn, key: str) -> None:

@@ -6,14 +6,15 @@ State machines (every arrow is one guarded UPDATE in ``storage``):
 """
 
 from safelight.records.accounts import Account, Key, Limits
-from safelight.records.assets import Asset, AssetKind, AssetState, Bitmap
+from safelight.records.assets import TEMP_SECONDS, Asset, AssetKind, AssetState, Bitmap, shortest
 from safelight.records.edits import CutOutRequest, InstallRequest, JudgeRequest, OneStepRequest, UpscaleRequest
 from safelight.records.house import HeldCheckpoint, QueueLoad, Receipt, Statistics, Wish, WorkerPulse
 from safelight.records.jobs import Job, JobState, Standing
 from safelight.records.requests import ControlUse, ImageRequest, JobRequest, Operation, Task, Wants
 
 __all__ = [
-    "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "ControlUse", "CutOutRequest", "HeldCheckpoint", "ImageRequest",
-    "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "Limits", "OneStepRequest", "Operation",
-    "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest", "Wants", "Wish", "WorkerPulse",
+    "TEMP_SECONDS", "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "ControlUse", "CutOutRequest", "HeldCheckpoint",
+    "ImageRequest", "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "Limits", "OneStepRequest",
+    "Operation", "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest", "Wants", "Wish", "WorkerPulse",
+    "shortest",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
 
+TEMP_SECONDS = 24 * 3600.0  # that a request or an upload lives that is marked temporary
+
 
 class AssetState(StrEnum):
     """Where an asset's bytes stand. Only ``live`` can be read."""
@@ -52,6 +54,12 @@ class Asset:
     size: int | None  # of what is stored, sealed
     created_at: datetime
     expires_at: datetime | None = None
+    temp: bool = False  # an upload that is kept only to be used again
+
+
+def shortest(*limits: float | None) -> float | None:
+    """Of those that there are."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Job:
     outputs: int = 0  # live output pictures
     error: str | None = None
     erased_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

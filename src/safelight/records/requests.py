@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from safelight.records.assets import AssetKind
+from safelight.records.assets import TEMP_SECONDS, AssetKind, shortest
 
 
 class Task(StrEnum):
@@ -36,7 +36,8 @@ class JobRequest(ABC):
     task: ClassVar[Task]
 
     base64: bool = False
-    temp: bool = False  # outputs live 24 hours
+    temp: bool = False  # it lives 24 hours
+    expires_in: float | None = None  # seconds that it lives, from its end
     instant_response: bool = False
     webhook: str | None = None
     track_id: str | float | None = None  # any scalar, as the caller wrote it
@@ -45,6 +46,11 @@ class JobRequest(ABC):
     extras: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what is done otherwise than it was asked, each as a sentence for the caller
     ignored: tuple[str, ...] = ()  # names of fields that were sent and have no effect here
+
+    @property
+    def lives(self) -> float | None:
+        """Seconds from its end until it is to be erased, as far as it says so itself."""
+        return shortest(self.expires_in, TEMP_SECONDS if self.temp else None)
 
     @property
     @abstractmethod

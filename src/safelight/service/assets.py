@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from safelight.errors import NotFound, SafelightError, Unavailable
-from safelight.records import Account, Asset, AssetKind, AssetState, Bitmap, Job
+from safelight.records import TEMP_SECONDS, Account, Asset, AssetKind, AssetState, Bitmap, Job, shortest
 from safelight.service.jobs import discard
 from safelight.service.media import PNG, Format
 from safelight.service.space import check_space
@@ -14,8 +14,6 @@ from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
 from safelight.storage.database import Database, Row
 
-TEMP_SECONDS = 24 * 3600.0
-
 
 class Assets:
     """Reading needs the name, which holds 128 random bits; nothing else about an asset is public."""
@@ -23,10 +21,14 @@ class Assets:
     def __init__(self, settings: Settings, database: Database, blobs: Blobs, vault: Vault) -> None:
         self._settings, self._database, self._blobs, self._vault = settings, database, blobs, vault
 
-    async def upload(self, account: Account, bitmap: Bitmap, *, temp: bool = False) -> Asset:
-        return await self.keep(account, bitmap.png, PNG, temp=temp)
+    async def upload(
+        self, account: Account, bitmap: Bitmap, *, temp: bool = False, expires_in: float | None = None
+    ) -> Asset:
+        return await self.keep(account, bitmap.png, PNG, temp=temp, expires_in=expires_in)
 
-    async def keep(self, account: Account, data: bytes, its: Format, *, temp: bool = False) -> Asset:
+    async def keep(
+        self, account: Account, data: bytes, its: Format, *, temp: bool = False, expires_in: float | None = None
+    ) -> Asset:
         """Intended, written, live: in this order, so that a crash leaves nothing that no row knows of.
 
         Raises OverQuota.
@@ -41,8 +43,8 @@ class Assets:
             await check_space(tx, self._settings, account, len(sealed))
             await self._vault.keep(tx, row["id"], seal, sent=True)
             await tx.run(
-                "assets.intend", account=account.id, request=row["id"], kind=kind.label, name=token + its.suffix, blob_key=key,
-                fence=0, size=len(sealed), lives=TEMP_SECONDS if temp else None,
+                "assets.intend_upload", account=account.id, request=row["id"], name=token + its.suffix, blob_key=key,
+                size=len(sealed), key=account.key_id, temp=temp, lives=shortest(expires_in, TEMP_SECONDS if temp else None),
             )  # fmt: skip
         try:
             await self._blobs.put(key, sealed)
@@ -87,5 +89,5 @@ def asset_of(row: Row) -> Asset:
     return Asset(
         id=row["id"], account_id=row["account_id"], request_id=row["request_id"], kind=AssetKind.labelled(row["kind"]),
         state=AssetState(row["state"]), name=row["name"], blob_key=row["blob_key"], size=row["size"],
-        created_at=row["created_at"], expires_at=row["expires_at"],
+        created_at=row["created_at"], expires_at=row["expires_at"], temp=row["temp"],
     )  # fmt: skip

@@ -145,6 +145,7 @@ async def _close(tx: Transaction, account_id: int) -> None:
         "sessions.end_all",
         "once.forget_all",
         "preferences.forget_all",
+        "retentions.forget_all",
         "accounts.end_plans",
         "accounts.blank_keys",
     ):

@@ -218,7 +218,7 @@ class Jobs:
             for each in inputs:
                 await tx.run(
                     "assets.intend", account=account.id, request=job_id, kind=each.kind.label, blob_key=each.blob_key,
-                    name=each.blob_key.rpartition("/")[2], fence=0, size=len(each.sealed), lives=None,
+                    name=each.blob_key.rpartition("/")[2], fence=0, size=len(each.sealed),
                 )  # fmt: skip
         for each in inputs:
             await self._blobs.put(each.blob_key, each.sealed)
@@ -240,7 +240,7 @@ class Jobs:
             await tx.run(
                 "jobs.accept", id=job_id, account=account.id, key=account.key_id, file_prefix=str(uuid.uuid4()),
                 rank=rank, task=request.task.value, cost=request.cost, steps=request.steps_to_run, files=len(request.makes),
-                tells=bool(request.webhook),
+                tells=bool(request.webhook), lives=request.lives,
             )  # fmt: skip
             if once and not await tx.run(
                 "once.claim", account=account.id, key=once.key, request=once.request, job=job_id
@@ -338,7 +338,7 @@ def job_of(row: Row, text: Mapping[str, Any] | None) -> Job:
         request=from_json(text) if text else None, created_at=row["created_at"], started_at=started,
         finished_at=row["finished_at"], attempt=row["attempt"], step=row["step"], steps=row["steps"], seconds=row["seconds"],
         model=row["model"], nsfw=tuple(row["nsfw"]), native_size=native if native[0] else None, outputs=row["outputs"],
-        error=row["error"], erased_at=row["erased_at"],
+        error=row["error"], erased_at=row["erased_at"], expires_at=row["expires_at"],
     )  # fmt: skip
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from safelight.errors import Damaged, NotFound, Unavailable
-from safelight.records import Account
+from safelight.errors import Damaged, Unavailable
 from safelight.service.erasure import Erasure
 from safelight.service.rescue import Rescue
+from safelight.service.retention import Retention
 from safelight.service.sealer import Sealer
 from safelight.service.vault import forget_unused
 from safelight.settings import Settings
@@ -28,10 +28,16 @@ class Reconciler:
     """``run`` it beside whatever else a process does."""
 
     def __init__(
-        self, settings: Settings, database: Database, rescue: Rescue, erasure: Erasure, sealer: Sealer
+        self,
+        settings: Settings,
+        database: Database,
+        rescue: Rescue,
+        erasure: Erasure,
+        retention: Retention,
+        sealer: Sealer,
     ) -> None:
         self._settings, self._database, self._rescue = settings, database, rescue
-        self._erasure, self._sealer = erasure, sealer
+        self._erasure, self._retention, self._sealer = erasure, retention, sealer
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -49,7 +55,8 @@ class Reconciler:
         """All that may wait half a minute."""
         async with self._database.transaction() as tx:
             await forget_unused(tx, await tx.all("assets.abandon_old", life=intent_seconds))
-        await self._expire()
+        await self._retention.walk()
+        await self._retention.expire()
         await self._hear_log()
         await self._erasure.go_on()
         await self._erasure.remove_bytes()
@@ -70,11 +77,3 @@ class Reconciler:
 
     async def _turn(self, name: str, seconds: float) -> bool:
         return await self._database.run("upkeep.take_turn", name=name, seconds=seconds) == 1
-
-    async def _expire(self) -> None:
-        for row in await self._database.all("assets.expired", days=self._settings.output_days):
-            account = Account(row["account_id"], "")
-            try:
-                await self._erasure.delete(account, row["request_ids"], scope="expiry")
-            except NotFound:
-                log.exception("expired assets without their jobs: %s", row["request_ids"])

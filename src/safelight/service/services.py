@@ -21,6 +21,7 @@ from safelight.service.outbox import Outbox
 from safelight.service.overview import Overview
 from safelight.service.preferences import Preferences
 from safelight.service.rates import Rates
+from safelight.service.retention import Retention
 from safelight.service.sessions import Sessions
 from safelight.service.shop import Shop
 from safelight.service.steering import Steering
@@ -39,6 +40,7 @@ class Services:
     jobs: Jobs
     assets: Assets
     erasure: Erasure
+    retention: Retention
     catalogue: Catalogue
     models: Models
     chat: Chat

@@ -18,7 +18,7 @@ from typing import TypeVar
 from safelight.cancelling import cancel
 from safelight.errors import Cancelled, EngineFailed, Invalid, NotFound, Unavailable
 from safelight.records import AssetKind
-from safelight.service.assets import TEMP_SECONDS, output_name
+from safelight.service.assets import output_name
 from safelight.service.board import Board
 from safelight.service.ends import drop_inputs, fail
 from safelight.service.jobs import QUEUES, discard, enqueue
@@ -197,20 +197,19 @@ class Worker:
         run.keys = [new_key(kind.label, kind.suffix) for kind in kinds]
         seal = await self._patiently(lambda: self._vault.seal_of(run.id, sent=False))
         sizes = await asyncio.to_thread(lambda: [len(data) + SEALED_BYTES for data in made.files])
-        await self._patiently(lambda: self._intend(run, order, kinds, sizes))
+        await self._patiently(lambda: self._intend(run, kinds, sizes))
         hands = asyncio.Semaphore(FILES_AT_ONCE)
         await asyncio.gather(*(self._put(hands, seal, key, made.files, number) for number, key in enumerate(run.keys)))
-        await self._patiently(lambda: self._commit(run, made))
+        await self._patiently(lambda: self._commit(run, order, made))
 
-    async def _intend(self, run: Run, order: Order, kinds: Sequence[AssetKind], sizes: Sequence[int]) -> None:
-        lives = TEMP_SECONDS if order.request.temp else None
+    async def _intend(self, run: Run, kinds: Sequence[AssetKind], sizes: Sequence[int]) -> None:
         async with self._database.transaction() as tx:
             if await tx.one("jobs.hold", id=run.id, fence=run.fence) is None:
                 raise BrokenOff
             for number, (kind, key, size) in enumerate(zip(kinds, run.keys, sizes, strict=True)):
                 await tx.run(
                     "assets.intend", account=run.row["account_id"], request=run.id, kind=kind.label,
-                    name=output_name(run.row["file_prefix"], number, kind), blob_key=key, fence=run.fence, size=size, lives=lives,
+                    name=output_name(run.row["file_prefix"], number, kind), blob_key=key, fence=run.fence, size=size,
                 )  # fmt: skip
 
     async def _put(self, hands: asyncio.Semaphore, seal: Seal, key: str, files: Sequence[bytes], number: int) -> None:
@@ -218,12 +217,12 @@ class Worker:
             sealed = await asyncio.to_thread(lambda: seal.close(files[number], key))
             await self._patiently(lambda: self._blobs.put(key, sealed))
 
-    async def _commit(self, run: Run, made: Made) -> None:
+    async def _commit(self, run: Run, order: Order, made: Made) -> None:
         width, height = made.native_size
         async with self._database.transaction() as tx:
             row = await tx.one(
                 "jobs.succeed", id=run.id, fence=run.fence, steps=made.steps, seconds=made.seconds, nsfw=list(made.nsfw),
-                model=made.model, width=width or None, height=height or None,
+                model=made.model, width=width or None, height=height or None, lives=order.request.lives,
             )  # fmt: skip
             if row is None:
                 done = await tx.one("jobs.succeeded_by", id=run.id, fence=run.fence)

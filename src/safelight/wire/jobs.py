@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from safelight.errors import Invalid, NotFound, Unauthorized, Unavailable
 from safelight.records import Account, Job, JobState, Standing, Task
 from safelight.service.history import Filter
+from safelight.service.retention import end_of
 from safelight.service.services import Services
 from safelight.wire.events import Event, stream
 from safelight.wire.forms import Form
@@ -98,6 +99,7 @@ def write_job(services: Services, job: Job) -> Json:
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
+        "expires_at": end_of(job, services.settings),
         "seconds": job.seconds,
         "model": job.model,
         "output": urls if job.state is JobState.succeeded else [],

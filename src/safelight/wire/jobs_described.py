@@ -19,6 +19,10 @@ _FIELDS: dict[str, object] = {
     "created_at": _MOMENT,
     "started_at": _MOMENT,
     "finished_at": _MOMENT,
+    "expires_at": {
+        "type": ["string", "null"],
+        "description": "When it is erased by itself; null: never, or not known yet.",
+    },
     "seconds": {"type": ["number", "null"], "description": "On the engine."},
     "model": {"type": ["string", "null"], "description": "The checkpoint that was really used."},
     "output": {"type": "array", "items": {"type": "string"}},
@@ -38,6 +42,7 @@ _EXAMPLE = {
     "created_at": "2026-11-21T12:00:00Z",
     "started_at": "2026-11-21T12:00:00Z",
     "finished_at": "2026-11-21T12:00:03Z",
+    "expires_at": None,
     "seconds": 2.9,
     "model": "bundled",
     "output": ["http://127.0.0.1:8000/generations/05c3260d-6a2e-4aa5-82f0-e952f2a5fa10-0.png"],

@@ -25,7 +25,17 @@ from safelight import __version__
 from safelight.errors import Invalid, NotFound, SafelightError
 from safelight.service.services import Services
 from safelight.settings import DialectName, Settings
-from safelight.wire import absence, assets, deliveries, erasures, erasures_described, house, jobs, jobs_described
+from safelight.wire import (
+    absence,
+    assets,
+    deliveries,
+    erasures,
+    erasures_described,
+    house,
+    jobs,
+    jobs_described,
+    retention,
+)
 from safelight.wire.a1111 import routes as a1111
 from safelight.wire.a1111 import write as a1111_write
 from safelight.wire.browsers import Browsers
@@ -80,6 +90,7 @@ def create(
         jobs.routes(services),
         erasures.routes(services),
         deliveries.routes(services),
+        retention.routes(services),
         house.routes(ready),
     )
     for router in rooms:
@@ -145,6 +156,7 @@ def _operations() -> list[Operation]:
         *jobs_described.OPERATIONS,
         *erasures_described.OPERATIONS,
         *deliveries.OPERATIONS,
+        *retention.OPERATIONS,
         *house.OPERATIONS.values(),
     ]
 

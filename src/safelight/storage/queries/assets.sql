@@ -1,14 +1,19 @@
 -- name: intend
-INSERT INTO assets (account_id, request_id, kind, name, blob_key, fence, size, sealed, expires_at)
-VALUES (%(account)s, %(request)s, %(kind)s, %(name)s, %(blob_key)s, %(fence)s, %(size)s, true,
-        now() + %(lives)s * interval '1 second')
+INSERT INTO assets (account_id, request_id, kind, name, blob_key, fence, size, sealed)
+VALUES (%(account)s, %(request)s, %(kind)s, %(name)s, %(blob_key)s, %(fence)s, %(size)s, true)
 ON CONFLICT (blob_key) DO NOTHING
+
+-- name: intend_upload
+INSERT INTO assets (account_id, request_id, kind, name, blob_key, size, sealed, key_id, temp, expires_at)
+VALUES (%(account)s, %(request)s, 'upload', %(name)s, %(blob_key)s, %(size)s, true, %(key)s, %(temp)s,
+        now() + %(lives)s * interval '1 second')
 
 -- name: enliven
 UPDATE assets SET state = 'live' WHERE blob_key = ANY (%(blob_keys)s) AND state = 'pending'
 
 -- name: enliven_upload
-UPDATE assets SET state = 'live' WHERE blob_key = %(blob_key)s AND state = 'pending' RETURNING *
+UPDATE assets SET state = 'live', expires_at = least(expires_at, now() + lifetime(account_id, key_id, NULL) * interval '1 second')
+WHERE blob_key = %(blob_key)s AND state = 'pending' RETURNING *
 
 -- name: abandon
 -- What was intended and will not be: its bytes are to go.
@@ -41,8 +46,9 @@ SELECT * FROM assets
 WHERE request_id = %(id)s AND account_id = %(account)s AND kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') AND state = 'live'
 
 -- name: readable
-SELECT * FROM assets
-WHERE name = %(name)s AND state = 'live' AND kind IN ('output', 'upload') AND (expires_at IS NULL OR expires_at > now())
+SELECT a.* FROM assets a LEFT JOIN jobs j ON j.id = a.request_id
+WHERE a.name = %(name)s AND a.state = 'live' AND a.kind IN ('output', 'upload')
+  AND coalesce(least(a.expires_at, j.expires_at) > now(), true)
 
 -- name: request_of_name
 SELECT request_id FROM assets
@@ -59,13 +65,3 @@ SELECT id, blob_key FROM assets WHERE state = 'deleting' AND blob_key = ANY (%(b
 -- name: gone
 UPDATE assets SET state = 'gone', gone_at = now()
 WHERE id = ANY (%(ids)s) AND state = 'deleting' AND (%(settled)s OR settles_at IS NULL OR settles_at < now())
-
--- name: expired
--- By their own time, or by the house's for all that have none; each is read in the order of what is due.
-SELECT account_id, array_agg(DISTINCT request_id) AS request_ids FROM (
-    (SELECT account_id, request_id FROM assets WHERE state = 'live' AND expires_at < now() ORDER BY expires_at LIMIT 500)
-    UNION ALL
-    (SELECT account_id, request_id FROM assets
-     WHERE kind = 'output' AND state = 'live' AND expires_at IS NULL AND created_at < now() - %(days)s * interval '1 day'
-     ORDER BY created_at LIMIT 500)
-) due GROUP BY account_id

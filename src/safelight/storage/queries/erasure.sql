@@ -54,7 +54,7 @@ FROM unnest(array_append(%(ids)s::bigint[], NULL)) AS buried (id)
 -- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended.
 SELECT a.id, a.request_id, coalesce(w.file_prefix, a.name) AS name FROM assets a LEFT JOIN jobs w ON w.id = a.request_id
 WHERE a.account_id = %(account)s AND a.state = 'live'
-  AND (a.kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') OR (a.kind = 'upload' AND a.expires_at IS NOT NULL))
+  AND (a.kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') OR (a.kind = 'upload' AND a.temp))
   AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.account_id = %(account)s AND j.state IN ('queued', 'running'))
 
 -- name: drop_inputs_later

@@ -10,8 +10,8 @@ FROM jobs WHERE state IN ('queued', 'running')
 SELECT pg_advisory_xact_lock(7013202)
 
 -- name: accept
-INSERT INTO jobs (id, account_id, key_id, task, file_prefix, rank, cost, steps, files, tells)
-VALUES (%(id)s, %(account)s, %(key)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s, %(files)s, %(tells)s)
+INSERT INTO jobs (id, account_id, key_id, task, file_prefix, rank, cost, steps, files, tells, lives)
+VALUES (%(id)s, %(account)s, %(key)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s, %(files)s, %(tells)s, %(lives)s)
 
 -- name: keep_request
 INSERT INTO requests (job_id, sealed) VALUES (%(id)s, %(sealed)s)
@@ -21,17 +21,15 @@ UPDATE jobs SET task_id = %(entry)s, state = 'queued', lease_until = NULL, step 
 
 -- name: get
 SELECT j.*, r.body, r.sealed,
-       (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
-           AND (a.expires_at IS NULL OR a.expires_at > now())) AS outputs
+       (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live') AS outputs
 FROM jobs j LEFT JOIN requests r ON r.job_id = %(id)s
-WHERE j.id = %(id)s AND j.account_id = %(account)s AND j.erased_at IS NULL
+WHERE j.id = %(id)s AND j.account_id = %(account)s AND j.erased_at IS NULL AND (j.expires_at IS NULL OR j.expires_at > now())
 
 -- name: page
 SELECT j.*, r.body, r.sealed,
-       (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
-           AND (a.expires_at IS NULL OR a.expires_at > now())) AS outputs
+       (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live') AS outputs
 FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
-WHERE j.account_id = %(account)s AND j.id < %(before)s AND j.erased_at IS NULL
+WHERE j.account_id = %(account)s AND j.id < %(before)s AND j.erased_at IS NULL AND (j.expires_at IS NULL OR j.expires_at > now())
   AND (%(states)s::text[] IS NULL OR j.state = ANY (%(states)s))
   AND (%(task)s::text IS NULL OR j.task = %(task)s)
   AND (%(model)s::text IS NULL OR j.model = %(model)s)
@@ -44,15 +42,14 @@ SELECT j.*, r.body, r.sealed, live.outputs
 FROM jobs j
 JOIN LATERAL (
     SELECT count(*) AS outputs FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
-        AND (a.expires_at IS NULL OR a.expires_at > now())
 ) live ON live.outputs > 0
 LEFT JOIN requests r ON r.job_id = j.id
-WHERE j.account_id = %(account)s AND j.state = 'succeeded' AND j.erased_at IS NULL
+WHERE j.account_id = %(account)s AND j.state = 'succeeded' AND j.erased_at IS NULL AND (j.expires_at IS NULL OR j.expires_at > now())
 ORDER BY j.id DESC OFFSET %(skip)s LIMIT %(limit)s
 
 -- name: count_made
 SELECT count(DISTINCT request_id) AS jobs FROM assets
-WHERE account_id = %(account)s AND state = 'live' AND kind = 'output' AND (expires_at IS NULL OR expires_at > now())
+WHERE account_id = %(account)s AND state = 'live' AND kind = 'output'
 
 -- name: by_prefix
 SELECT id FROM jobs WHERE file_prefix = %(file_prefix)s AND account_id = %(account)s
@@ -112,7 +109,8 @@ SELECT id FROM jobs WHERE id = %(id)s AND fence = %(fence)s AND state = 'running
 
 -- name: succeed
 UPDATE jobs SET state = 'succeeded', finished_at = now(), lease_until = NULL, step = %(steps)s, steps = %(steps)s,
-    seconds = %(seconds)s, model = %(model)s, nsfw = %(nsfw)s, native_width = %(width)s, native_height = %(height)s
+    seconds = %(seconds)s, model = %(model)s, nsfw = %(nsfw)s, native_width = %(width)s, native_height = %(height)s,
+    expires_at = CASE WHEN task <> 'install_model' THEN now() + lifetime(account_id, key_id, least(lives, %(lives)s)) * interval '1 second' END
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL
 RETURNING account_id, cost, drop_inputs
 
@@ -120,7 +118,8 @@ RETURNING account_id, cost, drop_inputs
 SELECT EXISTS (SELECT FROM jobs WHERE id = %(id)s AND fence = %(fence)s AND state = 'succeeded') AS found
 
 -- name: fail
-UPDATE jobs SET state = 'failed', finished_at = now(), lease_until = NULL, error = %(error)s
+UPDATE jobs SET state = 'failed', finished_at = now(), lease_until = NULL, error = %(error)s,
+    expires_at = CASE WHEN task <> 'install_model' THEN now() + lifetime(account_id, key_id, lives) * interval '1 second' END
 WHERE id = %(id)s AND fence = %(fence)s AND state IN ('queued', 'running') AND erased_at IS NULL
 RETURNING account_id, drop_inputs
 

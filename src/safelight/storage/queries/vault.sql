@@ -73,8 +73,8 @@ SELECT id FROM assets WHERE state = 'live' AND NOT sealed ORDER BY id LIMIT 20
 SELECT * FROM assets WHERE id = %(id)s AND state = 'live' AND NOT sealed FOR UPDATE
 
 -- name: intend_sealed
-INSERT INTO assets (account_id, request_id, kind, name, blob_key, fence, size, expires_at, sealed)
-SELECT account_id, request_id, kind, name, %(blob_key)s, fence, %(size)s, expires_at, true FROM assets WHERE id = %(id)s
+INSERT INTO assets (account_id, request_id, kind, name, blob_key, fence, size, expires_at, sealed, key_id, temp)
+SELECT account_id, request_id, kind, name, %(blob_key)s, fence, %(size)s, expires_at, true, key_id, temp FROM assets WHERE id = %(id)s
 
 -- name: give_way
 UPDATE assets SET state = 'deleting', sha256 = NULL WHERE id = %(id)s AND state = 'live' RETURNING created_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safelight.wire import keeping
 from safelight.wire.openapi import Operation, Refusals, Schema, Shape
 
 TAG = "AUTOMATIC1111"
@@ -49,6 +50,7 @@ _DRAWN: Schema = {
     "sampler_name": _text(),
     "scheduler": _text(),
     "override_settings": {"type": "object"},
+    **keeping.DESCRIBED,
 }
 _BEGUN: Schema = {
     **_DRAWN,

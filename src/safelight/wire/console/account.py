@@ -6,6 +6,7 @@ from fastapi import Response
 
 from safelight.errors import Invalid
 from safelight.service.overview import Done
+from safelight.service.retention import DAY, LEAST, MOST
 from safelight.service.usage import month_began
 from safelight.wire.console.call import Call
 from safelight.wire.console.plots import Plot, plot
@@ -30,7 +31,7 @@ async def page(call: Call) -> Response:
         plan=membership.name if services.settings.billing else None,
         wallet=await services.ledger.wallet(account),
         currency=services.settings.currency,
-        output_days=services.settings.output_days,
+        **await _kept(call),
         posted=await services.outbox.posted(account, limit=DELIVERIES),
     )
 
@@ -60,12 +61,25 @@ async def replay(call: Call) -> Response:
     return call.fragment("delivery.html", each=posted)
 
 
+async def retain(call: Call) -> Response:
+    """Days, or nothing at all: until they are deleted."""
+    days = call.form.real("days", 0, LEAST / DAY, MOST / DAY)
+    await call.services.retention.limit(call.account, days * DAY or None)
+    return call.fragment("retention.html", **await _kept(call), saved=True)
+
+
 async def erase(call: Call) -> Response:
     """Whoever means it writes the account's name."""
     if call.form.text("typed", limit=200).strip() != call.account.name:
         raise Invalid("", "Write the account's name to erase everything it has here.")
     receipt = await call.services.erasure.delete_everything(call.account)
     return call.fragment("receipt.html", receipt=receipt)
+
+
+async def _kept(call: Call) -> dict[str, object]:
+    limits = await call.services.retention.limits(call.account)
+    own = [each.seconds / DAY for each in limits if each.set_by == "owner" and each.key_id is None]
+    return {"limits": limits, "own_days": own[0] if own else None, "output_days": call.services.settings.output_days}
 
 
 async def _keys(call: Call, made: int = 0, secret: str = "") -> Response:

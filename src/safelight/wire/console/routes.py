@@ -43,6 +43,7 @@ FORMS: dict[str, Act] = {
     "/keys/{id}/name": account.name_key,
     "/keys/{id}/revoke": account.revoke_key,
     "/account/erase": account.erase,
+    "/account/retention": account.retain,
     "/webhooks/{id}/replay": account.replay,
     "/operator/examine": operator.for_operators(operator.examine),
     "/operator/keys": operator.for_operators(operator.make_key),

@@ -16,6 +16,7 @@ from safelight.records import Asset, Job
 from safelight.service.crop import crop_square
 from safelight.service.media import Medium
 from safelight.wire.http import RECEIPT, answer
+from safelight.wire.keeping import read_expires_in
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Act, Call, Row
@@ -47,7 +48,9 @@ def base64_of(medium: Medium, field: str) -> Act:
     async def base64_to_url(call: Call) -> Response:
         source = read_source(call.form, field, call.services.settings)
         data, its = await call.services.inputs.file(source, field=field, medium=medium, payer=call.account.id)
-        asset = await call.services.assets.keep(call.account, data, its, temp=True)
+        asset = await call.services.assets.keep(
+            call.account, data, its, temp=True, expires_in=read_expires_in(call.form)
+        )
         return answer(write.write_lent(asset, call.base_url))
 
     return base64_to_url
@@ -94,7 +97,7 @@ def _pagination(page: int, size: int, total: int, shown: int) -> dict[str, int |
 async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bool) -> Asset:
     bitmap = await call.services.inputs.bitmap(source, field=field, payer=call.account.id)
     kept = await crop_square(bitmap, CROPPED) if square else bitmap
-    return await call.services.assets.upload(call.account, kept, temp=temp)
+    return await call.services.assets.upload(call.account, kept, temp=temp, expires_in=read_expires_in(call.form))
 
 
 async def delete_image(call: Call) -> Response:

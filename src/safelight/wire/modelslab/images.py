@@ -14,7 +14,7 @@ from fastapi import Response
 from safelight.records import AssetKind, Bitmap, ImageRequest, Operation, Task
 from safelight.service.sizes import size_like
 from safelight.settings import Settings
-from safelight.wire import openapi
+from safelight.wire import keeping, openapi
 from safelight.wire.http import answer, read_once, told
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
@@ -126,6 +126,7 @@ TEXT: Schema = {
     "enhance_prompt": words.yes("Add quality words to the prompt; meta.prompt says what was used.", "yes"),
     "base64": words.yes("Let output hold addresses ending in .base64, which serve base64 text.", "no"),
     "temp": words.yes("Keep the pictures for 24 hours only.", "no"),
+    **keeping.DESCRIBED,
     "instant_response": words.yes("Answer at once with processing.", "no"),
     "webhook": words.string("Called with POST when the pictures are ready, or cannot be made."),
     "track_id": {"type": ["string", "number", "boolean", "null"], "description": "Comes back in the webhook's body."},

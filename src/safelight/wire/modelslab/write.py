@@ -36,7 +36,7 @@ def picture_urls(job: Job, names: Sequence[str], base_url: str) -> list[str]:
 
 
 def upload_url(asset: Asset, base_url: str) -> str:
-    return f"{base_url}/{'uploads' if asset.expires_at is None else 'temp'}/{asset.name}"
+    return f"{base_url}/{'temp' if asset.temp else 'uploads'}/{asset.name}"
 
 
 def write_success(job: Job, urls: Sequence[str]) -> Json:

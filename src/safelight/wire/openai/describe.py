@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safelight.wire import keeping
 from safelight.wire.openapi import Operation, Refusals, Schema, Shape
 
 TAG = "OpenAI Images"
@@ -20,12 +21,13 @@ _COMMON: Schema = {
     "response_format": {"enum": ["url", "b64_json"]},
     "user": _text("Kept with the job, and erased with it."),
     "safety_identifier": _text(),
-    "negative_prompt": _text("Beyond OpenAI's own, as are the next five."),
+    "negative_prompt": _text("Beyond OpenAI's own, as are the next six."),
     "seed": _NUMBER,
     "steps": _NUMBER,
     "guidance_scale": _NUMBER,
     "strength": _NUMBER,
     "sampler": _text(),
+    **keeping.DESCRIBED,
 }
 _RENDERED: Schema = {
     "prompt": _text("At most 32,000 characters."),

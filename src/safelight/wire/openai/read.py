@@ -13,6 +13,7 @@ from safelight.records import Bitmap, ImageRequest, Operation
 from safelight.service.catalogue import Choice
 from safelight.settings import Settings
 from safelight.wire.forms import Form
+from safelight.wire.keeping import read_expires_in
 
 MOST_PROMPT = 32_000
 MOST_WORD = 200
@@ -24,7 +25,9 @@ STEPS = {"low": 10, "auto": 20, "medium": 20, "standard": 20, "high": 30, "hd": 
 FORMATS = ("png", "jpeg", "webp")
 
 Kind = Literal["generations", "edits", "variations"]
-_OURS = frozenset({"guidance_scale", "negative_prompt", "sampler", "seed", "steps", "strength"})  # beyond OpenAI's own
+_OURS = frozenset(
+    {"expires_in", "guidance_scale", "negative_prompt", "sampler", "seed", "steps", "strength"}
+)  # beyond OpenAI's own
 _COMMON = frozenset({"model", "n", "response_format", "safety_identifier", "size", "user"}) | _OURS
 _RENDERED = frozenset(
     {"background", "moderation", "output_compression", "output_format", "partial_images", "prompt", "quality", "stream"}
@@ -115,6 +118,7 @@ def read_request(
         sampler=form.text("sampler", limit=MOST_WORD) or None,
         safety_checker=_one_of(form, "moderation", ("low", "auto"), "auto") == "auto",
         track_id=form.text("safety_identifier", limit=MOST_WORD) or form.text("user", limit=MOST_WORD) or None,
+        expires_in=read_expires_in(form),
         dialect="openai",
         route=kind,
         notes=(choice.note,) if choice.note else (),

@@ -16,9 +16,10 @@ from fastapi import Response
 from safelight.errors import Invalid
 from safelight.records import AssetKind, Bitmap, ImageRequest, Operation, Task
 from safelight.service.sizes import size_like
-from safelight.wire import openapi
+from safelight.wire import keeping, openapi
 from safelight.wire.forms import Form
 from safelight.wire.http import told
+from safelight.wire.keeping import read_expires_in
 from safelight.wire.openapi import Schema, Shape
 from safelight.wire.tensorslab.call import Act, Call
 from safelight.wire.tensorslab.write import described, write_done
@@ -71,6 +72,7 @@ def read_request(form: Form, model: str, from_picture: bool, notes: list[str], m
         seed=secrets.randbits(32) if seed == -1 else seed % 2**32,
         strength=STRENGTH if from_picture else 1.0,
         enhance_prompt=form.yes("prompt_extend", False),
+        expires_in=read_expires_in(form),
         dialect="tensorslab",
         route=model,
         notes=tuple(notes),
@@ -135,6 +137,7 @@ _MAKE = Shape(
                 "type": ["string", "integer", "boolean", "null"],
                 "description": "1 enhances the prompt.",
             },
+            **keeping.DESCRIBED,
             "category": {**_TEXT, "description": "A checkpoint's name or alias instead of the address's."},
             "sourceImage": {**_TEXT, "description": "A picture to start from; as a file where the body is multipart."},
             "imageUrl": {**_TEXT, "description": "Its address."},

@@ -1,0 +1,104 @@
+"""Safelight's own endpoints for how long an account's things are kept: what limits there are, and setting one. Knows no vendor's words."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from safelight.errors import Invalid
+from safelight.records import Account
+from safelight.service.jobs import LARGEST_ID
+from safelight.service.retention import DAY, LEAST, MOST
+from safelight.service.services import Services
+from safelight.wire.forms import Form, read_form
+from safelight.wire.house import REFUSALS, SAFE
+from safelight.wire.http import answer, authenticate
+from safelight.wire.openapi import Operation, Shape, add
+
+PATH = "/v1/retention"
+TAG = "Assets and queue"
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+
+    async def read(request: Request) -> Response:
+        account = await authenticate(services, await read_form(request, services.settings))
+        return await _told(services, account)
+
+    async def limit(request: Request) -> Response:
+        form = await read_form(request, services.settings)
+        account = await authenticate(services, form)
+        key = form.whole("key_id", 0, 0, LARGEST_ID)
+        if key:
+            await services.accounts.own_key(account, key)
+        await services.retention.limit(account, _seconds(form), key_id=key)
+        return await _told(services, account)
+
+    for method in SAFE:
+        add(router, method, PATH, read, READ)
+    add(router, "PUT", PATH, limit, LIMIT)
+    return router
+
+
+async def _told(services: Services, account: Account) -> Response:
+    limits = await services.retention.limits(account)
+    days = services.settings.output_days
+    told = [{"seconds": each.seconds, "key_id": each.key_id, "set_by": each.set_by} for each in limits]
+    return answer({"limits": told, "server_seconds": days * DAY if days else None})
+
+
+def _seconds(form: Form) -> float | None:
+    if "seconds" not in form.fields:
+        raise Invalid("seconds", "is required; null lifts the limit")
+    return form.whole("seconds", 0, LEAST, MOST) or None
+
+
+_LIMITS = Shape(
+    "Retention",
+    {
+        "type": "object",
+        "properties": {
+            "limits": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "seconds": {"type": "number"},
+                        "key_id": {"type": ["integer", "null"], "description": "null: whatever the key."},
+                        "set_by": {"enum": ["owner", "operator"]},
+                    },
+                    "required": ["seconds", "key_id", "set_by"],
+                },
+            },
+            "server_seconds": {"type": ["number", "null"], "description": "For generations, whosever they are."},
+        },
+        "required": ["limits", "server_seconds"],
+    },
+)
+_EXAMPLE = {"limits": [{"seconds": 604800, "key_id": None, "set_by": "owner"}], "server_seconds": None}
+READ = Operation("How long what the account made and sent is kept", TAG, _LIMITS, _EXAMPLE, REFUSALS)
+LIMIT = Operation(
+    "Limit how long it is kept, also what is kept already",
+    TAG,
+    _LIMITS,
+    _EXAMPLE,
+    REFUSALS,
+    Shape(
+        "RetentionLimit",
+        {
+            "type": "object",
+            "properties": {
+                "seconds": {
+                    "type": ["integer", "null"],
+                    "minimum": LEAST,
+                    "maximum": MOST,
+                    "description": "null lifts it.",
+                },
+                "key_id": {"type": ["integer", "null"], "description": "Only what is asked for by this key."},
+            },
+            "required": ["seconds"],
+        },
+    ),
+    {"seconds": 604800},
+)
+OPERATIONS = (READ, LIMIT)
