@@ -101,7 +101,6 @@ async def test_pictures_are_read_in_the_order_of_what_is_due(house: House) -> No
             assert "Seq Scan" not in plan
 
 
-
 async def _explained(connection: object, query: str) -> object:
     from safelight.storage.database import QUERIES
 

@@ -251,9 +251,7 @@ async def test_what_has_had_its_time_is_erased_by_itself(settings: Settings) -> 
         (temporary,) = await finished_jobs(house, 1, temp=True)
         upload = await house.services.assets.upload(house.account, a_bitmap(), temp=True)
         async with house.database.pool.connection() as connection:
-            await connection.execute(
-                "UPDATE jobs SET finished_at = now() - interval '31 days' WHERE id = %s", [old.id]
-            )
+            await connection.execute("UPDATE jobs SET finished_at = now() - interval '31 days' WHERE id = %s", [old.id])
             await connection.execute("UPDATE jobs SET expires_at = now() WHERE id = %s", [temporary.id])
             await connection.execute("UPDATE assets SET expires_at = now() WHERE request_id = %s", [upload.request_id])
         await house.reconciler.keep_up()

@@ -35,7 +35,9 @@ async def made(house: House, account: Account, **fields: object) -> Job:
 
 
 def life(job: Job) -> float | None:
-    return None if not job.expires_at or not job.finished_at else (job.expires_at - job.finished_at) / timedelta(seconds=1)
+    return (
+        None if not job.expires_at or not job.finished_at else (job.expires_at - job.finished_at) / timedelta(seconds=1)
+    )
 
 
 async def age(house: House, jobs: Sequence[Job], seconds: float) -> None:

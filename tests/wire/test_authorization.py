@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from safelight.wire import server
 from safelight.wire.modelslab.routes import TABLE
 
+from .asks import BY_BODY, BY_BROWSER, BY_PATH, MODELS, OPEN, PLANS
+from .signed_in import SignedIn
 from .site import PHOTO, Json, Site
 
 NEVER = 999_999_999_999
 NOBODY = "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10"
-
-Ask = Callable[[Site, str, Json], httpx.Response]
-
-
-def _fetch(path: str) -> Ask:
-    return lambda site, key, about: site.post(path.format(id=about["id"], server="flux"), key, request_id=about["id"])
-
-
-ASKS: dict[str, Ask] = {
-    **{row.path: _fetch(row.path) for row in TABLE if "fetch" in row.path},
-    "delete by id": lambda site, key, about: site.post("v3/delete_image", key, request_id=about["id"]),
-    "delete by name": lambda site, key, about: site.post("v3/delete_image", key, image=f"{about['prefix']}-0.png"),
-    "info": lambda site, key, about: site.http.post("/v1/images/infobytaskid", json={"key": key, "taskid": about["prefix"]}),
-    "info by number": lambda site, key, about: site.http.post(
-        "/v1/images/infobytaskid", json={"key": key, "taskid": about["id"]}
-    ),
-    "delete task": lambda site, key, about: site.http.post(
-        "/v1/images/deleteimagestask", json={"key": key, "taskids": [about["prefix"]]}
-    ),
-    "job": lambda site, key, about: site.http.get(f"/v1/jobs/{about['id']}", headers={"key": key}),
-    "job's events": lambda site, key, about: site.http.get(f"/v1/jobs/{about['id']}/events", headers={"key": key}),
-    "delete job": lambda site, key, about: site.http.delete(f"/v1/jobs/{about['id']}", headers={"key": key}),
-    "delete asset": lambda site, key, about: site.http.delete(f"/v1/assets/{about['id']}", headers={"key": key}),
-    "delete asset by name": lambda site, key, about: site.http.delete(f"/v1/assets/{about['prefix']}-0.png", headers={"key": key}),
-    "erase": lambda site, key, about: site.http.post("/v1/erasures", json={"key": key, "ids": [about["id"]]}),
-    "erase in vain": lambda site, key, about: site.http.post(
-        "/v1/erasures", json={"key": key, "ids": [about["id"]], "dry_run": True}
-    ),
-    "receipts before": lambda site, key, about: site.http.get(f"/v1/erasures?before={about['receipt']}", headers={"key": key}),
-    "send a webhook again": lambda site, key, about: site.http.post(
-        f"/v1/webhooks/deliveries/{about['delivery']}/replay", headers={"key": key}
-    ),
-    "receipt": lambda site, key, about: site.http.get(f"/v1/erasures/{about['receipt']}", headers={"key": key}),
-}  # fmt: skip
+ASKS = BY_PATH | BY_BODY
+SERVERS = re.compile(
+    r" /api/v1/enterprise/\{server\}/(?!.*fetch)"
+)  # which of several servers is spoken to, by fixed words
 
 
 @pytest.fixture(scope="module")
@@ -62,32 +36,43 @@ def things(site: Site, owner: str) -> dict[str, Json]:
     account = site.ask(site.services.accounts.authenticate(owner))
     delivery = {each.job_id: str(each.id) for each in site.ask(site.services.outbox.posted(account))}
     receipt = site.post("v3/delete_image", owner, request_id=dead["id"]).headers["x-safelight-receipt"]
+    same = {"receipt": receipt, "key_id": account.key_id}
     return {
-        "finished": {
-            "id": live["id"],
-            "prefix": live["meta"]["file_prefix"],
-            "receipt": receipt,
-            "delivery": delivery[live["id"]],
-        },
-        "deleted": {
-            "id": dead["id"],
-            "prefix": dead["meta"]["file_prefix"],
-            "receipt": receipt,
-            "delivery": delivery[dead["id"]],
-        },
-        "never": {"id": NEVER, "prefix": NOBODY, "receipt": NOBODY, "delivery": NOBODY},
+        "finished": _named(live["id"], live["meta"]["file_prefix"]) | same | {"delivery": delivery[live["id"]]},
+        "deleted": _named(dead["id"], dead["meta"]["file_prefix"]) | same | {"delivery": delivery[dead["id"]]},
+        "never": _named(NEVER, NOBODY) | {"receipt": NOBODY, "delivery": NOBODY, "key_id": NEVER},
     }
+
+
+@pytest.fixture(scope="module")
+def stranger(site: Site) -> Iterator[SignedIn]:
+    with SignedIn(site, site.key()) as browser:
+        yield browser
+
+
+def test_every_route_that_takes_an_id_is_asked(site: Site) -> None:
+    """From the route table, so that a new one is not forgotten."""
+    routes = [route for route in server.create(site.services).router.routes if "{" in getattr(route, "path", "")]
+    found = {f"{method} {route.path}" for route in routes for method in route.methods - {"HEAD"}}
+    of_one = {route for route in found - BY_BODY.keys() if not SERVERS.search(route)}
+    assert of_one == (BY_PATH.keys() | BY_BROWSER.keys() | OPEN | MODELS | PLANS) - {"many tiles"}
 
 
 @pytest.mark.parametrize("name", ASKS)
 def test_a_stranger_sees_no_difference(site: Site, owner: str, things: dict[str, Json], name: str) -> None:
     stranger = site.key()
     before = site.holdings()
-    told = {kind: ASKS[name](site, stranger, about) for kind, about in things.items()}
-    bodies = {_without(reply.text, things[kind]) for kind, reply in told.items()}
-    assert len(bodies) == 1, bodies
-    assert len({reply.status_code for reply in told.values()}) == 1
-    assert told["never"].status_code in (400, 404)
+    _check_alike({kind: ASKS[name](site, stranger, about) for kind, about in things.items()}, things)
+    assert site.holdings() == before
+    assert site.post(f"v3/fetch/{things['finished']['id']}", owner).json()["status"] == "success"
+
+
+@pytest.mark.parametrize("name", BY_BROWSER)
+def test_nor_does_a_strangers_browser(
+    site: Site, owner: str, things: dict[str, Json], stranger: SignedIn, name: str
+) -> None:
+    before = site.holdings()
+    _check_alike({kind: BY_BROWSER[name](stranger, about) for kind, about in things.items()}, things)
     assert site.holdings() == before
     assert site.post(f"v3/fetch/{things['finished']['id']}", owner).json()["status"] == "success"
 
@@ -99,7 +84,7 @@ def test_without_a_key_there_is_no_answer_at_all(site: Site, things: dict[str, J
     for key in ("", "wrong", revoked):
         told = {kind: ASKS[name](site, key, about) for kind, about in things.items()}
         assert {reply.status_code for reply in told.values()} == {401}
-        assert len({reply.text for reply in told.values()}) == 1
+        assert len({_without(reply.text, things[kind]) for kind, reply in told.items()}) == 1
 
 
 def test_every_route_of_the_table_wants_a_key(site: Site) -> None:
@@ -115,5 +100,23 @@ def test_a_cleared_cache_is_ones_own(site: Site, owner: str) -> None:
     assert site.http.get(mine).status_code == 200
 
 
+def _named(number: int, prefix: str) -> Json:
+    return {"id": number, "prefix": prefix, "name": f"{prefix}-0.png"}
+
+
+def _check_alike(told: dict[str, httpx.Response], things: dict[str, Json]) -> None:
+    bodies = {_without(reply.text, things[kind]) for kind, reply in told.items()}
+    assert len(bodies) == 1, bodies
+    assert len({_headers(reply) for reply in told.values()}) == 1
+    assert told["never"].status_code in (400, 404)
+
+
+def _headers(reply: httpx.Response) -> tuple[object, ...]:
+    return reply.status_code, *sorted(set(reply.headers) - {"date"}), reply.headers.get("content-type")
+
+
 def _without(text: str, about: Json) -> str:
-    return text.replace(about["prefix"], "it").replace(str(about["id"]), "it")
+    """Ids of things and of requests are the only difference that there may be."""
+    for name in ("name", "prefix", "receipt", "delivery", "id"):
+        text = text.replace(str(about[name]), "it")
+    return re.sub(r'"request_id":\s*"[^"]*"', "", text)

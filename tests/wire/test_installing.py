@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +76,9 @@ def test_a_checkpoint_is_installed_used_and_erased(site: Site, host: Shelter) ->
     assert again.json()["meta"]["model"] == "plain"
 
 
+NAMED = ("/api/v7/models/{}", "/api/v6/model-search/{}", "/api/agents/v1/models/{}", "/v1/models/{}")
+
+
 @pytest.mark.slow  # every judgement starts a program that needs seconds of processor time
 def test_a_private_one_is_its_accounts_alone(site: Site, host: Shelter) -> None:
     key, other = site.key(), site.key()
@@ -84,6 +88,10 @@ def test_a_private_one_is_its_accounts_alone(site: Site, host: Shelter) -> None:
     listed = [[one["model_id"] for one in site.post("v4/dreambooth/model_list", who).json()] for who in (key, other)]
     assert ["secret-one" in names for names in listed] == [True, False]
     assert site.made(other, model_id="secret-one")["meta"]["model"] == "plain"
+    for path in NAMED:
+        told = [site.http.get(path.format(name), headers={"key": other}) for name in ("secret-one", "never-was1")]
+        assert {reply.status_code for reply in told} == {404}, path
+        assert len({re.sub("secret-one|never-was1|[0-9a-f-]{32,36}", "it", reply.text) for reply in told}) == 1, path
     assert "is a model of yours already" in site.post("v3/load_model", key, **GOOD | {"model_id": "secret-one"}).text
     assert site.post("v3/delete_model", key, model_id="secret-one").status_code == 200
 

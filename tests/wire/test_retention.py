@@ -57,7 +57,9 @@ def test_every_dialect_reads_it(site: Site, key: str, dialect: str) -> None:
 
 def test_an_account_limits_itself_and_single_keys(site: Site, key: str) -> None:
     assert limits(site, key) == []
-    assert limit(site, key, seconds=7 * DAY).json()["limits"] == [{"seconds": 7 * DAY, "key_id": None, "set_by": "owner"}]
+    assert limit(site, key, seconds=7 * DAY).json()["limits"] == [
+        {"seconds": 7 * DAY, "key_id": None, "set_by": "owner"}
+    ]
     site.made(key)
     assert life(site, key) == 7 * DAY
     number = site.ask(site.services.accounts.authenticate(key)).key_id

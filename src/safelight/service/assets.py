@@ -56,9 +56,10 @@ class Assets:
             raise
         return asset_of(live)
 
-    async def open(self, name: str) -> tuple[Asset, bytes]:
-        """Raises NotFound for what is unknown, erased or expired."""
-        row = None if "\x00" in name else await self._database.one("assets.readable", name=name)
+    async def open(self, name: str, account: Account | None = None) -> tuple[Asset, bytes]:
+        """Raises NotFound for what is unknown, erased or expired, or another's than ``account``'s where one is named."""
+        owner = account.id if account else None
+        row = None if "\x00" in name else await self._database.one("assets.readable", name=name, account=owner)
         if row is None:
             raise NotFound
         try:

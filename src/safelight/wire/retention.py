@@ -9,9 +9,9 @@ from safelight.records import Account
 from safelight.service.jobs import LARGEST_ID
 from safelight.service.retention import DAY, LEAST, MOST
 from safelight.service.services import Services
-from safelight.wire.forms import Form, read_form
+from safelight.wire.forms import Form
 from safelight.wire.house import REFUSALS, SAFE
-from safelight.wire.http import answer, authenticate
+from safelight.wire.http import answer, read_caller
 from safelight.wire.openapi import Operation, Shape, add
 
 PATH = "/v1/retention"
@@ -22,12 +22,11 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter()
 
     async def read(request: Request) -> Response:
-        account = await authenticate(services, await read_form(request, services.settings))
+        _, account = await read_caller(services, request)
         return await _told(services, account)
 
     async def limit(request: Request) -> Response:
-        form = await read_form(request, services.settings)
-        account = await authenticate(services, form)
+        form, account = await read_caller(services, request)
         key = form.whole("key_id", 0, 0, LARGEST_ID)
         if key:
             await services.accounts.own_key(account, key)

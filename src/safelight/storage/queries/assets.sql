@@ -48,7 +48,7 @@ WHERE request_id = %(id)s AND account_id = %(account)s AND kind IN ('init_image'
 -- name: readable
 SELECT a.* FROM assets a LEFT JOIN jobs j ON j.id = a.request_id
 WHERE a.name = %(name)s AND a.state = 'live' AND a.kind IN ('output', 'upload')
-  AND coalesce(least(a.expires_at, j.expires_at) > now(), true)
+  AND coalesce(least(a.expires_at, j.expires_at) > now(), true) AND (%(account)s::bigint IS NULL OR a.account_id = %(account)s)
 
 -- name: request_of_name
 SELECT request_id FROM assets

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from fastapi import Response
 from PIL import Image
 
-from safelight.errors import Invalid, NotFound
+from safelight.errors import Invalid
 from safelight.records import JobState, Task
 from safelight.service.history import Filter
 from safelight.wire.console.call import Call, is_fragment
@@ -54,9 +54,7 @@ async def details(call: Call) -> Response:
 
 async def thumb(call: Call) -> Response:
     """Made anew each time: what is not kept need not be erased."""
-    asset, png = await call.services.assets.open(call.request.path_params["name"])
-    if asset.account_id != call.account.id:
-        raise NotFound
+    _, png = await call.services.assets.open(call.request.path_params["name"], call.account)
     return Response(await asyncio.to_thread(_shrunk, png), media_type="image/webp", headers=HEADERS)
 
 

@@ -87,9 +87,7 @@ async def again(call: Call) -> Response:
 async def enlarge(call: Call) -> Response:
     """Twice as wide and high, by what comes with the package."""
     services, settings = call.services, call.services.settings
-    asset, png = await services.assets.open(call.request.path_params["name"])
-    if asset.account_id != call.account.id:
-        raise NotFound
+    _, png = await services.assets.open(call.request.path_params["name"], call.account)
     picture = await services.inputs.decoded(png)
     width, height, tool = picture.width * ENLARGED, picture.height * ENLARGED, upscaler("", settings)
     if width * height > settings.max_upscaled_pixels:
