@@ -101,7 +101,7 @@ async def _open(settings: Settings, address: str) -> AsyncIterator[House]:
     services = app.make_services(ground, Outbound(frozenset()))
     sealer = Sealer(ground.database, ground.blobs, ground.vault)
     rescue = Rescue(settings, ground.database, ground.queue)
-    reconciler = Reconciler(settings, ground.database, rescue, services.erasure, sealer)
+    reconciler = Reconciler(settings, ground.database, rescue, services.erasure, services.retention, sealer)
     async with app.opened(ground):
         await ground.vault.open(may_make=True)
         await services.erasure.replay.open()

@@ -28,7 +28,7 @@ async def by_key(house: House) -> Account:
 
 
 async def made(house: House, account: Account, **fields: object) -> Job:
-    job = await house.services.jobs.submit(account, a_request(**fields))
+    job = await house.services.jobs.submit(account, a_request("a small house", **fields))
     done = await house.services.jobs.wait(account, job.id, 60)
     assert done.state.final
     return done

@@ -89,9 +89,9 @@ def test_a_private_one_is_its_accounts_alone(site: Site, host: Shelter) -> None:
     assert ["secret-one" in names for names in listed] == [True, False]
     assert site.made(other, model_id="secret-one")["meta"]["model"] == "plain"
     for path in NAMED:
-        told = [site.http.get(path.format(name), headers={"key": other}) for name in ("secret-one", "never-was1")]
-        assert {reply.status_code for reply in told} == {404}, path
-        assert len({re.sub("secret-one|never-was1|[0-9a-f-]{32,36}", "it", reply.text) for reply in told}) == 1, path
+        alike = [site.http.get(path.format(name), headers={"key": other}) for name in ("secret-one", "never-was1")]
+        assert {reply.status_code for reply in alike} == {404}, path
+        assert len({re.sub("secret-one|never-was1|[0-9a-f-]{32,36}", "it", reply.text) for reply in alike}) == 1, path
     assert "is a model of yours already" in site.post("v3/load_model", key, **GOOD | {"model_id": "secret-one"}).text
     assert site.post("v3/delete_model", key, model_id="secret-one").status_code == 200
 
