@@ -150,6 +150,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
         serving = make_serving(ground)
         async with opened(ground):
             await ground.vault.open(may_make=True)
+            serving.services.erasure.reserve.hold()
             await serving.services.erasure.replay.open()
             key = await first_key(settings, serving.services.accounts)
             opening = Opening(settings.base_url, key, await console_address(settings, serving.services))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from safelight.errors import NotFound, Unavailable
@@ -24,10 +25,12 @@ from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
 from safelight.storage.database import Database, Row, Transaction
 from safelight.storage.deletion_log import DeletionLog
+from safelight.storage.reserve import Reserve
 
 log = logging.getLogger(__name__)
 
 Note = Callable[[int, int], None]
+Answer = TypeVar("Answer")
 
 REMOVED_AT_ONCE = 4
 AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise depends on
@@ -41,6 +44,7 @@ class Erasure:
     ) -> None:
         self._settings, self._database, self._blobs = settings, database, blobs
         self._burial = Burial(settings, vault, deletions)
+        self.reserve = Reserve(settings.data_dir)
         self.replay = Replay(database, deletions, self._burial)
         self.batches = Batches(database, vault, self._burial)
         self._at_work: set[asyncio.Task[None]] = set()
@@ -96,6 +100,10 @@ class Erasure:
         A job that still runs keeps its inputs until it ends.
         """
         receipt_id = uuid.uuid4()
+        await self._twice(lambda: self._clear(account, receipt_id))
+        return await self._finish(account, receipt_id)
+
+    async def _clear(self, account: Account, receipt_id: uuid.UUID) -> None:
         async with self._database.transaction() as tx:
             whole: dict[int, str] = {}
             if self._settings.clear_cache_deletes_outputs:
@@ -107,7 +115,6 @@ class Erasure:
             sent = {row["request_id"]: row["name"] for row in (*later, *cached)}
             doomed = Doomed(whole, sent, {row["id"]: row["request_id"] for row in cached})
             await self._burial.bury(tx, account, receipt_id, "cache", doomed)
-        return await self._finish(account, receipt_id)
 
     async def delete_watched(self, account: Account, ids: list[int], scope: str, note: Note) -> Receipt:
         """To the end, slice by slice; ``note`` is told how many are done, of how many."""
@@ -172,15 +179,12 @@ class Erasure:
 
     async def _accepted(self, account: Account, ids: list[int], scope: str) -> uuid.UUID:
         receipt_id = uuid.uuid4()
-        try:
-            await self.batches.accept(account, receipt_id, scope, ids)
-        except Unavailable:  # it may have been; a second time does not hurt
-            await self.batches.accept(account, receipt_id, scope, ids)
+        await self._twice(lambda: self.batches.accept(account, receipt_id, scope, ids))
         return receipt_id
 
     async def _work_off(self, receipt_id: uuid.UUID) -> None:
         try:
-            while await self.batches.go_on(receipt_id):
+            while await self._twice(lambda: self.batches.go_on(receipt_id)):
                 pass
             await self.remove_bytes(receipt_id)
         except Unavailable:
@@ -189,10 +193,15 @@ class Erasure:
     async def _settled(self, account: Account, ids: list[int], scope: str, medium: Medium | None) -> uuid.UUID:
         """Phase one. Asked again after a commit whose outcome is unknown, it finds its own receipt."""
         receipt_id = uuid.uuid4()
+        return await self._twice(lambda: self._bury_all(account, ids, scope, receipt_id, medium))
+
+    async def _twice(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """A second time does not hurt what was made and not answered; where the disk is full it has what was held back for it."""
         try:
-            return await self._bury_all(account, ids, scope, receipt_id, medium)
+            return await ask()
         except Unavailable:
-            return await self._bury_all(account, ids, scope, receipt_id, medium)
+            self.reserve.let_go()
+            return await ask()
 
     async def _bury_all(
         self, account: Account, ids: list[int], scope: str, receipt_id: uuid.UUID, medium: Medium | None

@@ -55,6 +55,8 @@ class Reconciler:
         """All that may wait half a minute."""
         async with self._database.transaction() as tx:
             await forget_unused(tx, await tx.all("assets.abandon_old", life=intent_seconds))
+        if self._erasure.reserve.is_out:
+            self._erasure.reserve.hold()
         await self._retention.walk()
         await self._retention.expire()
         await self._hear_log()

@@ -99,10 +99,14 @@ FROM (SELECT nextval('companies') AS number OFFSET 0) c WHERE id = ANY (%(ids)s)
 INSERT INTO deltas SELECT account_id, 'retry ' || %(why)s::text, 1 FROM jobs WHERE id = %(id)s
 
 -- name: pulse
+-- In the order of their ids, as by those who erase and those who free a dead worker's: its last pulse may still be at work then.
+WITH held AS (
+    SELECT j.id, told.step
+    FROM jobs j JOIN unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(steps)s::int[]) AS told (id, fence, step) USING (id, fence)
+    WHERE j.state = 'running' AND j.erased_at IS NULL ORDER BY j.id FOR UPDATE OF j
+)
 UPDATE jobs j SET step = held.step, lease_until = now() + %(lease)s * interval '1 second'
-FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(steps)s::int[]) AS held (id, fence, step)
-WHERE j.id = held.id AND j.fence = held.fence AND j.state = 'running' AND j.erased_at IS NULL
-RETURNING j.fence
+FROM held WHERE j.id = held.id RETURNING j.fence
 
 -- name: hold
 SELECT id FROM jobs WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL FOR UPDATE
