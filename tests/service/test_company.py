@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Sequence
 
 import pytest
@@ -10,11 +11,11 @@ import pytest
 from safelight.records import Job, JobState
 from safelight.service.board import ANYBODY, NOBODY, Board
 from safelight.service.rescue import MOST_CLAIMS, NEVER_ENDED, POISON
+from tests.crashes.processes import Told, begin, ended, name_of
 from tests.house import House, a_bitmap, a_request
 from tests.invariants import check_invariants
 from tests.service.rows import count, rows
-from tests.service.test_crashes import worker_process
-from tests.worker_process import DEADLY
+from tests.worker_process import DEADLY, die
 
 pytestmark = pytest.mark.anyio
 
@@ -174,21 +175,23 @@ async def test_who_waits_for_its_company_can_be_erased_meanwhile(house: House) -
 async def test_a_real_culprit_among_thirty_one_others(house: House) -> None:
     jobs = [await house.submit(a_request(seed=seed), init=a_bitmap()) for seed in range(31)]
     culprit, deaths = await house.submit(a_request(DEADLY)), 0
-    while not (await ended(house, [culprit])):
-        async with worker_process(house, step_seconds=0.05) as process:
-            while process.returncode is None and not await ended(house, [culprit, *jobs]):
-                await asyncio.sleep(0.05)
-        if process.returncode is not None and await house.rescue.bury(f"process {process.pid}", crashed=True):
-            deaths += 1
+    patient = house.settings.model_copy(update={"worker_concurrency": 32, "stalled_seconds": 60.0})
+    while not (await house.services.jobs.get(house.account, culprit.id)).state.final:
+        process = begin(patient, work_with_a_culprit, Told(house.settings.data_dir / "told"), step_seconds=0.05)
+        name = name_of(process.pid or 0)
+        assert await ended(process) == -signal.SIGKILL
+        deaths += bool(await house.rescue.bury(name, crashed=True))
     async with house.working():
         assert {(await house.finished(job, 60)).state for job in jobs} == {JobState.succeeded}
     assert (await house.services.jobs.get(house.account, culprit.id)).error == POISON
+    print(f"one culprit among {len(jobs)} others took {deaths} workers down")
     assert 2 <= deaths <= 7
     await check_invariants(house.database, house.blobs)
 
 
-async def ended(house: House, jobs: Sequence[Job]) -> bool:
-    return all([(await house.services.jobs.get(house.account, job.id)).state.final for job in jobs])
+async def work_with_a_culprit(house: House, told: Told) -> None:
+    house.painter.wrong = die
+    await house.worker.run(asyncio.Event())
 
 
 async def test_what_is_begun_again_and_again_in_silence_is_given_up_at_last(house: House) -> None:

@@ -115,6 +115,22 @@ async def test_notifications_and_what_may_have_been_missed(database_url: str) ->
         await database.close()
 
 
+async def test_when_all_lines_are_lost_nobody_waits_for_each_of_them(database_url: str) -> None:
+    """As after a restart: the pool is full of dead connections, and whoever asks would meet one after the other."""
+    database = Database(database_url)
+    database.on("bell", lambda payload: None)
+    await database.open()
+    try:
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(12):
+                await held.enter_async_context(database.pool.connection())
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as knife:
+            await knife.execute(KILL_THE_OTHERS.encode())
+        assert await database.one("drawers.newest_id") is not None
+    finally:
+        await database.close()
+
+
 async def test_nothing_at_the_address() -> None:
     database = Database("postgresql://127.0.0.1:9/none")
     database.pool.timeout = 0.5
