@@ -45,6 +45,7 @@ from safelight.service.services import Services
 from safelight.service.sessions import Sessions
 from safelight.service.shop import Shop
 from safelight.service.steering import Steering
+from safelight.service.stocktaking import Stocktaking
 from safelight.service.usage import Usage
 from safelight.service.vault import Vault
 from safelight.service.webhooks import Webhooks
@@ -203,7 +204,8 @@ def make_serving(ground: Ground) -> Serving:
     sealer = Sealer(database, ground.blobs, ground.vault)
     rescue = Rescue(settings, database, queue)
     reconciler = Reconciler(settings, database, rescue, services.erasure, services.retention, sealer)
-    return Serving(settings, services, queue, ground.blobs, reconciler, rescue, Revocation(settings, database, queue))
+    revocation, stocktaking = Revocation(settings, database, queue), Stocktaking(settings, database, ground.blobs)
+    return Serving(settings, services, queue, ground.blobs, reconciler, rescue, revocation, stocktaking)
 
 
 def make_services(ground: Ground, outbound: Outbound) -> Services:

@@ -19,6 +19,7 @@ from safelight.door import unreachable
 from safelight.errors import Damaged, SafelightError, Unavailable
 from safelight.service.examination import Finding
 from safelight.service.replay import GO_ON, known_logs
+from safelight.service.stocktaking import last
 from safelight.service.wishes import Wishes
 from safelight.settings import Settings
 from safelight.storage import postgres
@@ -152,6 +153,27 @@ def what_is_kept(settings: Settings) -> str:
     raise SafelightError(f"It is not so that {told}. Please report it.")
 
 
+def stock(settings: Settings) -> str:
+    """How the last daily comparison of files and rows ended."""
+    found = asyncio.run(commands.on_ground(settings, lambda ground: last(ground.database)))
+    if found is None:
+        return "files and rows were not compared yet; a server does so once a day"
+    told = (
+        f"of {found.files} files {found.strays} had no row, {found.lost} rows had no file ({found.at:%Y-%m-%d %H:%M}); "
+        f"{found.removed} files were removed so far"
+    )
+    if found.others:
+        raise SafelightError(
+            f"{told}. Another database keeps its files here too, so none are removed: give each a place of its own, or delete "
+            f"{found.others[0]} if that database is no more."
+        )
+    if found.strays or found.lost:
+        raise SafelightError(
+            f"{told}. Files without a row go after SAFELIGHT_STRAY_DAYS; a lost file is in a backup, or lost."
+        )
+    return told
+
+
 def deletions(settings: Settings) -> str:
     """The chain from its first line on, and whether the database has read what the log does not have."""
     held = DeletionLog(settings.deletion_log_path)
@@ -210,4 +232,4 @@ EXAMINATIONS: dict[str, Callable[[Settings], str]] = {
     "wishes": wishes,
 }
 LONG = frozenset({"model"})
-DEEP: dict[str, Callable[[Settings], str]] = {"what is kept": what_is_kept}
+DEEP: dict[str, Callable[[Settings], str]] = {"what is kept": what_is_kept, "stocktaking": stock}

@@ -80,6 +80,14 @@ class _Snapshot(Collector):
         yield GaugeMetricFamily(
             "safelight_erasures_unverified", "Erasures whose bytes are not yet verified gone.", now.erasures_unverified
         )
+        yield GaugeMetricFamily("safelight_files_without_row", "Files that no row is known of.", now.strays)
+        yield GaugeMetricFamily("safelight_rows_without_file", "Rows whose file is not there.", now.lost)
+        yield GaugeMetricFamily(
+            "safelight_stocktaking_timestamp_seconds", "When files and rows were last compared.", now.stock_taken_at
+        )
+        yield CounterMetricFamily(
+            "safelight_files_removed", "Files removed because rows and files were compared.", now.strays_removed
+        )
         yield _by("safelight_jobs", "Jobs ended, by outcome.", "outcome", now.outcomes, CounterMetricFamily)
         yield _by("safelight_retries", "Jobs tried again, by reason.", "reason", now.retries, CounterMetricFamily)
         for name, help_text, field in _WORKER:

@@ -24,6 +24,7 @@ from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
 from safelight.service.revocation import Revocation
 from safelight.service.services import Services
+from safelight.service.stocktaking import Stocktaking
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
 from safelight.storage.queue import WEBHOOKS, Queue
@@ -63,12 +64,14 @@ class Serving:
         reconciler: Reconciler,
         rescue: Rescue,
         revocation: Revocation,
+        stocktaking: Stocktaking,
     ) -> None:
         self.services = services
         self._settings = settings
         self._queue = queue
         self._blobs = blobs
         self.reconciler, self.rescue, self.revocation = reconciler, rescue, revocation
+        self.stocktaking = stocktaking
         self._metrics = Metrics(services.overview.statistics)
 
     async def run(
@@ -84,6 +87,7 @@ class Serving:
         works = (
             lambda: self._queue.work([WEBHOOKS], concurrency=WEBHOOKS_AT_ONCE),
             self.reconciler.run,
+            self.stocktaking.run,
             self.revocation.run,
             self.services.wishes.run,
             self.services.shop.run,

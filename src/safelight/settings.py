@@ -200,6 +200,11 @@ class Settings(BaseSettings):
     output_days: float | None = Field(
         None, gt=0, description="Days until pictures are erased by themselves. Default: kept until deleted."
     )
+    stray_days: float = Field(
+        7.0,
+        ge=0,
+        description="Days after which a file is removed that no row was ever known of; it is reported from the first day on. 0: never.",
+    )
     safety_threshold: float = Field(
         0.5,
         ge=0,

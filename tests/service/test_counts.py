@@ -73,12 +73,13 @@ async def test_the_doctor_looks_deep(house: House, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(doctor, "LOOK_PAUSE", 0.0)
     async with house.working():
         await house.finished(await house.submit())
-    (finding,) = await asyncio.to_thread(lambda: list(doctor.examine(house.settings, deep=True)))
+    finding, stock = await asyncio.to_thread(lambda: list(doctor.examine(house.settings, deep=True)))
     assert finding.ok, finding.text
+    assert "not compared yet" in stock.text
     assert "rules hold" in finding.text
     async with house.database.transaction() as tx:
         await tx.connection.execute("UPDATE assets SET size = size + 1 WHERE state = 'live'")
-    (finding,) = await asyncio.to_thread(lambda: list(doctor.examine(house.settings, deep=True)))
+    finding, _ = await asyncio.to_thread(lambda: list(doctor.examine(house.settings, deep=True)))
     assert not finding.ok
     assert "I2 bytes of another size: 1" in finding.text
 

@@ -69,6 +69,10 @@ class Statistics:
     retries: Mapping[str, int]  # of jobs, by reason
     webhooks_waiting: int
     erasures_unverified: int
+    strays: int  # files without a row, by the last stocktaking
+    lost: int  # rows without a file
+    strays_removed: int
+    stock_taken_at: float  # seconds since 1970; 0 before the first
 
 
 @dataclass(frozen=True, slots=True)

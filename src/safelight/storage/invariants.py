@@ -6,6 +6,7 @@ The tests ask after every fault, and ``safelight doctor --deep`` of a real house
 from __future__ import annotations
 
 from safelight.storage.blobs import Blobs
+from safelight.storage.comparison import compare
 from safelight.storage.database import Database
 
 # The names are those of the queries; each finds offenders.
@@ -29,12 +30,13 @@ async def broken(database: Database, blobs: Blobs) -> dict[str, list[object]]:
     found: dict[str, list[object]] = {
         rule: list(rows) for query, rule in RULES.items() if (rows := await database.all(query))
     }
-    rows = await database.all("invariants.assets")
-    there = {found.key: found.size async for page in blobs.pages() for found in page}
-    live = {row["blob_key"]: row["size"] for row in rows if row["state"] == "live"}
-    kept = {
-        "I2 bytes without a row": there.keys() - {row["blob_key"] for row in rows},
-        "I2 a live row without bytes": live.keys() - there.keys(),
-        "I2 bytes of another size": {key for key in live.keys() & there.keys() if live[key] != there[key]},
+    kept: dict[str, list[object]] = {
+        "I2 bytes without a row": [],
+        "I2 a live row without bytes": [],
+        "I2 bytes of another size": [],
     }
-    return found | {rule: sorted(keys) for rule, keys in kept.items() if keys}
+    async for differences in compare(database, blobs):
+        strays = [each.key for each in differences.strays]
+        for offenders, more in zip(kept.values(), (strays, differences.lost, differences.resized), strict=True):
+            offenders.extend(more)
+    return found | {rule: keys for rule, keys in kept.items() if keys}

@@ -72,6 +72,3 @@ UNION ALL
 SELECT 'job ' || h.job_id FROM holds h LEFT JOIN jobs j ON j.id = h.job_id
 WHERE CASE h.state WHEN 'held' THEN coalesce(j.state NOT IN ('queued', 'running'), true)
                    WHEN 'captured' THEN j.state <> 'succeeded' ELSE j.state NOT IN ('failed', 'cancelled') END
-
--- name: assets
-SELECT blob_key, state, size FROM assets WHERE state <> 'gone'

@@ -177,7 +177,12 @@ SELECT
     (SELECT count(*) FROM jobs WHERE state = 'running') AS running,
     (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float FROM jobs WHERE state = 'queued') AS oldest_wait,
     (SELECT count(*) FROM outbox WHERE state = 'waiting') AS webhooks_waiting,
-    (SELECT count(*) FROM receipts WHERE verified_at IS NULL) AS erasures_unverified
+    (SELECT count(*) FROM receipts WHERE verified_at IS NULL) AS erasures_unverified,
+    (SELECT count(*) FROM strays) AS strays,
+    coalesce(max(s.lost), 0) AS lost,
+    coalesce(max(s.removed), 0) AS strays_removed,
+    coalesce(extract(epoch FROM max(s.at)), 0)::float AS stock_taken_at
+FROM stocktakings s
 
 -- name: nodes
 SELECT name, step_seconds, rows_per_tick, rows_waiting, device, memory_used, memory_free, memory_total, checkpoints FROM nodes
