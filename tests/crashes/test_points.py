@@ -36,7 +36,7 @@ from tests.service.rows import count, rows
 pytestmark = pytest.mark.anyio
 PRICE = 65_536  # millionths: 64 x 64 pixels, 2 rows, 4 steps, 2 a million
 GIVEN = 1_000_000_000
-MOST_OF_ONE = 3  # passes of one point that are tried in one life
+MOST_OF_ONE = 2  # passes of one point that are tried in one life
 PREPARED: dict[Life, Callable[[House], Awaitable[None]]] = {seal_what_is_old: grow_old}
 
 
