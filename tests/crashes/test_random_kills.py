@@ -33,6 +33,8 @@ ABOARD = 30
 MOST_KILLS = 6
 PRICE = 65_536  # millionths: 64 x 64 pixels, 2 rows, 4 steps, 2 a million
 GIVEN = 10_000_000_000
+UNFINISHED = "jobs WHERE state IN ('queued', 'running')"
+BEGUN = "jobs WHERE state = 'running' AND begun AND worker = '{}'"
 CONDEMNED = "jobs WHERE state = 'running' AND begun AND deaths > 0"
 BUSY = """
     SELECT count(*) AS n FROM pg_stat_activity
@@ -71,7 +73,7 @@ class Killer:
         pid = process.pid
         assert pid is not None
         if self._luck.random() < 0.8:
-            while not await count(self._house, f"jobs WHERE state = 'running' AND begun AND worker = '{name_of(pid)}'"):
+            while await count(self._house, UNFINISHED) and not await count(self._house, BEGUN.format(name_of(pid))):
                 await asyncio.sleep(0.01)
         await asyncio.sleep(self._luck.uniform(0.0, 0.5))
         await self._halted(process, pid)
