@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from safelight.errors import Unavailable
 from safelight.storage.database import Database
 from safelight.storage.queue import Queue
 
@@ -45,6 +46,14 @@ async def test_an_entry_exists_from_the_commit_on(database: Database, queue: Que
         await queue.defer(tx, "pictures", 2)
         assert await entries(database) == []
     assert await entries(database) == [{"args": {"about": "2"}, "status": "todo"}]
+
+
+async def test_a_line_that_is_lost_meanwhile_is_an_outage(database: Database, queue: Queue) -> None:
+    async with database.transaction() as tx:
+        await tx.connection.close()
+        with pytest.raises(Unavailable):
+            await queue.defer(tx, "pictures", 1)
+    assert await entries(database) == []
 
 
 async def test_work_by_priority_and_in_its_time(database: Database, queue: Queue) -> None:

@@ -14,7 +14,7 @@ import procrastinate
 from procrastinate.exceptions import ConnectorException
 from procrastinate.manager import JobManager
 
-from safelight.storage.database import Database, Transaction
+from safelight.storage.database import Database, Transaction, answered
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,16 @@ class Queue:
         self._app.task(name=queue, queue=queue, pass_context=True)(run)
 
     async def defer(self, tx: Transaction, queue: str, about: object, *, priority: int = 0, seconds: float = 0) -> int:
-        """An entry that exists from the commit of ``tx`` on; its number."""
+        """An entry that exists from the commit of ``tx`` on; its number. Raises Unavailable where the database does not answer."""
         entry = self._app.configure_task(
             queue, queue=queue, priority=priority, connection=tx.connection,
             schedule_in={"seconds": seconds} if seconds else None,
         )  # fmt: skip
-        return await entry.defer_async(about=str(about))
+        try:
+            return await entry.defer_async(about=str(about))
+        except ConnectorException as wrapped:
+            with answered():
+                raise wrapped.__cause__ or wrapped from None
 
     async def work(self, queues: Sequence[str], *, concurrency: int) -> None:
         """Until cancelled: then nothing new is begun, and it returns when what runs has ended. Outlives the database's absences."""
