@@ -20,12 +20,12 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 
 from benchmarks.architectures import native_side
-from safelight.engine import flow, openvino
+from safelight.engine import openvino
 from safelight.engine.engine import Engine
 from safelight.engine.families import family_of
 from safelight.engine.generation import Generation
 from safelight.engine.plan import drawn_size
-from safelight.engine.samplers import SAMPLERS
+from safelight.engine.samplers import configure
 from safelight.engine.shelf import Shelf
 
 WINDOW = 0.005  # seconds that request-level batching waits for company
@@ -178,10 +178,11 @@ class Pipelines:
                 network.to(memory_format=torch.channels_last)
         base.set_progress_bar_config(disable=True)
         self._native = native_side(checkpoint)
-        self._flows = flow.flows(base.scheduler)
         self._multiple = family.multiple if (family := family_of(type(base).__name__)) else 8
         self._told = next((told for name, told in TOLD.items() if name in type(base).__name__), _guided)
-        self._scheduler_config = base.scheduler.config
+        self._own = (
+            base.scheduler
+        )  # whose betas and shifts any other is given; none clips latents as if they were pixels
         self._text = diffusers.AutoPipelineForText2Image.from_pipe(base)
         self._image = diffusers.AutoPipelineForImage2Image.from_pipe(base)
         self._inpaint = diffusers.AutoPipelineForInpainting.from_pipe(base)
@@ -217,16 +218,10 @@ class Pipelines:
         width, height = drawn_size(first.width, first.height, self._native, self._multiple)
         options = _common(generations) | self._told(first) | self._kind_options(generations, width, height)
         pipeline = self._pipeline(first)
-        pipeline.scheduler = self._scheduler(first.sampler)
+        pipeline.scheduler = configure(self._own, first.sampler)
         pictures = pipeline(**options).images
         enlarged = [picture.resize((first.width, first.height), Image.Resampling.LANCZOS) for picture in pictures]
         return [[enlarged.pop(0) for _ in range(g.samples)] for g in generations]
-
-    def _scheduler(self, sampler: str | None) -> Any:
-        if self._flows:
-            changes = flow.options(sampler or flow.FLOW)
-            return diffusers.FlowMatchEulerDiscreteScheduler.from_config(self._scheduler_config, **changes)
-        return SAMPLERS[sampler or "PNDM"].from_config(self._scheduler_config)
 
     def _pipeline(self, g: Generation) -> Any:
         if g.mask_image is not None:

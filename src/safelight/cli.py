@@ -260,6 +260,8 @@ def models_check(path: Path, as_json: AsJson = False) -> None:
             )
         gib = found.weights / 2**30
         out.print(f"In memory: {4 * gib:.1f} GiB in float32 (CPU), {2 * gib:.1f} GiB in bfloat16 (CUDA).")
+        shares = ", ".join(f"{name} {2 * count / 2**30:.1f}" for name, count in found.apart.items())
+        out.print(f"Of the latter: {shares} GiB.")
     raise typer.Exit(0 if found.whole else 1)
 
 

@@ -95,7 +95,12 @@ class Settings(BaseSettings):
     )
     controlnets: dict[str, Path] = Field(
         default_factory=dict,
-        description="ControlNets for Stable Diffusion 1.x, 2.x and XL by name, as JSON: a diffusers folder or a .safetensors file.",
+        description="ControlNets by name, as JSON: a diffusers folder or a .safetensors file.",
+    )
+    depth: Path | None = Field(
+        None,
+        description="A depth network as a folder (DPT or Depth Anything, safetensors), for ControlNets of depth. "
+        "Default: such hints are refused by name.",
     )
     model_aliases: dict[str, str] = Field(
         default_factory=dict,

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from webuiapi import ControlNetUnit, WebUIApi
 
 from safelight.engine.generation import Generation
-from safelight.engine.hints import HINTS
+from safelight.engine.hints import DEPTH, HINTS
 from safelight.service import controls
 from safelight.settings import Settings
 from tests.service.pictures import saved
@@ -169,4 +169,4 @@ def test_units_of_the_web_ui(steered: Site, asked: list[Generation]) -> None:
 
 
 def test_hints_are_the_engines() -> None:
-    assert set(controls.HINTS.values()) | {controls.PLAIN} == set(HINTS)
+    assert set(controls.HINTS.values()) | {controls.PLAIN} == {*HINTS, DEPTH}

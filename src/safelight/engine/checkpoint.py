@@ -21,6 +21,11 @@ NOTES = "safelight.json"
 READERS = ("tokenizer", "processor")  # parts that are no networks: they make tensors of words and pictures
 
 
+def part_of(name: str) -> str:
+    """Which of the three things that take memory a network is of, by its name in a diffusers folder."""
+    return "autoencoder" if name == "vae" else "encoders" if name.startswith("text") else "denoiser"
+
+
 def read_components(path: Path, read: ReadTensors = read_tensors) -> Components:
     """The checkpoint at ``path``: a diffusers folder, or a single file in the original layout."""
     if path.is_dir():

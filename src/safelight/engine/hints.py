@@ -1,7 +1,8 @@
-"""What a ControlNet is shown, made of a picture without any network: edges, strokes, tones, or the picture as it is.
+"""What a ControlNet is shown, made of a picture: edges, strokes, tones, or the picture as it is, without any network;
+depth by the operator's.
 
 Each is drawn at the size of the picture to be, so that a line is as thin there as the network learned it. Knows nothing
-of networks or requests.
+of requests.
 """
 
 from __future__ import annotations
@@ -16,16 +17,27 @@ from torch import Tensor
 
 from safelight.engine import images
 from safelight.engine.generation import Pixels
+from safelight.errors import Invalid
 
 CANNY_LOW, CANNY_HIGH = 100, 200  # as the published canny ControlNets were trained
 STROKE = 32  # of 255: what is that much darker than what lies around it is drawn
-PLAIN, INPAINT = "plain", "inpaint"
+PLAIN, INPAINT, DEPTH = "plain", "inpaint", "depth"
 UNKNOWN = -1.0  # what the inpainting ControlNets are shown where a picture is to be painted anew
 
 
-def to_hint(kind: str, picture: Pixels, mask: Pixels | None, width: int, height: int) -> Tensor:
-    """(1, 3, height, width) in [0, 1]; ``mask`` is what an inpainting ControlNet is not shown."""
-    drawn = HINTS[kind](images.resize(picture, width, height))
+Draw = Callable[[Pixels], Pixels]
+
+
+def to_hint(
+    kind: str, picture: Pixels, mask: Pixels | None, width: int, height: int, depth: Draw | None = None
+) -> Tensor:
+    """(1, 3, height, width) in [0, 1]; ``mask`` is what an inpainting ControlNet is not shown, ``depth`` the operator's network."""
+    draw = depth if kind == DEPTH else HINTS[kind]
+    if draw is None:
+        raise Invalid(
+            "controlnet_type", "depth is drawn by a model that this server does not have; SAFELIGHT_DEPTH names one"
+        )
+    drawn = draw(images.resize(picture, width, height))
     hint = torch.from_numpy(drawn.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
     if kind != INPAINT or mask is None:
         return hint
@@ -71,7 +83,7 @@ def _grey(values: NDArray[np.generic]) -> Pixels:
     return np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
 
 
-HINTS: dict[str, Callable[[Pixels], Pixels]] = {
+HINTS: dict[str, Draw] = {
     PLAIN: _plain,
     "canny": _canny,
     "softedge": _soft_edge,

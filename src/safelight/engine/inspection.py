@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safelight.engine.checkpoint import READERS, class_name, present, read_family, weight_files
+from safelight.engine.checkpoint import READERS, class_name, part_of, present, read_family, weight_files
 from safelight.engine.components import find_in, outline
 from safelight.engine.families.family import Classes
 from safelight.engine.families.stable_diffusion import StableDiffusion
@@ -39,6 +39,14 @@ class Inspection:
     @property
     def weights(self) -> int:
         return sum(part.weights for part in self.parts)
+
+    @property
+    def apart(self) -> dict[str, int]:
+        """Numbers of the encoders, of the denoiser and of the autoencoder."""
+        found = {"encoders": 0, "denoiser": 0, "autoencoder": 0}
+        for part in self.parts:
+            found[part_of(part.name)] += part.weights
+        return found
 
     @property
     def whole(self) -> bool:

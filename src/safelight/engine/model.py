@@ -19,9 +19,10 @@ from diffusers import SchedulerMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
-from safelight.engine.checkpoint import read_components
+from safelight.engine.checkpoint import part_of, read_components
 from safelight.engine.components import Components
 from safelight.engine.controlnet import ControlNets
+from safelight.engine.depth import Depth
 from safelight.engine.families import additions
 from safelight.engine.families.autoencoder import Moments, Place
 from safelight.engine.families.family import Conditioning, Inputs, Networks, Row
@@ -50,6 +51,7 @@ class Model:
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
+        depth: Depth | None = None,
     ) -> None:
         self.name = name
         self.device = device
@@ -61,6 +63,7 @@ class Model:
         self._parts = components.parts.networks
         for part in self._parts.values():
             placed.settle(part)
+        self.depth = depth
         self.controlnets = ControlNets(controlnets or {}, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
@@ -93,6 +96,14 @@ class Model:
         parts = list(self._parts.values())
         parts += [self._parts["vae"], self._parts[self.family.denoiser]] if self._compiled else []
         return sum(weight.nbytes for part in parts for weight in part.parameters()) + self.controlnets.bytes
+
+    @property
+    def memory(self) -> dict[str, float]:
+        """Bytes of weights, apart: encoders, denoiser, autoencoder."""
+        found = {"encoders": 0.0, "denoiser": 0.0, "autoencoder": 0.0}
+        for name, network in self._parts.items():
+            found[part_of(name)] += sum(weight.nbytes for weight in network.parameters())
+        return found
 
     @property
     def compiled(self) -> bool:

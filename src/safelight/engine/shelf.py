@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from safelight.engine.checkpoint import count_weights
+from safelight.engine.depth import Depth
 from safelight.engine.model import CPU, Model
 from safelight.engine.tuning import tuned
 from safelight.errors import EngineFailed, Invalid, SafelightError
@@ -62,6 +63,7 @@ class Shelf:
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
+        depth: Path | None = None,
         openvino: bool = False,
         tuning_path: Path | None = None,
         compiled_path: Path | None = None,
@@ -82,6 +84,7 @@ class Shelf:
         self._compiled_path = compiled_path
         self._loras = dict(loras or {})
         self._files: dict[str, Any] = {"loras": self._loras, "embeddings": embeddings, "controlnets": controlnets}
+        self._files["depth"] = Depth(depth, device) if depth else None  # one for all checkpoints
         self._guests: set[str] = set()
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())

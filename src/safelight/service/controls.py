@@ -12,6 +12,7 @@ from safelight.settings import Settings
 
 MOST = 3  # for one picture
 PLAIN, INPAINT = "plain", "inpaint"  # a hint already; the picture, but for what is to be painted
+DEPTH = "depth"  # by a network that the operator names
 HINTS = {  # by the vendors' words, as the engine calls what is made of a picture
     "none": PLAIN,
     "qrcode": PLAIN,
@@ -24,6 +25,7 @@ HINTS = {  # by the vendors' words, as the engine calls what is made of a pictur
     "gray": "gray",
     "recolor": "gray",
     "inpaint": INPAINT,
+    DEPTH: DEPTH,
 }
 
 
@@ -36,8 +38,8 @@ def known_controlnet(field: str, names: Sequence[str], settings: Settings) -> st
     return found
 
 
-def hint_of(field: str, kind: str, instead: str) -> str:
+def hint_of(field: str, kind: str, instead: str, settings: Settings) -> str:
     """What is made of a picture for this kind. Raises Invalid for what a model would have to draw, with what to do ``instead``."""
-    if kind not in HINTS:
+    if kind not in HINTS or (kind == DEPTH and settings.depth is None):
         raise Invalid(field, f"{kind} is drawn by a model that this server does not have; {instead}")
     return HINTS[kind]

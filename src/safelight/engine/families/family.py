@@ -122,6 +122,10 @@ class Family(ABC):
         """Whether a picture takes a row for its negative prompt too."""
         return generation.guidance_scale > 1.0
 
+    def prompts(self, generation: Generation) -> list[str]:
+        """Those that a picture is told: its own, and where it is guided the negative one."""
+        return [generation.prompt, *([generation.negative_prompt] if self.guided(generation) else [])]
+
     def push(self, generation: Generation) -> float:
         """How far the answer goes from the negative prompt's towards the prompt's and beyond: 1 is the prompt's own."""
         return generation.guidance_scale
@@ -179,6 +183,22 @@ class Family(ABC):
     def split(self, answer: Tensor, rows: Sequence[Row]) -> list[Tensor]:
         """The answer for each row, (C, h, w)."""
         return [part.to(row.x.dtype) for part, row in zip(answer.unbind(), rows, strict=True)]
+
+
+def embeddings(rows: Sequence[Row], place: Place) -> Tensor:
+    """Prompts of one length, (R, L, D)."""
+    return place.enter(torch.stack([row.text.embedding for row in rows]))
+
+
+def pooled(rows: Sequence[Row], place: Place) -> Tensor:
+    """(R, P), of families whose text encoders give it."""
+    return place.enter(torch.stack([row.text.pooled for row in rows if row.text.pooled is not None]))
+
+
+def references(rows: Sequence[Row]) -> Inputs:
+    """(R, C, h', w'), where pictures are edited."""
+    shown = [row.reference for row in rows if row.reference is not None]
+    return {"reference": torch.stack(shown)} if shown else {}
 
 
 def timesteps(rows: Sequence[Row], place: Place) -> Tensor:

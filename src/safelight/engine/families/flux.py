@@ -18,7 +18,7 @@ from torch.nn.functional import pixel_unshuffle
 from transformers import CLIPTextModel, T5EncoderModel
 
 from safelight.engine import compvis
-from safelight.engine.families import additions
+from safelight.engine.families import additions, tokens
 from safelight.engine.families.additions import Additions, Control
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import (
@@ -30,11 +30,13 @@ from safelight.engine.families.family import (
     Parts,
     Row,
     Shape,
+    embeddings,
+    pooled,
+    references,
     timesteps,
 )
 from safelight.engine.families.flux_names import original_name
 from safelight.engine.families.text import CLIP_TOKENIZERS, T5_TOKENIZERS, Reader, t5
-from safelight.engine.families.tokens import pack, unpack
 from safelight.engine.flow import Schedule
 from safelight.engine.generation import Generation, Pixels
 from safelight.engine.textual_inversion import Concept
@@ -88,7 +90,7 @@ class Flux(Family):
         return generation.true_cfg_scale
 
     def schedule(self, shape: Shape) -> Schedule:
-        return Schedule(even=True, tokens=(shape[1] // 2) * (shape[2] // 2))
+        return tokens.schedule(*shape[1:])
 
     def spellings(self, part: str, path: str) -> list[str]:
         if part == "text_encoder":
@@ -98,24 +100,22 @@ class Flux(Family):
 
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         del clip_skip  # of CLIP only the pooled answer is used
-        pooled = networks["text_encoder"](self._clip(prompts)).pooler_output
+        wholes = networks["text_encoder"](self._clip(prompts)).pooler_output
         rows = t5(networks["text_encoder_2"], self._t5, prompts)
-        return [Conditioning(row, whole) for row, whole in zip(rows, pooled, strict=True)]
+        return [Conditioning(row, whole) for row, whole in zip(rows, wholes, strict=True)]
 
     def gather(self, rows: Sequence[Row]) -> Inputs:
         x = torch.stack([row.x for row in rows])  # (R, C, h, w)
         extras = [row.extra for row in rows if row.extra is not None]
-        pooled = [row.text.pooled for row in rows if row.text.pooled is not None]
-        references = [row.reference for row in rows if row.reference is not None]
         inputs = {
             "hidden_states": torch.cat([x, torch.stack(extras).to(x)], dim=1) if extras else x,
             "timestep": timesteps(rows, self.place),
-            "encoder_hidden_states": self.place.enter(torch.stack([row.text.embedding for row in rows])),
-            "pooled_projections": self.place.enter(torch.stack(pooled)),
+            "encoder_hidden_states": embeddings(rows, self.place),
+            "pooled_projections": pooled(rows, self.place),
         }
         if self._config["guidance_embeds"]:
             inputs["guidance"] = self.place.send(torch.tensor([row.guidance for row in rows]))
-        return inputs | ({"reference": torch.stack(references)} if references else {}) | additions.gathered(rows)
+        return inputs | references(rows) | additions.gathered(rows)
 
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[Additions]:
         """The prompt's row is asked, and its answer goes to the negative prompt's too, as the pipelines have it."""
@@ -125,30 +125,24 @@ class Flux(Family):
         told.pop("guidance", None)
         if steering.config.guidance_embeds:
             told["guidance"] = self.place.send(torch.tensor([row.guidance]))
-        cond = pack(self.place.enter(hint[None]))
+        cond = tokens.pack(self.place.enter(hint[None]))
         double, single = steering(controlnet_cond=cond, conditioning_scale=scale, **told, return_dict=False)
         spread = _spread(double, self._config["num_layers"], double)
         return [spread + _spread(single, self._config["num_single_layers"], double)] * len(rows)
 
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        told, (height, width) = self._told(additions.without(inputs))
+        told, pictures = self._told(additions.without(inputs))
         layers, single = self._config["num_layers"], self._config["num_single_layers"]
         if levels := additions.levels(inputs, layers + single):
             told["controlnet_block_samples"] = levels[:layers] or None
             told["controlnet_single_block_samples"] = levels[layers:] or None
-        tokens = networks["transformer"](**told).sample
-        return unpack(tokens[:, : height * width // 4], height, width)
+        return tokens.drawn(networks["transformer"](**told).sample, pictures[0])
 
-    def _told(self, inputs: Inputs) -> tuple[dict[str, Any], tuple[int, int]]:
-        """A transformer's own words for a call, and the height and width of the latents that are drawn."""
-        told: dict[str, Any] = dict(inputs)
-        pictures = [self.place.enter(told.pop(name)) for name in ("hidden_states", "reference") if name in told]
-        told["hidden_states"] = torch.cat([pack(picture) for picture in pictures], dim=1)
+    def _told(self, inputs: Inputs) -> tuple[dict[str, Any], list[Tensor]]:
+        told, pictures = tokens.told(inputs, self.place)
         told["img_ids"] = torch.cat([positions(picture, i) for i, picture in enumerate(pictures)])
         told["txt_ids"] = torch.zeros(told["encoder_hidden_states"].shape[1], 3, device=self.place.device)
-        told["timestep"] = told["timestep"] / 1000
-        height, width = pictures[0].shape[-2:]
-        return told, (height, width)
+        return told, pictures
 
 
 class Kontext(Flux):

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKLQwenImage, QwenImageControlNetModel, QwenImag
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from safelight.engine.families import additions
+from safelight.engine.families import additions, tokens
 from safelight.engine.families.additions import Additions, Control
 from safelight.engine.families.autoencoder import Autoencoder, Moments, Place
 from safelight.engine.families.family import (
@@ -27,10 +27,10 @@ from safelight.engine.families.family import (
     Parts,
     Row,
     Shape,
+    references,
     timesteps,
 )
 from safelight.engine.families.text import QWEN_TOKENIZERS, Words, length_class, padded_texts
-from safelight.engine.families.tokens import pack, unpack
 from safelight.engine.flow import Schedule
 from safelight.engine.generation import Generation
 from safelight.engine.textual_inversion import Concept
@@ -63,23 +63,20 @@ class QwenImage(Family):
         return Frames(network, self.place)
 
     def company(self, generation: Generation, shape: Shape) -> str:
-        longest = max(self._words.count(prompt) for prompt in self._prompts(generation)) - TEMPLATE_TOKENS
+        longest = max(self._words.count(prompt) for prompt in self.prompts(generation)) - TEMPLATE_TOKENS
         return f"{shape[1]}x{shape[2]}, {length_class(longest)} tokens"
-
-    def _prompts(self, generation: Generation) -> list[str]:
-        return [generation.prompt, generation.negative_prompt] if self.guided(generation) else [generation.prompt]
 
     def trial_prompts(self, generation: Generation) -> list[str]:
         return [generation.prompt, generation.negative_prompt]
 
     def schedule(self, shape: Shape) -> Schedule:
-        return Schedule(even=True, tokens=(shape[1] // 2) * (shape[2] // 2))
+        return tokens.schedule(*shape[1:])
 
     def settle(self, pushed: Tensor, told: Tensor) -> Tensor:
         """Guidance changes where a token goes, not how far."""
-        pushed_tokens, told_tokens = pack(pushed[None]), pack(told[None])
-        lengths = [torch.norm(tokens, dim=-1, keepdim=True) for tokens in (told_tokens, pushed_tokens)]
-        return unpack(pushed_tokens * (lengths[0] / lengths[1]), *told.shape[-2:])[0]
+        pushed_tokens, told_tokens = tokens.pack(pushed[None]), tokens.pack(told[None])
+        lengths = [torch.norm(each, dim=-1, keepdim=True) for each in (told_tokens, pushed_tokens)]
+        return tokens.unpack(pushed_tokens * (lengths[0] / lengths[1]), *told.shape[-2:])[0]
 
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         """Each alone, so that nothing pads it."""
@@ -92,43 +89,36 @@ class QwenImage(Family):
 
     def gather(self, rows: Sequence[Row]) -> Inputs:
         text, told = padded_texts([row.text.embedding for row in rows])
-        references = [row.reference for row in rows if row.reference is not None]
         inputs = {
             "hidden_states": torch.stack([row.x for row in rows]),  # (R, C, h, w)
             "timestep": timesteps(rows, self.place),
             "encoder_hidden_states": self.place.enter(text),  # (R, L, D)
             "encoder_hidden_states_mask": told.to(self.place.device),  # (R, L)
         }
-        return inputs | ({"reference": torch.stack(references)} if references else {}) | additions.gathered(rows)
+        return inputs | references(rows) | additions.gathered(rows)
 
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[Additions]:
         """The prompt's row is asked, without padding, and its answer goes to the negative prompt's too, as in the pipeline."""
         told, _ = self._told(self.gather([replace(rows[-1], reference=None, additions=())]))
         count = len(rows[-1].text.embedding)
         told |= {name: told[name][:, :count] for name in ("encoder_hidden_states", "encoder_hidden_states_mask")}
-        cond = pack(self.place.enter(hint[None]))
+        cond = tokens.pack(self.place.enter(hint[None]))
         samples = network(controlnet_cond=cond, conditioning_scale=scale, **told, return_dict=False)
         layers = self._config["num_layers"]
         return [tuple(additions.spread(samples, layers, math.ceil(layers / len(samples))))] * len(rows)
 
     def call(self, networks: Networks, inputs: Inputs) -> Tensor:
-        told, (height, width) = self._told(additions.without(inputs))
+        told, pictures = self._told(additions.without(inputs))
         if levels := additions.levels(inputs, self._config["num_layers"]):
             told["controlnet_block_samples"] = levels
-        tokens = networks["transformer"](**told).sample
-        return unpack(tokens[:, : height * width // 4], height, width)
+        return tokens.drawn(networks["transformer"](**told).sample, pictures[0])
 
-    def _told(self, inputs: Inputs) -> tuple[dict[str, Any], tuple[int, int]]:
-        """A transformer's own words for a call, and the height and width of the latents that are drawn."""
-        told: dict[str, Any] = dict(inputs)
-        pictures = [self.place.enter(told.pop(name)) for name in ("hidden_states", "reference") if name in told]
-        told["hidden_states"] = torch.cat([pack(picture) for picture in pictures], dim=1)
+    def _told(self, inputs: Inputs) -> tuple[dict[str, Any], list[Tensor]]:
+        told, pictures = tokens.told(inputs, self.place)
         told["img_shapes"] = [[(1, picture.shape[2] // 2, picture.shape[3] // 2) for picture in pictures]] * len(
             pictures[0]
         )
-        told["timestep"] = told["timestep"] / 1000
-        height, width = pictures[0].shape[-2:]
-        return told, (height, width)
+        return told, pictures
 
 
 class Frames:

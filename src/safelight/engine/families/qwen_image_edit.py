@@ -51,7 +51,7 @@ class QwenImageEdit(QwenImage):
     def company(self, generation: Generation, shape: Shape) -> str:
         assert generation.init_image is not None, "a plan of an editing checkpoint has one"
         looked = self._looked_at(self.looked_size(generation.init_image))
-        longest = max(self._words.count(prompt) for prompt in self._prompts(generation)) - 1 + looked - TEMPLATE_TOKENS
+        longest = max(self._words.count(prompt) for prompt in self.prompts(generation)) - 1 + looked - TEMPLATE_TOKENS
         beside = self.shape(*self.reference_size(generation.init_image))
         company = f"{shape[1]}x{shape[2]} beside {beside[1]}x{beside[2]}"
         return f"{company}, {length_class(longest)} tokens"

@@ -25,9 +25,12 @@ from safelight.engine.families.family import (
     Parts,
     Row,
     Shape,
+    embeddings,
+    pooled,
     timesteps,
 )
 from safelight.engine.families.text import CLIP_TOKENIZERS, T5_TOKENIZERS, Reader, t5
+from safelight.engine.families.tokens import count
 from safelight.engine.flow import Schedule
 from safelight.engine.textual_inversion import Concept
 
@@ -64,7 +67,7 @@ class StableDiffusion3(Family):
         self._t5 = t5_tokenizer and Reader(t5_tokenizer, T5_LENGTH, place)
 
     def schedule(self, shape: Shape) -> Schedule:
-        return Schedule(tokens=(shape[1] // 2) * (shape[2] // 2))
+        return Schedule(tokens=count(*shape[1:]))
 
     def spellings(self, part: str, path: str) -> list[str]:
         return compvis.text_spellings(path) if part in self._clips else [path]
@@ -72,21 +75,20 @@ class StableDiffusion3(Family):
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         outputs = [networks[name](read(prompts), output_hidden_states=True) for name, read in self._clips.items()]
         clip = torch.cat([output.hidden_states[-(clip_skip + 1)] for output in outputs], dim=-1)  # (B, 77, D1 + D2)
-        pooled = torch.cat([output.text_embeds for output in outputs], dim=-1)
+        wholes = torch.cat([output.text_embeds for output in outputs], dim=-1)
         width = self._config["joint_attention_dim"]
         long = clip.new_zeros(len(clip), T5_LENGTH, width)
         if self._t5:
             long = t5(networks["text_encoder_3"], self._t5, prompts)
         rows = torch.cat([pad(clip, (0, width - clip.shape[-1])), long], dim=1)  # (B, 77 + 256, width)
-        return [Conditioning(row, whole) for row, whole in zip(rows, pooled, strict=True)]
+        return [Conditioning(row, whole) for row, whole in zip(rows, wholes, strict=True)]
 
     def gather(self, rows: Sequence[Row]) -> Inputs:
-        pooled = [row.text.pooled for row in rows if row.text.pooled is not None]
         return {
             "hidden_states": torch.stack([row.x for row in rows]),  # (R, C, h, w)
             "timestep": timesteps(rows, self.place),
-            "encoder_hidden_states": self.place.enter(torch.stack([row.text.embedding for row in rows])),
-            "pooled_projections": self.place.enter(torch.stack(pooled)),
+            "encoder_hidden_states": embeddings(rows, self.place),
+            "pooled_projections": pooled(rows, self.place),
             **additions.gathered(rows),
         }
 

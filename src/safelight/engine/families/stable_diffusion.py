@@ -28,6 +28,8 @@ from safelight.engine.families.family import (
     Parts,
     Row,
     Shape,
+    embeddings,
+    pooled,
     timesteps,
 )
 from safelight.engine.families.text import CLIP_TOKENIZERS
@@ -89,7 +91,7 @@ class StableDiffusion(Family):
         if len(outputs) == 1:
             return [Conditioning(row) for row in self._last_hidden(outputs[0], clip_skip)]
         rows = torch.cat([output.hidden_states[-(clip_skip + 1)] for output in outputs], dim=-1)  # (B, 77, D1 + D2)
-        return [Conditioning(row, pooled) for row, pooled in zip(rows, outputs[-1].text_embeds, strict=True)]
+        return [Conditioning(row, whole) for row, whole in zip(rows, outputs[-1].text_embeds, strict=True)]
 
     def read_weighed(
         self, networks: Networks, prompts: Sequence[str], clip_skip: int, pieces: int
@@ -118,7 +120,7 @@ class StableDiffusion(Family):
         """As many as the longest of its prompts has: the others are filled with empty ones."""
         if not generation.weighed:
             return 0
-        prompts = [generation.prompt, *([generation.negative_prompt] if self.guided(generation) else [])]
+        prompts = self.prompts(generation)
         return max(len(vocabulary.pieces(prompt)) for vocabulary in self._vocabularies for prompt in prompts)
 
     def company(self, generation: Generation, shape: Shape) -> str:
@@ -141,17 +143,16 @@ class StableDiffusion(Family):
         inputs = {
             "sample": torch.cat([x, torch.stack(extras).to(x)], dim=1) if extras else x,
             "timestep": timesteps(rows, self.place),
-            "encoder_hidden_states": self.place.enter(torch.stack([row.text.embedding for row in rows])),  # (R, 77, D)
+            "encoder_hidden_states": embeddings(rows, self.place),
         }
-        pooled = [row.text.pooled for row in rows if row.text.pooled is not None]
-        conditions = self._size_conditions(x, torch.stack(pooled)) if pooled else {}
+        conditions = {} if rows[0].text.pooled is None else self._size_conditions(x, pooled(rows, self.place))
         return inputs | conditions | additions.gathered(rows)
 
-    def _size_conditions(self, x: Tensor, pooled: Tensor) -> Inputs:
+    def _size_conditions(self, x: Tensor, wholes: Tensor) -> Inputs:
         """SDXL's UNet is told the size of the picture, and that nothing was cropped."""
         height, width = (float(side * self.autoencoder.side) for side in x.shape[-2:])
         time_ids = torch.tensor([[height, width, 0.0, 0.0, height, width]] * len(x))  # (R, 6)
-        return {"text_embeds": self.place.enter(pooled), "time_ids": self.place.enter(time_ids)}
+        return {"text_embeds": wholes, "time_ids": self.place.enter(time_ids)}
 
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[tuple[Tensor, ...]]:
         """A ControlNet reads latents, and nothing of what an inpainting UNet reads beside them."""

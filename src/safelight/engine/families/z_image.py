@@ -28,6 +28,7 @@ from safelight.engine.families.family import (
     timesteps,
 )
 from safelight.engine.families.text import QWEN_TOKENIZERS, Words, length_class
+from safelight.engine.families.tokens import schedule
 from safelight.engine.flow import Schedule
 from safelight.engine.generation import Generation
 from safelight.engine.textual_inversion import Concept
@@ -93,8 +94,7 @@ class ZImage(Family):
         self._words = Words(parts.tokenizers["tokenizer"], TEMPLATE, LONGEST, place)
 
     def company(self, generation: Generation, shape: Shape) -> str:
-        prompts = [generation.prompt, generation.negative_prompt] if self.guided(generation) else [generation.prompt]
-        words = max(length_class(self._words.count(prompt)) for prompt in prompts)
+        words = max(length_class(self._words.count(prompt)) for prompt in self.prompts(generation))
         return f"{picture_class(shape[1] * shape[2] // 4)} + {words} tokens"
 
     def trial_prompts(self, generation: Generation) -> list[str]:
@@ -105,7 +105,7 @@ class ZImage(Family):
         return 1.0 + generation.guidance_scale
 
     def schedule(self, shape: Shape) -> Schedule:
-        return Schedule(even=True, tokens=(shape[1] // 2) * (shape[2] // 2))
+        return schedule(*shape[1:])
 
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         """Each alone, so that nothing pads it."""

@@ -63,7 +63,7 @@ def _read(unit: Form, settings: Settings, kind: AssetKind) -> Unit:
     use = ControlUse(
         known_controlnet(FIELD, (_HASH.sub("", unit.text("model", limit=200)),), settings),
         (kind if source else AssetKind.init_image).label,
-        hint_of(FIELD, module if module == "none" else module.partition("_")[0], INSTEAD),
+        hint_of(FIELD, module if module == "none" else module.partition("_")[0], INSTEAD, settings),
         unit.real("weight", 1.0, 0, 5),
         start,
         end,

@@ -82,7 +82,8 @@ def _read_uses(
 
 def _use(form: Form, settings: Settings, followed: AssetKind, i: int, name: str, kind: str, count: int) -> ControlUse:
     drawn = form.yes("auto_hint", True)
-    hint = hint_of(TYPE, kind, "send the hint itself as control_image, with auto_hint no") if drawn else PLAIN
+    instead = "send the hint itself as control_image, with auto_hint no"
+    hint = hint_of(TYPE, kind, instead, settings) if drawn else PLAIN
     return ControlUse(
         known_controlnet(MODEL, (name, kind), settings),
         followed.label,
