@@ -25,7 +25,8 @@ import httpx
 import psutil
 
 PHOTO = Path(__file__).resolve().parent.parent / "src/safelight/samples/photo.jpg"
-SERVE = (sys.executable, "-m", "safelight", "serve", "--port", "0", "--json")
+SAFELIGHT = (sys.executable, "-m", "safelight")
+SERVE = (*SAFELIGHT, "serve", "--port", "0", "--json")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Server:
     pid: int
     url: str
     key: str
+    data: str
+
+    def stranger(self) -> str:
+        """The key of another account."""
+        words = (*SAFELIGHT, "keys", "create", "stranger", "--data-dir", self.data, "--json")
+        told = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603
+        return str(json.loads(told.stdout)["key"])
 
 
 @dataclass
@@ -56,7 +64,7 @@ def served(log: Path) -> Iterator[Server]:
             first = json.loads(process.stdout.readline())
             while httpx.get(f"{first['url']}/readyz").status_code != 200:
                 time.sleep(0.5)
-            yield Server(process.pid, first["url"], first["key"])
+            yield Server(process.pid, first["url"], first["key"], f"{folder}/d")
         finally:
             process.terminate()
             process.wait(120)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -18,6 +18,7 @@ from safelight.settings import read_settings
 from safelight.terminal import AsJson, BlobUrl, DatabaseUrl, DataDir, call, out, progress_bar
 
 MOST_JOBS, MOST_BYTES = 1_000_000, 10**15
+Store = Literal["all", "none"]
 
 accounts = typer.Typer(
     no_args_is_help=True, help="Accounts: their limits, their wallets and plans where billing is on, and their end."
@@ -92,6 +93,9 @@ def accounts_retention(
     ] = None,
     key: Annotated[int, typer.Option(help="Only what is asked for by the key with this id.")] = 0,
     lift: Annotated[bool, typer.Option("--lift", help="Take your limit away. What it gave an end keeps that.")] = False,
+    store: Annotated[
+        Store | None, typer.Option(help="none: store nothing of what it asks for; all: store it again.")
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -102,6 +106,8 @@ def accounts_retention(
     settings = read_settings(data_dir=data_dir, database_url=database_url)
     if lift or days is not None:
         call(commands.limit_retention(settings, account, None if days is None else days * DAY, key))
+    if store is not None:
+        call(commands.store(settings, account, store == "all", key))
     limits = call(commands.retention(settings, account))
     if as_json:
         told = [{"seconds": each.seconds, "key_id": each.key_id, "set_by": each.set_by} for each in limits]

@@ -46,6 +46,7 @@ from safelight.service.sessions import Sessions
 from safelight.service.shop import Shop
 from safelight.service.steering import Steering
 from safelight.service.stocktaking import Stocktaking
+from safelight.service.unstored import Unstored
 from safelight.service.usage import Usage
 from safelight.service.vault import Vault
 from safelight.service.webhooks import Webhooks
@@ -225,6 +226,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         assets=assets,
         erasure=erasure,
         retention=Retention(settings, database, erasure),
+        unstored=Unstored(database, vault, erasure),
         catalogue=Catalogue(settings, database, read_wants(settings)),
         models=Models(settings, database, jobs, erasure),
         chat=Chat(settings),

@@ -88,6 +88,14 @@ async def limit_retention(settings: Settings, account: str, seconds: float | Non
     await on_ground(settings, change)
 
 
+async def store(settings: Settings, account: str, stores: bool, key: int) -> None:
+    async def change(ground: Ground) -> None:
+        accounts = Accounts(ground.database)
+        await accounts.store(await accounts.named(account), stores, key)
+
+    await on_ground(settings, change)
+
+
 async def retention(settings: Settings, account: str) -> list[Limit]:
     async def ask(ground: Ground) -> list[Limit]:
         return await _retention(ground).limits(await Accounts(ground.database).named(account))

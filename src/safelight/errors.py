@@ -12,7 +12,8 @@
     |  |- OverQuota       this account has too much waiting already
     |  `- Overloaded      the whole server has too much waiting already
     |- EngineFailed       a picture could not be made
-    |  `- Cancelled       its owner took it back
+    |  |- Cancelled       its owner took it back
+    |  `- KeyLost         what was asked is gone with the process that held its key
     |- Damaged            what was stored is not as it was stored
     |- Unavailable        a part we stand on (database, blob store) does not answer
     `- SetupFailed        the program cannot start; the message says what to do
@@ -98,6 +99,10 @@ class EngineFailed(SafelightError):
 
 class Cancelled(EngineFailed):
     """The request was cancelled."""
+
+
+class KeyLost(EngineFailed):
+    """What was asked was not stored, and is lost with the process that was asked. Send it again."""
 
 
 class Damaged(SafelightError):

@@ -203,7 +203,9 @@ class Settings(BaseSettings):
         description="Most bytes one account may keep; then its requests are refused with 429 until it deletes some. Default: no limit.",
     )
     output_days: float | None = Field(
-        None, gt=0, description="Days until pictures are erased by themselves. Default: kept until deleted."
+        None,
+        gt=0,
+        description="Days until generations are erased by themselves, failed ones too. Default: kept until deleted.",
     )
     stray_days: float = Field(
         7.0,

@@ -191,8 +191,8 @@ class Books(RuleBasedStateMachine):
 
         async def work(tx: Transaction) -> None:
             await tx.run(
-                "jobs.accept", id=job_id, account=self.account.id, key=None, lives=None, file_prefix=str(job_id), rank=0, task="generate",
-                cost=request.cost, steps=steps, files=1, tells=False,
+                "jobs.accept", id=job_id, account=self.account.id, key=None, file_prefix=str(job_id), rank=0, task="generate",
+                lives=None, unstored=False, cost=request.cost, steps=steps, files=1, tells=False,
             )  # fmt: skip
             await hold(tx, self.settings, self.account, job_id, request)
 

@@ -73,7 +73,7 @@ async def test_copies_of_what_was_erased_are_noise(house: House) -> None:
         with pytest.raises(NotFound):
             await house.vault.file_of(asset, files[asset["blob_key"]])
     with pytest.raises(NotFound):
-        await house.vault.text_of({"id": job.id, **text})
+        await house.vault.text_of({"id": job.id, "unstored": False, **text})
 
 
 async def test_a_key_that_somebody_remembers_is_dropped_when_it_is_erased(house: House) -> None:

@@ -237,7 +237,7 @@ def test_how_long_an_account_is_kept_beside_a_running_server(door: Running) -> N
     assert told == [{"seconds": 7 * 86400, "key_id": None, "set_by": "operator"}]
     refused = command(door.data, "accounts", "retention", "keeper", "--key", "999999", "--days", "7")
     assert (refused.returncode, refused.stderr) == (1, "safelight: Not found\n")
-    assert command(door.data, "accounts", "retention", "keeper", "--lift", "--json").stdout == "[]\n"
+    assert command(door.data, "accounts", "retention", "keeper", "--lift", "--store", "none", "--json").stdout == "[]\n"
 
 
 def test_webhooks_beside_a_running_server(door: Running) -> None:

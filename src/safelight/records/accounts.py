@@ -10,13 +10,14 @@ from datetime import datetime
 class Account:
     """A tenant. Everything that is stored belongs to exactly one. ``key_id`` is the key that this caller came with.
 
-    ``operator``: that key may also look after the server.
+    ``operator``: that key may also look after the server. ``stores``: what is asked for may be stored.
     """
 
     id: int
     name: str
     key_id: int | None = None
     operator: bool = False
+    stores: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Key:
     revoked_at: datetime | None
     last_used_at: datetime | None
     operator: bool = False
+    stores: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Receipt:
     id: str  # a UUID
     account_id: int
     key_id: int | None
-    scope: str  # "job", "jobs", "asset", "cache", "expiry", "account"
+    scope: str  # job, jobs, asset, cache, expiry, filter, unstored or account
     request_ids: tuple[int, ...]
     assets: int
     bytes: int

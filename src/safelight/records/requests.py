@@ -10,6 +10,8 @@ from typing import ClassVar, NamedTuple
 
 from safelight.records.assets import TEMP_SECONDS, AssetKind, shortest
 
+UNSTORED_SECONDS = 3600.0  # after which even the noise of what was not stored goes, where its answer could not be given
+
 
 class Task(StrEnum):
     """What a job is for. Each is asked for by a record of its own (a ``JobRequest``) and made by a maker of its own."""
@@ -36,6 +38,7 @@ class JobRequest(ABC):
     task: ClassVar[Task]
 
     base64: bool = False
+    store: bool = True  # False: its key is in memory alone, and all of it goes with the answer
     temp: bool = False  # it lives 24 hours
     expires_in: float | None = None  # seconds that it lives, from its end
     instant_response: bool = False
@@ -50,7 +53,7 @@ class JobRequest(ABC):
     @property
     def lives(self) -> float | None:
         """Seconds from its end until it is to be erased, as far as it says so itself."""
-        return shortest(self.expires_in, TEMP_SECONDS if self.temp else None)
+        return shortest(self.expires_in, TEMP_SECONDS if self.temp else None, None if self.store else UNSTORED_SECONDS)
 
     @property
     @abstractmethod

@@ -30,7 +30,7 @@ class Accounts:
             raise Unauthorized
         if row["stale"]:
             await self._database.run("accounts.touch_key", id=row["key_id"])
-        return Account(row["id"], row["name"], row["key_id"], row["operator"])
+        return Account(row["id"], row["name"], row["key_id"], row["operator"], row["stores"])
 
     async def create_account(self, name: str) -> Account:
         """The account of that name, made where there is none."""
@@ -76,6 +76,18 @@ class Accounts:
         """Raises NotFound."""
         await self._database.run("accounts.relabel", account=account.id, id=key_id, label=label)
         return await self.own_key(account, key_id)
+
+    async def stores(self, account: Account) -> bool:
+        """Whether what the account asks for may be stored, but for what its keys say."""
+        row = await self._database.one("accounts.stores", account=account.id)
+        return bool(row and row["stores"])
+
+    async def store(self, account: Account, stores: bool, key_id: int = 0) -> None:
+        """From its return on; of one key, or whatever the key. What is stored already stays. Raises NotFound."""
+        if not key_id:
+            await self._database.run("accounts.store", account=account.id, stores=stores)
+        elif not await self._database.run("accounts.store_of_key", account=account.id, id=key_id, stores=stores):
+            raise NotFound
 
     async def revoke_own(self, account: Account, key_id: int) -> None:
         """Raises NotFound. Also the key that asks for it."""
@@ -141,5 +153,5 @@ def _key(row: Row) -> Key:
     return Key(
         id=row["id"], account_id=row["account_id"], account_name=row["account_name"], label=row["label"], prefix=row["prefix"],
         created_at=row["created_at"], revoked_at=row["revoked_at"], last_used_at=row["last_used_at"],
-        operator=row["operator"],
+        operator=row["operator"], stores=row["stores"],
     )  # fmt: skip

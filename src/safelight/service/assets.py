@@ -62,20 +62,22 @@ class Assets:
         row = None if "\x00" in name else await self._database.one("assets.readable", name=name, account=owner)
         if row is None:
             raise NotFound
-        try:
-            return asset_of(row), await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))
-        except FileNotFoundError:
-            raise NotFound from None  # erased between the two questions
+        return asset_of(row), await self._bytes(row)
 
     async def inputs(self, account: Account, job_id: int) -> dict[AssetKind, bytes]:
         """The pictures that a job of the account's was made from, as far as they are kept. Raises NotFound for one erased meanwhile."""
         rows = await self._database.all("assets.own_inputs", id=job_id, account=account.id)
+        return {AssetKind.labelled(row["kind"]): await self._bytes(row) for row in rows}
+
+    async def outputs(self, account: Account, job: Job) -> list[bytes]:
+        """What a job of the account's made, in order, stored or not. Raises NotFound for one erased meanwhile."""
+        rows = await self._database.all("assets.outputs", id=job.id, account=account.id)
+        return [await self._bytes(row) for row in rows]
+
+    async def _bytes(self, row: Row) -> bytes:
         try:
-            return {
-                AssetKind.labelled(row["kind"]): await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))
-                for row in rows
-            }
-        except FileNotFoundError:
+            return await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))
+        except FileNotFoundError:  # erased between the two questions
             raise NotFound from None
 
     def output_names(self, job: Job) -> list[str]:

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from safelight.errors import NotFound
 from safelight.records import Account, Job, JobState, Task
-from safelight.service.jobs import LARGEST_ID, job_of
+from safelight.service.jobs import LARGEST_ID
+from safelight.service.requests import job_of
 from safelight.service.vault import Vault
 from safelight.storage.database import Database
 

@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from safelight.errors import Invalid, NotFound, Overloaded, OverQuota, SafelightError, Unavailable
 from safelight.records import (
@@ -22,13 +20,12 @@ from safelight.records import (
     Bitmap,
     Job,
     JobRequest,
-    JobState,
     QueueLoad,
     Task,
 )
 from safelight.service.ledger import hold, queue_limit, refuse_empty
 from safelight.service.once import Once
-from safelight.service.requests import from_json, to_json
+from safelight.service.requests import check_store, job_of, to_json
 from safelight.service.seals import Seal
 from safelight.service.space import check_space
 from safelight.service.vault import Vault, forget_unused, sealed_text
@@ -101,12 +98,16 @@ class Jobs:
         With ``once``, of any number of calls at the same time one makes a job and all give it back. ``beside`` writes what is to
         stand from the moment that the job does.
         """
+        check_store(request, preferred=account.stores, repeatable=once is not None)
         body = to_json(request)
         async with self._database.transaction() as tx:
             rank = await self._room(tx, account)
             row = await tx.one("jobs.next_id")
         assert row is not None
-        job_id, sent = row["id"], await self._vault.new(row["id"])
+        job_id = row["id"]
+        if not request.store:
+            self._vault.hold(job_id, Seal.new())
+        sent = await self._vault.new(job_id)
         inputs = _inputs(pictures or {}, sent)
         try:
             await self._store(account, job_id, inputs, sent)
@@ -117,6 +118,7 @@ class Jobs:
         except SafelightError as refused:
             if isinstance(refused, Unavailable) and await self._accepted(account, job_id):
                 return await self.get(account, job_id)
+            self._vault.let_go(job_id)
             await self._withdraw(inputs)
             raise
         return await self.get(account, job_id)
@@ -240,7 +242,7 @@ class Jobs:
             await tx.run(
                 "jobs.accept", id=job_id, account=account.id, key=account.key_id, file_prefix=str(uuid.uuid4()),
                 rank=rank, task=request.task.value, cost=request.cost, steps=request.steps_to_run, files=len(request.makes),
-                tells=bool(request.webhook), lives=request.lives,
+                tells=bool(request.webhook), lives=request.lives, unstored=not request.store,
             )  # fmt: skip
             if once and not await tx.run(
                 "once.claim", account=account.id, key=once.key, request=once.request, job=job_id
@@ -328,18 +330,6 @@ def as_prefix(text: str) -> str | None:
         return str(uuid.UUID(text))
     except ValueError:
         return None
-
-
-def job_of(row: Row, text: Mapping[str, Any] | None) -> Job:
-    native: Any = (row["native_width"], row["native_height"])
-    started: datetime | None = row["started_at"]
-    return Job(
-        id=row["id"], account_id=row["account_id"], state=JobState(row["state"]), file_prefix=row["file_prefix"],
-        request=from_json(text) if text else None, created_at=row["created_at"], started_at=started,
-        finished_at=row["finished_at"], attempt=row["attempt"], step=row["step"], steps=row["steps"], seconds=row["seconds"],
-        model=row["model"], nsfw=tuple(row["nsfw"]), native_size=native if native[0] else None, outputs=row["outputs"],
-        error=row["error"], erased_at=row["erased_at"], expires_at=row["expires_at"],
-    )  # fmt: skip
 
 
 def _inputs(pictures: Mapping[AssetKind, Bitmap], seal: Seal) -> list[Input]:

@@ -1,10 +1,11 @@
-"""How a request rests in the database: to JSON and back by its task, and text that cannot be kept refused."""
+"""How a request rests in the database: to JSON and back by its task, a row to a job, and what cannot be kept refused."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from safelight.errors import Invalid
@@ -13,12 +14,17 @@ from safelight.records import (
     CutOutRequest,
     ImageRequest,
     InstallRequest,
+    Job,
     JobRequest,
+    JobState,
     JudgeRequest,
     Operation,
     Task,
     UpscaleRequest,
 )
+from safelight.storage.database import Row
+
+NOT_KEPT = "cannot be had with store none: nothing is kept of it"
 
 
 def to_json(request: JobRequest) -> dict[str, Any]:
@@ -36,9 +42,37 @@ def to_json(request: JobRequest) -> dict[str, Any]:
     return {"task": request.task.value, **body}
 
 
+def check_store(request: JobRequest, *, preferred: bool, repeatable: bool) -> None:
+    """Raises Invalid naming what cannot be had of a request that is not stored, or that there is one that would be stored.
+
+    ``preferred``: its account and key let it be stored. ``repeatable``: sent again, it is to be answered as before.
+    """
+    if request.store:
+        if not preferred and request.task is not Task.install_model:
+            raise Invalid("store", "is none for this account or key, and this can only be had stored")
+        return
+    for name in ("webhook", "instant_response", "temp", "expires_in"):
+        if getattr(request, name):
+            raise Invalid(name, NOT_KEPT)
+    if repeatable:
+        raise Invalid("Idempotency-Key", NOT_KEPT)
+
+
 def from_json(body: Mapping[str, Any]) -> JobRequest:
     """What is not known any more, or not yet, is passed over."""
     return _READERS[Task(body.get("task", Task.generate))](body)
+
+
+def job_of(row: Row, text: Mapping[str, Any] | None) -> Job:
+    native: Any = (row["native_width"], row["native_height"])
+    started: datetime | None = row["started_at"]
+    return Job(
+        id=row["id"], account_id=row["account_id"], state=JobState(row["state"]), file_prefix=row["file_prefix"],
+        request=from_json(text) if text else None, created_at=row["created_at"], started_at=started,
+        finished_at=row["finished_at"], attempt=row["attempt"], step=row["step"], steps=row["steps"], seconds=row["seconds"],
+        model=row["model"], nsfw=tuple(row["nsfw"]), native_size=native if native[0] else None, outputs=row["outputs"],
+        error=row["error"], erased_at=row["erased_at"], expires_at=row["expires_at"],
+    )  # fmt: skip
 
 
 def _image_request(body: Mapping[str, Any]) -> ImageRequest:

@@ -25,6 +25,7 @@ from safelight.service.retention import Retention
 from safelight.service.sessions import Sessions
 from safelight.service.shop import Shop
 from safelight.service.steering import Steering
+from safelight.service.unstored import Unstored
 from safelight.service.usage import Usage
 from safelight.service.wishes import Wishes
 from safelight.settings import Settings
@@ -41,6 +42,7 @@ class Services:
     assets: Assets
     erasure: Erasure
     retention: Retention
+    unstored: Unstored
     catalogue: Catalogue
     models: Models
     chat: Chat

@@ -36,7 +36,7 @@ class Sessions:
         row = token and await self._database.one("sessions.find", hash=hash_of(token))
         if not row:
             raise Unauthorized
-        return Account(row["id"], row["name"], row["key_id"], row["operator"])
+        return Account(row["id"], row["name"], row["key_id"], row["operator"], row["stores"])
 
     async def end(self, token: str) -> None:
         await self._database.run("sessions.end", hash=hash_of(token))

@@ -32,6 +32,7 @@ class Vault:
     def __init__(self, database: Database, masters: Masters) -> None:
         self._database, self._masters = database, masters
         self._remembered: dict[Which, tuple[Seal, float]] = {}
+        self._held: dict[int, Seal] = {}  # keys that rest nowhere, whatever for
         self._drawers: set[int] = set()
         database.on("safelight_erased", self._hear_of_erasure)
 
@@ -48,12 +49,30 @@ class Vault:
                 )
             await tx.run("vault.know_master", mark=self._masters.current)
 
+    @property
+    def masters(self) -> Masters:
+        return self._masters
+
+    def hold(self, request_id: int, seal: Seal) -> None:
+        """A key that is to rest nowhere: from here on it is in memory, until it is let go or its request is erased."""
+        self._held[request_id] = seal
+
+    def held(self, request_id: int) -> Seal | None:
+        return self._held.get(request_id)
+
+    def let_go(self, request_id: int) -> None:
+        self._held.pop(request_id, None)
+
     async def new(self, request_id: int) -> Seal:
         """A key that will stand once it is kept. Called outside of the transaction that keeps it."""
+        if held := self._held.get(request_id):
+            return held
         await self._make_room(request_id)
         return Seal.new()
 
     async def keep(self, tx: Transaction, request_id: int, seal: Seal, *, sent: bool) -> None:
+        if request_id in self._held:
+            return
         if not await self._keep(tx, request_id, seal, sent):
             await asyncio.to_thread(self._masters.load)  # a new one was made meanwhile
             if not await self._keep(tx, request_id, seal, sent):
@@ -62,6 +81,8 @@ class Vault:
 
     async def seal_of(self, request_id: int, *, sent: bool) -> Seal:
         """Raises NotFound where the key was deleted: what it sealed is lost for good."""
+        if held := self._held.get(request_id):
+            return held
         which = (request_id, sent)
         seal, until = self._remembered.get(which, (None, 0.0))
         if seal is not None and until > time.monotonic():
@@ -85,7 +106,12 @@ class Vault:
             self._drop(request_id)
 
     async def text_of(self, row: Row) -> Mapping[str, Any] | None:
-        """What the caller of a job wrote, from a row with its ``id``, ``sealed`` and ``body``."""
+        """What the caller of a job wrote, from a row with its ``id``, ``unstored``, ``sealed`` and ``body``.
+
+        None where it was not stored, and the key is not here.
+        """
+        if row["unstored"] and row["id"] not in self._held:
+            return None
         if row["sealed"] is None:
             found: Mapping[str, Any] | None = row["body"]
             return found
@@ -168,6 +194,7 @@ class Vault:
             self._remembered.pop(which, None)
 
     def _drop(self, request_id: int) -> None:
+        self.let_go(request_id)
         for sent in (False, True):
             self._remembered.pop((request_id, sent), None)
 

@@ -16,12 +16,13 @@ from functools import partial
 from typing import TypeVar
 
 from safelight.cancelling import cancel
-from safelight.errors import Cancelled, EngineFailed, Invalid, NotFound, Unavailable
+from safelight.errors import Cancelled, EngineFailed, Invalid, KeyLost, NotFound, Unavailable
 from safelight.records import AssetKind
 from safelight.service.assets import output_name
 from safelight.service.board import Board
 from safelight.service.ends import drop_inputs, fail
 from safelight.service.jobs import QUEUES, discard, enqueue
+from safelight.service.lending import Lending
 from safelight.service.makers.maker import Made, Maker, Order, Sketch
 from safelight.service.outbox import announce_end
 from safelight.service.requests import from_json
@@ -90,6 +91,7 @@ class Worker:
         self._runs: set[Run] = set()
         self._owners: set[str] = set()
         self._telling = Telling(database)
+        self._lending = Lending(database, vault)
         for each in self._queues:
             queue.teach(each, self._work)
         database.on("safelight_erased", self._hear_of_erasure)
@@ -120,10 +122,11 @@ class Worker:
             return  # erased, or claimed by a newer entry
         try:
             await self._aboard(run)
-            order = await self._order(run)
-            with self._telling.of(run.news):
-                made = await self._makers[order.request.task].make(order)
-            await self._finish(run, order, made)
+            async with self._lending.borrowed(run.row):
+                order = await self._order(run)
+                with self._telling.of(run.news):
+                    made = await self._makers[order.request.task].make(order)
+                await self._finish(run, order, made)
         except Exception as error:  # noqa: BLE001  # the border of the worker: every job gets its answer
             await self._give_up(run, error)
         finally:
@@ -253,8 +256,10 @@ class Worker:
                     await self._fail(run, FAILED)
                 case Cancelled() if run.fate is not Fate.none:
                     log.info("job %s was taken back", run.id)
-                case Invalid():
+                case KeyLost():
                     await self._fail(run, error.message)
+                case Invalid():  # its sentence may say what was asked, and rests in the clear
+                    await self._fail(run, FAILED if run.row["unstored"] else error.message)
                 case FileNotFoundError():
                     await self._fail(run, INPUT_LOST)
                 case EngineFailed():

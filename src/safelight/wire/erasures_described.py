@@ -13,7 +13,7 @@ _FIELDS: dict[str, object] = {
         "description": "erasing: `left` requests have not had their turn, and will. erased: nothing can be read any more. "
         "verified: nor is a byte of it left.",
     },
-    "scope": {"enum": ["job", "jobs", "asset", "cache", "expiry", "filter", "account"]},
+    "scope": {"enum": ["job", "jobs", "asset", "cache", "expiry", "filter", "unstored", "account"]},
     "requests": {"type": "integer"},
     "left": {"type": "integer"},
     "assets": {"type": "integer"},

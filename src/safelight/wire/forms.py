@@ -225,6 +225,7 @@ async def _parts(request: Request, body: bytes) -> list[tuple[str, str | bytes]]
     parser = MultiPartParser(
         request.headers, stream(), max_files=MOST_FIELDS, max_fields=MOST_FIELDS, max_part_size=max(len(body), 1)
     )
+    parser.spool_max_size = len(body) + 1  # no file of a caller's touches a disk on its way
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError):

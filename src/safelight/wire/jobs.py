@@ -23,7 +23,7 @@ from safelight.wire.openapi import add
 
 MOST_JOBS = 100  # in one page
 MOST_WORDS = 200  # letters
-UNTOLD = frozenset({"webhook", "extras", "dialect", "route", "instant_response"})
+UNTOLD = frozenset({"store", "webhook", "extras", "dialect", "route", "instant_response"})
 END = "end"  # the id of the last event
 
 Json = dict[str, object]

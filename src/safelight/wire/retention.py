@@ -1,4 +1,7 @@
-"""Safelight's own endpoints for how long an account's things are kept: what limits there are, and setting one. Knows no vendor's words."""
+"""Safelight's own endpoints for how long an account's things are kept, and whether at all: what was set, and setting it.
+
+Knows no vendor's words.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from safelight.records import Account
 from safelight.service.jobs import LARGEST_ID
 from safelight.service.retention import DAY, LEAST, MOST
 from safelight.service.services import Services
-from safelight.wire.forms import Form
 from safelight.wire.house import REFUSALS, SAFE
 from safelight.wire.http import answer, read_caller
+from safelight.wire.keeping import ALL, NONE, STORE, read_store
 from safelight.wire.openapi import Operation, Shape, add
 
 PATH = "/v1/retention"
@@ -30,7 +33,13 @@ def routes(services: Services) -> APIRouter:
         key = form.whole("key_id", 0, 0, LARGEST_ID)
         if key:
             await services.accounts.own_key(account, key)
-        await services.retention.limit(account, _seconds(form), key_id=key)
+        if "seconds" in form.fields:
+            seconds = form.whole("seconds", 0, LEAST, MOST) or None
+            await services.retention.limit(account, seconds, key_id=key)
+        elif not form.fields.get(STORE):
+            raise Invalid("", "Say what to set: seconds (null lifts the limit), or store.")
+        if form.fields.get(STORE):
+            await services.accounts.store(account, read_store(form), key)
         return await _told(services, account)
 
     for method in SAFE:
@@ -43,13 +52,14 @@ async def _told(services: Services, account: Account) -> Response:
     limits = await services.retention.limits(account)
     days = services.settings.output_days
     told = [{"seconds": each.seconds, "key_id": each.key_id, "set_by": each.set_by} for each in limits]
-    return answer({"limits": told, "server_seconds": days * DAY if days else None})
-
-
-def _seconds(form: Form) -> float | None:
-    if "seconds" not in form.fields:
-        raise Invalid("seconds", "is required; null lifts the limit")
-    return form.whole("seconds", 0, LEAST, MOST) or None
+    return answer(
+        {
+            "limits": told,
+            "server_seconds": days * DAY if days else None,
+            "store": ALL if await services.accounts.stores(account) else NONE,
+            "keys_without_store": [key.id for key in await services.accounts.own_keys(account) if not key.stores],
+        }
+    )
 
 
 _LIMITS = Shape(
@@ -70,14 +80,23 @@ _LIMITS = Shape(
                 },
             },
             "server_seconds": {"type": ["number", "null"], "description": "For generations, whosever they are."},
+            "store": {"enum": [ALL, NONE], "description": "none: of what is asked for nothing is stored."},
+            "keys_without_store": {"type": "array", "items": {"type": "integer"}},
         },
-        "required": ["limits", "server_seconds"],
+        "required": ["limits", "server_seconds", "store", "keys_without_store"],
     },
 )
-_EXAMPLE = {"limits": [{"seconds": 604800, "key_id": None, "set_by": "owner"}], "server_seconds": None}
-READ = Operation("How long what the account made and sent is kept", TAG, _LIMITS, _EXAMPLE, REFUSALS)
+_EXAMPLE = {
+    "limits": [{"seconds": 604800, "key_id": None, "set_by": "owner"}],
+    "server_seconds": None,
+    "store": ALL,
+    "keys_without_store": [],
+}
+READ = Operation(
+    "How long what the account made and sent is kept, and whether at all", TAG, _LIMITS, _EXAMPLE, REFUSALS
+)
 LIMIT = Operation(
-    "Limit how long it is kept, also what is kept already",
+    "Limit how long it is kept, also what is kept already; or let nothing be stored",
     TAG,
     _LIMITS,
     _EXAMPLE,
@@ -93,9 +112,9 @@ LIMIT = Operation(
                     "maximum": MOST,
                     "description": "null lifts it.",
                 },
+                "store": {"enum": [ALL, NONE]},
                 "key_id": {"type": ["integer", "null"], "description": "Only what is asked for by this key."},
             },
-            "required": ["seconds"],
         },
     ),
     {"seconds": 604800},

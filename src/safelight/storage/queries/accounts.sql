@@ -9,7 +9,7 @@ VALUES (%(account)s, %(label)s, %(prefix)s, %(hash)s, %(operator)s)
 RETURNING *, %(name)s AS account_name
 
 -- name: by_hash
-SELECT k.id AS key_id, k.operator, a.id, a.name, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
+SELECT k.id AS key_id, k.operator, a.stores AND k.stores AS stores, a.id, a.name, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
 FROM keys k JOIN accounts a ON a.id = k.account_id
 WHERE k.hash = %(hash)s AND k.revoked_at IS NULL
 
@@ -26,6 +26,15 @@ WHERE a.erased_at IS NULL ORDER BY k.id
 -- name: own_keys
 SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id
 WHERE k.account_id = %(account)s AND k.revoked_at IS NULL ORDER BY k.id
+
+-- name: stores
+SELECT stores FROM accounts WHERE id = %(account)s
+
+-- name: store
+UPDATE accounts SET stores = %(stores)s WHERE id = %(account)s
+
+-- name: store_of_key
+UPDATE keys SET stores = %(stores)s WHERE id = %(id)s AND account_id = %(account)s AND revoked_at IS NULL
 
 -- name: relabel
 UPDATE keys SET label = %(label)s WHERE id = %(id)s AND account_id = %(account)s AND revoked_at IS NULL

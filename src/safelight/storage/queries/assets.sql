@@ -45,10 +45,13 @@ SELECT request_id, kind, blob_key, fence, sealed FROM assets WHERE request_id = 
 SELECT * FROM assets
 WHERE request_id = %(id)s AND account_id = %(account)s AND kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') AND state = 'live'
 
+-- name: outputs
+SELECT * FROM assets WHERE request_id = %(id)s AND account_id = %(account)s AND kind = 'output' AND state = 'live' ORDER BY id
+
 -- name: readable
 SELECT a.* FROM assets a LEFT JOIN jobs j ON j.id = a.request_id
 WHERE a.name = %(name)s AND a.state = 'live' AND a.kind IN ('output', 'upload')
-  AND coalesce(least(a.expires_at, j.expires_at) > now(), true) AND (%(account)s::bigint IS NULL OR a.account_id = %(account)s)
+  AND NOT coalesce(j.unstored, false) AND coalesce(least(a.expires_at, j.expires_at) > now(), true) AND (%(account)s::bigint IS NULL OR a.account_id = %(account)s)
 
 -- name: request_of_name
 SELECT request_id FROM assets

@@ -7,7 +7,7 @@ SELECT id FROM jobs WHERE account_id = %(account)s AND id = ANY (%(ids)s)
 UNION SELECT request_id FROM assets WHERE account_id = %(account)s AND request_id = ANY (%(ids)s) AND kind = 'upload'
 
 -- name: generations
-SELECT j.id, r.sealed, r.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
+SELECT j.id, j.unstored, r.sealed, r.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
 WHERE j.account_id = %(account)s AND j.id > %(after)s AND j.erased_at IS NULL
   AND (%(until)s::timestamptz IS NULL OR j.created_at < %(until)s)
 ORDER BY j.id LIMIT %(limit)s

@@ -27,8 +27,10 @@ WHERE sent AND NOT EXISTS (SELECT FROM assets a WHERE a.request_id = k.request_i
 UNION ALL SELECT a.request_id, 'file' FROM assets a
 WHERE a.state = 'live' AND a.sealed
   AND NOT EXISTS (SELECT FROM request_keys k WHERE k.request_id = a.request_id AND k.sent = (a.fence = 0))
+  AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.unstored)
 UNION ALL SELECT r.job_id, 'request' FROM requests r
 WHERE r.sealed IS NOT NULL AND NOT EXISTS (SELECT FROM request_keys k WHERE k.request_id = r.job_id AND NOT k.sent)
+  AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = r.job_id AND j.unstored)
 
 -- name: receipts
 SELECT id FROM jobs WHERE erased_at IS NOT NULL AND receipt_id IS NULL

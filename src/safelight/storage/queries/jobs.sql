@@ -10,8 +10,8 @@ FROM jobs WHERE state IN ('queued', 'running')
 SELECT pg_advisory_xact_lock(7013202)
 
 -- name: accept
-INSERT INTO jobs (id, account_id, key_id, task, file_prefix, rank, cost, steps, files, tells, lives)
-VALUES (%(id)s, %(account)s, %(key)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s, %(files)s, %(tells)s, %(lives)s)
+INSERT INTO jobs (id, account_id, key_id, task, file_prefix, rank, cost, steps, files, tells, lives, unstored)
+VALUES (%(id)s, %(account)s, %(key)s, %(task)s, %(file_prefix)s, %(rank)s, %(cost)s, %(steps)s, %(files)s, %(tells)s, %(lives)s, %(unstored)s)
 
 -- name: keep_request
 INSERT INTO requests (job_id, sealed) VALUES (%(id)s, %(sealed)s)

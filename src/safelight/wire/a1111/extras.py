@@ -20,6 +20,7 @@ from safelight.wire.a1111.making import PATIENCE, Call
 from safelight.wire.a1111.read import DIALECT
 from safelight.wire.forms import Form
 from safelight.wire.http import RECEIPT, answer
+from safelight.wire.keeping import read_store
 
 MOST_SCALE = 8.0
 MOST_BATCH = 16
@@ -128,7 +129,7 @@ def _request(call: Call, wanted: Enlargement, bitmap: Bitmap, field: str) -> Ups
         raise Invalid(field, f"would become {width}x{height}, more than {most:,} pixels")
     return UpscaleRequest(
         width=width, height=height, upscaler=wanted.tool.name, effort=wanted.tool.effort,
-        fit="crop" if wanted.crop else "stretch", dialect=DIALECT,
+        fit="crop" if wanted.crop else "stretch", dialect=DIALECT, store=read_store(call.form),
     )  # fmt: skip
 
 
@@ -136,8 +137,8 @@ async def _image(call: Call, job: Job) -> str:
     job = await call.services.jobs.wait(call.account, job.id, PATIENCE)
     if job.state is not JobState.succeeded:
         raise EngineFailed(job.error)
-    _, png = await call.services.assets.open(call.services.assets.output_names(job)[0])
-    return base64.b64encode(png).decode()
+    made = await call.services.assets.outputs(call.account, job)
+    return base64.b64encode(made[0]).decode()
 
 
 def _within(bitmap: Bitmap, size: tuple[int, int]) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from safelight.wire.a1111.controlnet import Unit, read_units
 from safelight.wire.a1111.read import CHECKPOINT, DIALECT, Asked, read_model, read_request
 from safelight.wire.forms import Form
 from safelight.wire.http import answer, told
+from safelight.wire.keeping import receipt_of
 
 PATIENCE = 600.0  # seconds that a caller is kept waiting for his pictures
 ACTIVE = Filter(states=(JobState.queued, JobState.running))
@@ -132,23 +133,23 @@ def _prepared(form: Form, request: ImageRequest, init: Bitmap, mask: Bitmap | No
 async def _make(call: Call, request: ImageRequest, given: Mapping[AssetKind, Bitmap]) -> Response:
     services, echo = call.services, call.form.fields
     job = await services.jobs.submit(call.account, request, dict(given))
-    try:
-        job = await services.jobs.wait(call.account, job.id, PATIENCE)
-    except NotFound:  # interrupted, or erased by another way
-        return answer(write.write_images(job, request, [], echo), headers=told(request))
-    if job.state is JobState.failed:
-        raise EngineFailed(job.error)
-    if not job.state.final:
-        raise Unavailable("The picture is not ready yet. It goes on being made.")
-    images = await _images(call, job) if call.form.yes("send_images", True) else []
-    return answer(write.write_images(job, request, images, echo), headers=told(request))
+    async with services.unstored.answering(call.account, job) as gone:
+        try:
+            job = await services.jobs.wait(call.account, job.id, PATIENCE)
+        except NotFound:  # interrupted, or erased by another way
+            return answer(write.write_images(job, request, [], echo), headers=told(request))
+        if job.state is JobState.failed:
+            raise EngineFailed(job.error)
+        if not job.state.final:
+            raise Unavailable("The picture is not ready yet. It goes on being made.")
+        images = await _images(call, job) if call.form.yes("send_images", True) else []
+    return answer(write.write_images(job, request, images, echo), headers=told(request) | receipt_of(gone))
 
 
 async def _images(call: Call, job: Job) -> list[str]:
     request = job.request
     assert isinstance(request, ImageRequest)
     made = []
-    for name, seed in zip(call.services.assets.output_names(job), write.seeds_of(request), strict=False):
-        _, png = await call.services.assets.open(name)
+    for png, seed in zip(await call.services.assets.outputs(call.account, job), write.seeds_of(request), strict=False):
         made.append(base64.b64encode(pictures.with_text(png, write.write_text(job, request, seed))).decode())
     return made

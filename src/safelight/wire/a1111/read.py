@@ -19,7 +19,7 @@ from safelight.wire.a1111.controlnet import is_controlnet
 from safelight.wire.a1111.prompt import read_prompt
 from safelight.wire.a1111.samplers import find_sampler
 from safelight.wire.forms import Form
-from safelight.wire.keeping import read_expires_in
+from safelight.wire.keeping import read_keeping
 
 DIALECT = "a1111"
 MOST_PROMPT = 10_000
@@ -99,7 +99,7 @@ def read_request(asked: Asked, operation: Operation, choice: Choice, known: Mapp
         loras=loras,
         installed_loras={name: job_id for name, _ in loras if (job_id := known[name])},
         clip_skip=Form({CLIP_LAYERS: asked.option(CLIP_LAYERS)}).whole(CLIP_LAYERS, 1, 1, 12),
-        expires_in=read_expires_in(form),
+        **read_keeping(form),
         dialect=DIALECT,
         route="txt2img" if operation is Operation.text2img else "img2img",
         notes=(choice.note,) if choice.note else (),

@@ -14,6 +14,7 @@ from safelight.wire.a1111.making import Call
 from safelight.wire.a1111.read import DIALECT
 from safelight.wire.forms import Form, read_form
 from safelight.wire.http import authenticate
+from safelight.wire.keeping import as_preferred
 from safelight.wire.openapi import Endpoint, Operation, add
 
 PREFIX = "/sdapi/v1"
@@ -78,7 +79,7 @@ def _endpoint(services: Services, act: Act) -> Endpoint:
         form = with_key(await read_form(request, services.settings), request.headers.get("authorization", ""))
         account = await authenticate(services, form)
         options = await services.preferences.get(account, DIALECT)
-        return await act(Call(services, account, request, form, options))
+        return await act(Call(services, account, request, as_preferred(form, account), options))
 
     return endpoint
 

@@ -11,6 +11,7 @@ from safelight.service.usage import month_began
 from safelight.wire.console.call import Call
 from safelight.wire.console.plots import Plot, plot
 from safelight.wire.http import path_id
+from safelight.wire.keeping import STORE, read_store
 
 DAYS = 30
 DELIVERIES = 20
@@ -62,9 +63,12 @@ async def replay(call: Call) -> Response:
 
 
 async def retain(call: Call) -> Response:
-    """Days, or nothing at all: until they are deleted."""
-    days = call.form.real("days", 0, LEAST / DAY, MOST / DAY)
-    await call.services.retention.limit(call.account, days * DAY or None)
+    """Days, or nothing at all: until they are deleted. Or whether anything is stored."""
+    if call.form.fields.get(STORE):
+        await call.services.accounts.store(call.account, read_store(call.form))
+    else:
+        days = call.form.real("days", 0, LEAST / DAY, MOST / DAY)
+        await call.services.retention.limit(call.account, days * DAY or None)
     return call.fragment("retention.html", **await _kept(call), saved=True)
 
 
@@ -79,7 +83,12 @@ async def erase(call: Call) -> Response:
 async def _kept(call: Call) -> dict[str, object]:
     limits = await call.services.retention.limits(call.account)
     own = [each.seconds / DAY for each in limits if each.set_by == "owner" and each.key_id is None]
-    return {"limits": limits, "own_days": own[0] if own else None, "output_days": call.services.settings.output_days}
+    return {
+        "limits": limits,
+        "own_days": own[0] if own else None,
+        "output_days": call.services.settings.output_days,
+        "stores": await call.services.accounts.stores(call.account),
+    }
 
 
 async def _keys(call: Call, made: int = 0, secret: str = "") -> Response:

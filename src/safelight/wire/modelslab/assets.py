@@ -16,7 +16,7 @@ from safelight.records import Asset, Job
 from safelight.service.crop import crop_square
 from safelight.service.media import Medium
 from safelight.wire.http import RECEIPT, answer
-from safelight.wire.keeping import read_expires_in
+from safelight.wire.keeping import must_store, read_expires_in
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Act, Call, Row
@@ -25,6 +25,7 @@ from safelight.wire.modelslab.read import read_picture_name, read_request_id, re
 from safelight.wire.openapi import Shape
 
 MOST_PER_PAGE = 30
+UPLOADED = "an upload is there to be kept"
 CROPPED = 512  # pixels; the side that the vendor's training pages ask of a cropped picture
 
 
@@ -46,6 +47,7 @@ def base64_of(medium: Medium, field: str) -> Act:
     """The same for what is no picture: kept as it was sent, once its content is what the page is for."""
 
     async def base64_to_url(call: Call) -> Response:
+        must_store(call.form, UPLOADED)
         source = read_source(call.form, field, call.services.settings)
         data, its = await call.services.inputs.file(source, field=field, medium=medium, payer=call.account.id)
         asset = await call.services.assets.keep(
@@ -95,6 +97,7 @@ def _pagination(page: int, size: int, total: int, shown: int) -> dict[str, int |
 
 
 async def _upload(call: Call, source: str, field: str, *, square: bool, temp: bool) -> Asset:
+    must_store(call.form, UPLOADED)
     bitmap = await call.services.inputs.bitmap(source, field=field, payer=call.account.id)
     kept = await crop_square(bitmap, CROPPED) if square else bitmap
     return await call.services.assets.upload(call.account, kept, temp=temp, expires_in=read_expires_in(call.form))

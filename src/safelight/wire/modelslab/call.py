@@ -12,6 +12,7 @@ from safelight.records import Account
 from safelight.service.services import Services
 from safelight.wire.forms import Form, read_form
 from safelight.wire.http import authenticate
+from safelight.wire.keeping import as_preferred
 from safelight.wire.modelslab.families import SERVERS, Family
 from safelight.wire.openapi import Endpoint, Operation
 
@@ -55,7 +56,7 @@ def endpoint(services: Services, row: Row) -> Endpoint:
     async def answer(request: Request) -> Response:
         form = await read_form(request, services.settings)
         account = await authenticate(services, form)
-        return await row.act(Call(services, account, form, _family(row, request), request))
+        return await row.act(Call(services, account, as_preferred(form, account), _family(row, request), request))
 
     return answer
 

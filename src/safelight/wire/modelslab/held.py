@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import Response
 
+from safelight.errors import Unavailable
 from safelight.records import AssetKind, Bitmap, Job, JobRequest, JobState
 from safelight.service.assets import output_name
 from safelight.wire.http import answer, read_once, told
+from safelight.wire.keeping import receipt_of
 from safelight.wire.modelslab import write
 from safelight.wire.modelslab.call import Call
 from safelight.wire.modelslab.read import read_delivery, read_source
+
+PATIENCE = 600.0  # seconds that a caller is kept waiting for what is not stored
 
 Read = Callable[[Bitmap, dict[str, Any]], JobRequest]  # what is asked of a picture, and how its answer is to be given
 
@@ -36,6 +41,8 @@ async def of_one_picture(call: Call, field: str, what: str, read: Read, *, singl
 async def answer_held(call: Call, job: Job, *, single: bool = False) -> Response:
     """Held open until the job is final or patience ends, whichever is first."""
     request = job.request
+    if request and not request.store:
+        return await _answer_inline(call, job, single=single)
     if request and not request.instant_response:
         job = await call.services.jobs.wait(call.account, job.id, call.services.settings.hold_seconds)
     if job.state.final or request is None:
@@ -44,6 +51,21 @@ async def answer_held(call: Call, job: Job, *, single: bool = False) -> Response
     names = [output_name(job.file_prefix, number) for number in range(len(request.makes))]
     links = write.picture_urls(job, names, call.base_url)
     return answer(write.write_processing(job, links, eta, call.base_url), headers=told(job.request))
+
+
+async def _answer_inline(call: Call, job: Job, *, single: bool) -> Response:
+    """What is not stored is in the answer itself, as base64, and nowhere else."""
+    services, account = call.services, call.account
+    async with services.unstored.answering(account, job) as gone:
+        job = await services.jobs.wait(account, job.id, PATIENCE)
+        if not job.state.final:
+            raise Unavailable("The picture took too long, and nothing of it is kept. Send the request again.")
+        files = await services.assets.outputs(account, job)
+    texts = [base64.b64encode(data).decode() for data in files]
+    shown: object = texts[0] if single and len(texts) == 1 else texts
+    done = job.state is JobState.succeeded
+    body = write.write_success(job, []) | {"output": shown} if done else write.write_failed(job)
+    return answer(body, headers=told(job.request) | receipt_of(gone))
 
 
 def write_final(call: Call, job: Job, *, single: bool = False) -> write.Json:

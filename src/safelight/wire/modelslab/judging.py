@@ -11,6 +11,7 @@ from safelight.errors import Unavailable
 from safelight.records import AssetKind, JobState, JudgeRequest
 from safelight.service.words import judge_prompt
 from safelight.wire.http import RECEIPT, answer
+from safelight.wire.keeping import read_store
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families
 from safelight.wire.modelslab.call import Call, Row
@@ -25,7 +26,9 @@ async def nsfw_image_check(call: Call) -> Response:
     source = read_source(form, "init_image", services.settings)
     async with services.jobs.room(call.account):
         bitmap = await services.inputs.bitmap(source, field="init_image", payer=call.account.id)
-    asked = JudgeRequest(threshold=threshold, pixels=bitmap.width * bitmap.height, route=call.family.name)
+    asked = JudgeRequest(
+        threshold=threshold, pixels=bitmap.width * bitmap.height, route=call.family.name, store=read_store(form)
+    )
     job = await services.jobs.submit(call.account, asked, {AssetKind.init_image: bitmap})
     job = await services.jobs.wait(call.account, job.id, services.settings.hold_seconds)
     receipt = await services.erasure.delete(call.account, [job.id])

@@ -15,7 +15,7 @@ from safelight.records import ImageRequest, Operation
 from safelight.service.catalogue import DEFAULT_CHECKPOINT, Choice, known_loras
 from safelight.settings import Settings
 from safelight.wire.forms import Form
-from safelight.wire.keeping import read_expires_in
+from safelight.wire.keeping import read_keeping
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.schedulers import KARRAS, Scheduler, find_algorithm, find_scheduler
 from safelight.wire.modelslab.without_effect import without_effect
@@ -85,7 +85,7 @@ def read_delivery(form: Form, family: Family) -> dict[str, Any]:
     return {
         "base64": form.yes("base64", False),
         "temp": form.yes("temp", False),
-        "expires_in": read_expires_in(form),
+        **read_keeping(form),
         "instant_response": form.yes("instant_response", False),
         "webhook": read_webhook(form),
         "track_id": form.scalar("track_id", limit=MOST_TRACK_ID),

@@ -21,7 +21,7 @@ _COMMON: Schema = {
     "response_format": {"enum": ["url", "b64_json"]},
     "user": _text("Kept with the job, and erased with it."),
     "safety_identifier": _text(),
-    "negative_prompt": _text("Beyond OpenAI's own, as are the next six."),
+    "negative_prompt": _text("Beyond OpenAI's own, as are the next seven."),
     "seed": _NUMBER,
     "steps": _NUMBER,
     "guidance_scale": _NUMBER,

@@ -13,7 +13,7 @@ from safelight.records import Bitmap, ImageRequest, Operation
 from safelight.service.catalogue import Choice
 from safelight.settings import Settings
 from safelight.wire.forms import Form
-from safelight.wire.keeping import read_expires_in
+from safelight.wire.keeping import NONE, STORE, read_keeping, read_store
 
 MOST_PROMPT = 32_000
 MOST_WORD = 200
@@ -26,7 +26,7 @@ FORMATS = ("png", "jpeg", "webp")
 
 Kind = Literal["generations", "edits", "variations"]
 _OURS = frozenset(
-    {"expires_in", "guidance_scale", "negative_prompt", "sampler", "seed", "steps", "strength"}
+    {"expires_in", "guidance_scale", "negative_prompt", "sampler", "seed", "steps", "store", "strength"}
 )  # beyond OpenAI's own
 _COMMON = frozenset({"model", "n", "response_format", "safety_identifier", "size", "user"}) | _OURS
 _RENDERED = frozenset(
@@ -79,11 +79,14 @@ def read_wanted(form: Form) -> Wanted:
     output = _one_of(form, "output_format", FORMATS, "png")
     if given == "url" and output != "png":
         raise Invalid("response_format", f"must be b64_json for {output}: addresses lead to PNG files")
+    stored = read_store(form)
+    if given == "url" and not stored:
+        raise Invalid("response_format", f"must be b64_json with {STORE} {NONE}: nothing is kept at an address")
     newer = read_model(form).startswith(("gpt-image", "chatgpt-image"))
     if _one_of(form, "background", ("transparent", "opaque", "auto"), "auto") == "transparent":
         raise Invalid("background", "must be opaque or auto: pictures made here have no transparent parts")
     return Wanted(
-        inline=stream or given == "b64_json" or (not given and (newer or output != "png")),
+        inline=stream or not stored or given == "b64_json" or (not given and (newer or output != "png")),
         format=output,  # type: ignore[arg-type]  # one of FORMATS
         compression=form.whole("output_compression", 100, 0, 100),
         quality=_one_of(form, "quality", tuple(STEPS), "auto"),
@@ -118,7 +121,7 @@ def read_request(
         sampler=form.text("sampler", limit=MOST_WORD) or None,
         safety_checker=_one_of(form, "moderation", ("low", "auto"), "auto") == "auto",
         track_id=form.text("safety_identifier", limit=MOST_WORD) or form.text("user", limit=MOST_WORD) or None,
-        expires_in=read_expires_in(form),
+        **read_keeping(form),
         dialect="openai",
         route=kind,
         notes=(choice.note,) if choice.note else (),

@@ -16,6 +16,7 @@ from safelight.service.services import Services
 from safelight.wire.events import Event, stream
 from safelight.wire.forms import Form, read_upload
 from safelight.wire.http import answer, authenticate, picture_urls, read_caller, read_once, told
+from safelight.wire.keeping import as_preferred, receipt_of
 from safelight.wire.openai import write
 from safelight.wire.openai.describe import OPERATIONS
 from safelight.wire.openai.pictures import write_partial, write_picture
@@ -63,7 +64,7 @@ def _endpoint(services: Services, kind: Kind) -> Endpoint:
         form, files = await read_upload(request, services.settings)
         account = await authenticate(services, form)
         check_names(form, kind)
-        return await _generate(Call(services, account, request, form, files, kind))
+        return await _generate(Call(services, account, request, as_preferred(form, account), files, kind))
 
     return endpoint
 
@@ -131,21 +132,20 @@ async def _holes(init: Develop) -> Bitmap | None:
 async def _answer(call: Call, wanted: Wanted, job: Job) -> Response:
     if wanted.stream:
         return stream(_events(call, wanted, job), told(job.request))
-    job = await call.services.jobs.wait(call.account, job.id, PATIENCE)
-    asked = _finished(job)
-    created = int(job.created_at.timestamp())
-    body = write.write_images(asked, wanted, created, [each async for each in _data(call, wanted, job)])
-    return answer(body, headers=told(asked))
+    async with call.services.unstored.answering(call.account, job) as gone:
+        job = await call.services.jobs.wait(call.account, job.id, PATIENCE)
+        asked = _finished(job)
+        created = int(job.created_at.timestamp())
+        body = write.write_images(asked, wanted, created, await _data(call, wanted, job))
+    return answer(body, headers=told(asked) | receipt_of(gone))
 
 
-async def _data(call: Call, wanted: Wanted, job: Job) -> AsyncGenerator[write.Json, None]:
+async def _data(call: Call, wanted: Wanted, job: Job) -> list[write.Json]:
+    if wanted.inline:
+        made = await call.services.assets.outputs(call.account, job)
+        return [{"b64_json": await write_picture(png, wanted)} for png in made]
     names = call.services.assets.output_names(job)
-    for name, url in zip(names, picture_urls(job, names, call.services.settings.base_url), strict=True):
-        if wanted.inline:
-            _, png = await call.services.assets.open(name)
-            yield {"b64_json": await write_picture(png, wanted)}
-        else:
-            yield {"url": url}
+    return [{"url": url} for url in picture_urls(job, names, call.services.settings.base_url)]
 
 
 async def _events(call: Call, wanted: Wanted, job: Job) -> AsyncGenerator[Event, None]:
@@ -155,16 +155,16 @@ async def _events(call: Call, wanted: Wanted, job: Job) -> AsyncGenerator[Event,
     assert isinstance(asked, ImageRequest)
     created = int(job.created_at.timestamp())
     try:
-        async with aclosing(following):
+        async with call.services.unstored.answering(call.account, job), aclosing(following):
             async for standing in following:
                 job = standing.job
                 if standing.preview and _due(standing, sent, wanted.partials):
                     b64 = await write_partial(standing.preview, (asked.width, asked.height), wanted)
                     yield _event(write.write_partial(call.kind, asked, wanted, created, sent, b64))
                     sent += 1
-        _finished(job)
-        async for each in _data(call, wanted, job):
-            yield _event(write.write_completed(call.kind, asked, wanted, created, str(each["b64_json"])))
+            _finished(job)
+            for each in await _data(call, wanted, job):
+                yield _event(write.write_completed(call.kind, asked, wanted, created, str(each["b64_json"])))
     except SafelightError as error:
         yield Event("error", write.error_body(error))
 

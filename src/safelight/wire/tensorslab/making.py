@@ -19,7 +19,7 @@ from safelight.service.sizes import size_like
 from safelight.wire import keeping, openapi
 from safelight.wire.forms import Form
 from safelight.wire.http import told
-from safelight.wire.keeping import read_expires_in
+from safelight.wire.keeping import must_store, read_expires_in
 from safelight.wire.openapi import Schema, Shape
 from safelight.wire.tensorslab.call import Act, Call
 from safelight.wire.tensorslab.write import described, write_done
@@ -61,6 +61,7 @@ async def make(call: Call) -> Response:
 
 def read_request(form: Form, model: str, from_picture: bool, notes: list[str], most: int) -> ImageRequest:
     """Raises Invalid naming the field and the rule."""
+    must_store(form, "a task's pictures are fetched later")
     width, height = read_resolution(form.text("resolution", limit=MOST_NAME), most, notes)
     seed = form.whole("seed", -1)
     return ImageRequest(
@@ -137,7 +138,7 @@ _MAKE = Shape(
                 "type": ["string", "integer", "boolean", "null"],
                 "description": "1 enhances the prompt.",
             },
-            **keeping.DESCRIBED,
+            **keeping.EXPIRY,
             "category": {**_TEXT, "description": "A checkpoint's name or alias instead of the address's."},
             "sourceImage": {**_TEXT, "description": "A picture to start from; as a file where the body is multipart."},
             "imageUrl": {**_TEXT, "description": "Its address."},

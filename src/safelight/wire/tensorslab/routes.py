@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from safelight.service.services import Services
 from safelight.wire.forms import read_upload
 from safelight.wire.http import authenticate
+from safelight.wire.keeping import as_preferred
 from safelight.wire.openapi import Endpoint, add
 from safelight.wire.tensorslab import making, tasks
 from safelight.wire.tensorslab.call import Act, Call
@@ -25,6 +26,6 @@ def _endpoint(services: Services, path: str, act: Act) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         form, files = await read_upload(request, services.settings)
         account = await authenticate(services, form)
-        return await act(Call(services, account, form, path.rpartition("/")[2], files))
+        return await act(Call(services, account, as_preferred(form, account), path.rpartition("/")[2], files))
 
     return endpoint
