@@ -133,7 +133,7 @@ async def test_what_cannot_be_had_is_refused_by_name(house: House) -> None:
         "expires_in": 3600.0,
     }.items():
         with pytest.raises(Invalid, match=f"{field} cannot be had with store none"):
-            await jobs.submit(house.account, a_request(store=False, **{field: value}))
+            await jobs.submit(house.account, a_request("a small house", store=False, **{field: value}))
     with pytest.raises(Invalid, match="Idempotency-Key cannot be had"):
         await jobs.submit(house.account, a_request(store=False), once=Once(b"key", b"request"))
     with pytest.raises(Invalid, match="store is none for this account"):
