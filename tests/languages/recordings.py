@@ -30,15 +30,15 @@ class Recording:
     head: list[str]
     bodies: dict[str, str]
 
-    def filled(self, path: str, host: str, **values: str) -> tuple[bytes, bytes]:
+    def filled(self, path: str, host: str, key: str, *, picture: str = "", number: int = 0) -> tuple[bytes, bytes]:
         """Head and body as the client would have sent them to ``host``."""
-        body = fill(self.bodies[path], **values).encode()
+        body = _fill(self.bodies[path], key, picture, number).encode()
         lines = [line.replace("PATH", f"/api/{path}").replace("HOST", host) for line in self.head]
         head = "\r\n".join([*lines, "", ""]).replace("LENGTH", str(len(body)))
         return head.encode(), body
 
 
-def fill(body: str, key: str, picture: str = "", number: int = 0) -> str:
+def _fill(body: str, key: str, picture: str, number: int) -> str:
     """In the client's own spelling: PHP writes ``\\/`` for a slash."""
     slash = "\\/" if "\\/" in body else "/"
     filled = re.sub(r'("key"\s*:\s*)""', rf'\1"{key}"', body.replace("2398", str(number)))

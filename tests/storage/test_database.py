@@ -18,7 +18,7 @@ from safelight.storage.database import QUERIES, Database, read_queries
 pytestmark = pytest.mark.anyio
 
 KILL_THE_OTHERS = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from http.client import HTTPResponse
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,10 @@ from tests.languages.recordings import Recording, recordings
 from .site import PHOTO, Json, Site
 
 
-def spoken(site: Site, recording: Recording, path: str, *, apart: bool, **values: object) -> Json:
+def spoken(site: Site, recording: Recording, path: str, key: str, *, apart: bool, **values: Any) -> Json:
     """The answer to a recorded request, its head and body in one piece or ``apart``."""
     host = f"127.0.0.1:{site.settings.port}"
-    head, body = recording.filled(path, host, **values)  # type: ignore[arg-type]
+    head, body = recording.filled(path, host, key, **values)
     with socket.create_connection(("127.0.0.1", site.settings.port), timeout=90) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in [head, body] if apart else [head + body]:
@@ -37,8 +38,8 @@ def test_every_client_was_recorded() -> None:
 @pytest.mark.parametrize("recording", recordings(), ids=lambda one: one.client)
 @pytest.mark.parametrize("apart", [False, True])
 def test_from_a_picture_to_its_deletion(site: Site, key: str, recording: Recording, *, apart: bool) -> None:
-    def say(path: str, **values: object) -> Json:
-        return spoken(site, recording, path, apart=apart, key=key, **values)
+    def say(path: str, **values: Any) -> Json:
+        return spoken(site, recording, path, key, apart=apart, **values)
 
     made = say("v3/img2img", picture=PHOTO)
     fetched = say("v3/fetch", number=made["id"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import select
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -78,7 +79,7 @@ class Database:
             max_size=connections,
             timeout=10.0,
             open=False,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             configure=_configure,
             kwargs={"row_factory": dict_row, "connect_timeout": 5, "application_name": "safelight"},
         )
@@ -108,20 +109,20 @@ class Database:
                 yield Transaction(connection)
 
     async def one(self, query: str, **values: object) -> Row | None:
-        async with self.transaction() as tx:
-            return await tx.one(query, **values)
+        async with self.outside_transaction() as session:
+            return await session.one(query, **values)
 
     async def all(self, query: str, **values: object) -> list[Row]:
-        async with self.transaction() as tx:
-            return await tx.all(query, **values)
+        async with self.outside_transaction() as session:
+            return await session.all(query, **values)
 
     async def run(self, query: str, **values: object) -> int:
-        async with self.transaction() as tx:
-            return await tx.run(query, **values)
+        async with self.outside_transaction() as session:
+            return await session.run(query, **values)
 
     @asynccontextmanager
     async def outside_transaction(self) -> AsyncIterator[Transaction]:
-        """For what PostgreSQL refuses inside of one, such as VACUUM."""
+        """For a query by itself, since begin and commit cost a way there and back each; and for what PostgreSQL refuses in one."""
         with answered():
             async with self.pool.connection() as connection:
                 await connection.set_autocommit(True)
@@ -172,6 +173,14 @@ class Database:
 def _adapted(values: Row) -> Row:
     """A dictionary is a JSON document."""
     return {name: Jsonb(value) if isinstance(value, dict) else value for name, value in values.items()}
+
+
+async def _check(connection: psycopg.AsyncConnection[DictRow]) -> None:
+    """A connection that lives has nothing to say while it is idle; only one that says something is asked, which costs a query."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _configure(connection: psycopg.AsyncConnection[DictRow]) -> None:
