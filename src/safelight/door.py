@@ -38,16 +38,17 @@ def is_loopback(host: str) -> bool:
 
 def reachable(settings: Settings) -> Settings:
     """0.0.0.0 means every address of this machine and is none that a client could be sent to: one of its own stands in."""
-    if (said := unreachable(settings)) is None:
+    if settings.public_url or not _is_unspecified(settings.host):
         return settings
     own = settings.model_copy(update={"host": _own_address(settings.host)}).base_url
-    log.warning("%s Until then they begin with %s.", said, own)
+    if said := unreachable(settings):
+        log.warning("%s Until then they begin with %s.", said, own)
     return settings.model_copy(update={"public_url": own})
 
 
 def unreachable(settings: Settings) -> str | None:
     """A sentence, where the addresses in replies would lead nobody here."""
-    if settings.public_url or not _is_unspecified(settings.host):
+    if settings.public_url or settings.trust_first_host or not _is_unspecified(settings.host):
         return None
     return (
         f"Nobody can follow addresses that begin with {settings.base_url}. "

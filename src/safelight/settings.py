@@ -14,12 +14,22 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from safelight.errors import SetupFailed
 
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+_HOST = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 DialectName = Literal["a1111", "console", "modelslab", "openai", "tensorslab"]
 
@@ -73,6 +83,11 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         description="How clients reach this server; every address in a reply begins with it. Default: http://host:port.",
+    )
+    trust_first_host: bool = Field(
+        False,
+        description="From the first request on, addresses in replies begin with the Host that it named and not with public_url; "
+        "only for a server that nobody but its own clients can ask first.",
     )
     workers: int = Field(
         1,
@@ -280,6 +295,8 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
+    _first_host: str | None = PrivateAttr(None)
+
     @field_validator("public_url")
     @classmethod
     def _without_slash(cls, value: str | None) -> str | None:
@@ -326,7 +343,13 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_url or f"http://{host}:{self.port}"
+        first = self._first_host and f"http://{self._first_host}"
+        return first or self.public_url or f"http://{host}:{self.port}"
+
+    def hear_host(self, host: str) -> None:
+        """What a request calls this server. The first one stays, where it is trusted: the one thing here that is not known at the start."""
+        if self.trust_first_host and self._first_host is None and _HOST.fullmatch(host):
+            self._first_host = host
 
     @property
     def deletion_log_path(self) -> Path:

@@ -90,6 +90,15 @@ def test_an_address_that_leads_nowhere_is_told_and_one_of_this_machine_stands_in
     assert "Set SAFELIGHT_PUBLIC_URL (--public-url)" in line["event"]
 
 
+def test_where_the_first_host_is_trusted_there_is_nothing_to_warn_of() -> None:
+    with structlog.testing.capture_logs() as lines:
+        settings = reachable(read_settings(host="0.0.0.0", port=8123, trust_first_host=True))
+    assert lines == []
+    for host in ("bad host", "", "nas.local:8123", "later.example"):
+        settings.hear_host(host)
+    assert settings.base_url == "http://nas.local:8123"
+
+
 def test_a_bad_setting_stops_the_start(data: Path) -> None:
     ended = command(data, "serve", SAFELIGHT_SAFETY_THRESHOLD="often")
     assert ended.returncode == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -16,7 +17,7 @@ from starlette.testclient import TestClient
 
 from safelight.wire import server
 
-from .site import Json, Site
+from .site import PHOTO, Json, Site
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,15 @@ def test_a_mistake_of_ours_is_answered_in_the_dialect_and_tells_nothing(
             assert (reply.status_code, reply.json()) == (500, body)
             assert reply.headers["x-request-id"]
     assert [line["event"] for line in lines].count("request failed") == 2
+
+
+def test_a_trusted_first_host_begins_the_addresses_and_probes_name_none(site: Site, key: str) -> None:
+    settings = site.settings.model_copy(update={"trust_first_host": True})
+    client = TestClient(server.create(replace(site.services, settings=settings)))
+    client.get("/healthz", headers={"Host": "10.0.0.7"})
+    for host in ("nas.local:8123", "later.example"):
+        kept = client.post("/api/v3/base64_crop", json={"key": key, "image": PHOTO}, headers={"Host": host}).json()
+        assert kept["link"].startswith("http://nas.local:8123/uploads/")
 
 
 def test_extra_routes_and_a_lifespan_are_the_callers(site: Site) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route
@@ -116,6 +116,8 @@ class Border:
             return await self._app(scope, receive, send)
         scope["path"] = tidy(scope["path"])
         request_id, status, began = _request_id(scope), 0, time.perf_counter()
+        if scope["path"] not in PROBES:
+            self._settings.hear_host(Headers(scope=scope).get("host", ""))
 
         async def named(message: Message) -> None:
             nonlocal status
