@@ -15,6 +15,7 @@ import pytest
 from tests.engine.checkpoints import write_sd1, write_single_file
 from tests.whole.shelter import Shelter, shelter
 from tests.wire.site import Site
+from tests.wire.test_generation import listening
 
 GOOD = {"url": "https://models.example/one.safetensors", "model_id": "one"}
 
@@ -53,7 +54,12 @@ def kept(site: Site) -> set[Path]:
 
 def test_a_checkpoint_is_installed_used_and_erased(site: Site, host: Shelter) -> None:
     key, other, before = site.operator_key(), site.key(), kept(site)
-    told = site.post("v3/load_model", key, url=host.url, model_id="mine", model_visibility="public", revision="fp16")
+    with listening() as (address, heard):
+        callback: dict[str, object] = {"webhook": address, "track_id": 7}
+        about = {"url": host.url, "model_id": "mine", "model_visibility": "public", "revision": "fp16"}
+        told = site.post("v3/load_model", key, **about, **callback)
+        call = heard.get(timeout=300)
+    assert call["body"] == {"status": "success", "id": told.json()["id"], "model_id": "mine", "track_id": 7}
     assert (told.status_code, told.json()["message"]) == (200, "model load started")
     assert told.headers["x-safelight-ignored"] == "revision"
     assert entry(site, key, "mine")["status"] == "model_ready"
@@ -113,10 +119,12 @@ def test_what_is_no_model_gets_its_sentence_and_leaves_nothing(
 ) -> None:
     key, before = site.key(), kept(site)
     (tmp_path / "file").write_bytes(begins)
-    with shelter(tmp_path / "file") as host:
-        site.post("v3/load_model", key, url=host.url, model_id="odd")
+    with shelter(tmp_path / "file") as host, listening() as (address, heard):
+        site.post("v3/load_model", key, url=host.url, model_id="odd", webhook=address)
         found = entry(site, key, "odd")
+        call = heard.get(timeout=60)
     assert (found["status"], found["description"]) == ("model_failed", f"url leads to {said}")
+    assert (call["body"]["status"], call["body"]["message"]) == ("failed", f"Processing failed: url leads to {said}")
     assert kept(site) <= before
     assert site.post("v3/delete_model", key, model_id="odd").status_code == 200
 
