@@ -26,13 +26,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 from PIL import Image
 
 from benchmarks.load import PHOTO, Server, served, share
 
 CONNECTIONS = 32
 ONE_DELETE_IN = 10  # of the calls of all three kinds
-ALONE = 300  # deletes where nothing else is called
+ALONE = 100  # deletes where nothing else is called
 NAMES = ("system_load", "fetch", "delete_image")
 DRAWING = {"width": 512, "height": 512, "num_inference_steps": 20, "strength": 0.7, "safety_checker": "no"}
 
@@ -44,11 +45,14 @@ class Heard:
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     took: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)  # seconds of processor time, by who spent them
 
     def figures(self) -> dict[str, object]:
+        calls = len(self.seconds)
         milliseconds = {f"p{part:g}": round(share(self.seconds, part / 100) * 1000, 1) for part in (50, 95, 99)}
-        rate = round(len(self.seconds) / self.took)
-        return {"calls": len(self.seconds), "a second": rate, **milliseconds, "statuses": dict(self.statuses)}
+        spent = {f"{who}'s ms of processor a call": round(each / calls * 1000, 2) for who, each in self.spent.items()}
+        rate = round(calls / self.took)
+        return {"calls": calls, "a second": rate, **milliseconds, **spent, "statuses": dict(self.statuses)}
 
 
 class Line(asyncio.Protocol):
@@ -76,9 +80,24 @@ class Line(asyncio.Protocol):
             self._free(self)
 
 
-async def burst(url: str, requests: Iterable[bytes], seconds: float, rate: float | None) -> Heard:
+def spent_by(pid: int) -> dict[str, float]:
+    """Seconds of processor time so far, of a server and of its database: they tell what a call costs on a busy machine too."""
+    server = psutil.Process(pid)
+    database = [child for child in server.children(recursive=True) if "postgres" in child.name()]
+    return {who: sum(map(_seconds, these)) for who, these in {"server": [server], "database": database}.items()}
+
+
+def _seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:  # a connection that ended meanwhile
+        return 0.0
+    return float(times.user + times.system)
+
+
+async def burst(url: str, pid: int, requests: Iterable[bytes], seconds: float, rate: float | None) -> Heard:
     """``rate`` calls a second whatever the answers take, or as many as ``CONNECTIONS`` callers get through."""
-    heard, idle = Heard(), deque[Line]()
+    heard, idle, before = Heard(), deque[Line](), spent_by(pid)
     place = _place(url)
     turn = asyncio.Event()
 
@@ -100,10 +119,12 @@ async def burst(url: str, requests: Iterable[bytes], seconds: float, rate: float
             await turn.wait()
         idle.popleft().ask(request, due)
         asked += 1
-    while len(heard.seconds) < asked:
-        turn.clear()
-        await asyncio.wait_for(turn.wait(), 60)
+    async with asyncio.timeout(600):
+        while len(heard.seconds) < asked:
+            turn.clear()
+            await turn.wait()
     heard.took = time.perf_counter() - began
+    heard.spent = {who: seconds - before[who] for who, seconds in spent_by(pid).items()}
     for line in lines:
         line.transport.close()
     return heard
@@ -138,13 +159,14 @@ def _serve_nothing(listener: socket.socket) -> None:
 
 
 @contextmanager
-def nothing_served() -> Iterator[str]:
+def nothing_served() -> Iterator[tuple[str, int]]:
     """A FastAPI route that reads nothing and asks nobody, in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = multiprocessing.get_context("fork").Process(target=_serve_nothing, args=(listener,))
         process.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            assert process.pid
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", process.pid
         finally:
             process.terminate()
             process.join(30)
@@ -230,10 +252,10 @@ async def measure(server: Server, seconds: float, rates: list[float], callers: i
             before = len(done)
             began = time.perf_counter()
             for name in NAMES:
-                heard = await burst(server.url, calls.only(name), seconds, None)
+                heard = await burst(server.url, server.pid, calls.only(name), seconds, None)
                 found[f"{name}, {beside}, as fast as it goes"] = heard.figures()
             for rate in rates:
-                heard = await burst(server.url, calls.mixed(), seconds, rate)
+                heard = await burst(server.url, server.pid, calls.mixed(), seconds, rate)
                 found[f"all three, {beside}, {rate:g} a second due"] = heard.figures()
             if busy:
                 found["pictures a second meanwhile"] = round((len(done) - before) / (time.perf_counter() - began), 2)
@@ -248,14 +270,14 @@ async def one_picture(server: Server) -> int:
         return int(told["id"])
 
 
-async def floor(url: str, seconds: float, rates: list[float]) -> dict[str, object]:
+async def floor(url: str, pid: int, seconds: float, rates: list[float]) -> dict[str, object]:
     empty = request(url, "/", key="none")
     found: dict[str, object] = {
-        "empty FastAPI route, as fast as it goes": (await burst(url, cycle([empty]), seconds, None)).figures()
+        "empty FastAPI route, as fast as it goes": (await burst(url, pid, cycle([empty]), seconds, None)).figures()
     }
     for rate in rates:
         found[f"empty FastAPI route, {rate:g} a second due"] = (
-            await burst(url, cycle([empty]), seconds, rate)
+            await burst(url, pid, cycle([empty]), seconds, rate)
         ).figures()
     return found
 
@@ -263,15 +285,15 @@ async def floor(url: str, seconds: float, rates: list[float]) -> dict[str, objec
 def main() -> None:
     read = argparse.ArgumentParser(description=__doc__)
     read.add_argument("--seconds", type=float, default=10.0)
-    read.add_argument("--rates", type=float, nargs="+", default=[200.0, 1000.0])
+    read.add_argument("--rates", type=float, nargs="+", default=[50.0, 200.0])
     read.add_argument("--callers", type=int, default=2)
     read.add_argument("--out", type=Path, default=Path("run/calls.json"))
     given = read.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     load = round(os.getloadavg()[0], 1)
-    with nothing_served() as url:
+    with nothing_served() as (url, pid):
         time.sleep(3)
-        found = asyncio.run(floor(url, given.seconds, given.rates))
+        found = asyncio.run(floor(url, pid, given.seconds, given.rates))
     with served(given.out.with_suffix(".log")) as server:
         found |= asyncio.run(measure(server, given.seconds, given.rates, given.callers))
     found["load average of the machine before"] = load

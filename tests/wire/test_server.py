@@ -13,6 +13,7 @@ import jsonschema_rs
 import pytest
 import structlog
 from openapi_spec_validator import validate
+from starlette.routing import Match, Route
 from starlette.testclient import TestClient
 
 from safelight.wire import server
@@ -120,6 +121,17 @@ def test_a_mistake_of_ours_is_answered_in_the_dialect_and_tells_nothing(
             assert (reply.status_code, reply.json()) == (500, body)
             assert reply.headers["x-request-id"]
     assert [line["event"] for line in lines].count("request failed") == 2
+
+
+def test_the_directory_finds_what_a_search_would(site: Site) -> None:
+    """Whatever stands before it: no route with a parameter, nor a later one, takes a path from the first that fits."""
+    directory, *routes = server.create(site.services).routes
+    literal = [route for route in routes if isinstance(route, Route) and "{" not in route.path]
+    assert len(literal) > 200
+    for route in literal:
+        scope = {"type": "http", "path": route.path, "method": next(iter(route.methods or ())), "headers": []}
+        searched = next(each for each in routes if each.matches(dict(scope))[0] is Match.FULL)
+        assert directory.matches(dict(scope))[1]["route"] is searched
 
 
 def test_a_trusted_first_host_begins_the_addresses_and_probes_name_none(site: Site, key: str) -> None:

@@ -40,6 +40,7 @@ from safelight.wire.a1111 import routes as a1111
 from safelight.wire.a1111 import write as a1111_write
 from safelight.wire.browsers import Browsers
 from safelight.wire.console import routes as console
+from safelight.wire.directory import Directory
 from safelight.wire.modelslab import absent, agents_write
 from safelight.wire.modelslab import routes as modelslab
 from safelight.wire.modelslab import write as modelslab_write
@@ -96,6 +97,7 @@ def create(
     for router in rooms:
         app.router.routes.extend(router.routes)
     app.router.routes.extend(extra_routes)
+    app.router.routes.insert(0, Directory(app.router.routes))
     app.openapi()["components"] = components(_operations())
     app.add_middleware(Border, settings=services.settings)
     app.add_middleware(Browsers, settings=services.settings)
