@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from http.client import HTTPResponse
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.languages.clients import CLIENTS, PRINTED
 from tests.languages.recordings import Recording, recordings
 
 from .site import PHOTO, Json, Site
+
+PATIENCE = 120.0  # seconds
 
 
 def spoken(site: Site, recording: Recording, path: str, key: str, *, apart: bool, **values: Any) -> Json:
@@ -42,7 +45,9 @@ def test_from_a_picture_to_its_deletion(site: Site, key: str, recording: Recordi
         return spoken(site, recording, path, key, apart=apart, **values)
 
     made = say("v3/img2img", picture=PHOTO)
-    fetched = say("v3/fetch", number=made["id"])
+    until = time.monotonic() + PATIENCE
+    while (fetched := say("v3/fetch", number=made["id"]))["status"] == "processing" and time.monotonic() < until:
+        time.sleep(0.05)
     assert (fetched["status"], made["meta"]["W"], made["meta"]["steps"]) == ("success", 512, 21)
     assert site.http.get(fetched["output"][0]).content.startswith(b"\x89PNG")
     assert say("v5/clear_cache") == {"status": "success", "message": "Cache cleared"}

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from safelight.wire import server
 
-from .site import PHOTO, Json, Site
+from .site import Json, Site
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +134,13 @@ def test_the_directory_finds_what_a_search_would(site: Site) -> None:
         assert directory.matches(dict(scope))[1]["route"] is searched
 
 
-def test_a_trusted_first_host_begins_the_addresses_and_probes_name_none(site: Site, key: str) -> None:
+def test_a_trusted_first_host_begins_the_addresses_and_probes_name_none(site: Site) -> None:
     settings = site.settings.model_copy(update={"trust_first_host": True})
     client = TestClient(server.create(replace(site.services, settings=settings)))
     client.get("/healthz", headers={"Host": "10.0.0.7"})
     for host in ("nas.local:8123", "later.example"):
-        kept = client.post("/api/v3/base64_crop", json={"key": key, "image": PHOTO}, headers={"Host": host}).json()
-        assert kept["link"].startswith("http://nas.local:8123/uploads/")
+        assert client.post("/api/v3/fetch", json={}, headers={"Host": host}).status_code == 401
+        assert settings.base_url == "http://nas.local:8123"
 
 
 def test_extra_routes_and_a_lifespan_are_the_callers(site: Site) -> None:
