@@ -80,11 +80,19 @@ class Line(asyncio.Protocol):
             self._free(self)
 
 
-def spent_by(pid: int) -> dict[str, float]:
-    """Seconds of processor time so far, of a server and of its database: they tell what a call costs on a busy machine too."""
+def spent_by(pid: int) -> dict[str, dict[int, float]]:
+    """Seconds of processor time so far, of a server and of its database's processes: they tell what a call costs on a busy machine too."""
     server = psutil.Process(pid)
     database = [child for child in server.children(recursive=True) if "postgres" in child.name()]
-    return {who: sum(map(_seconds, these)) for who, these in {"server": [server], "database": database}.items()}
+    return {
+        who: {one.pid: _seconds(one) for one in these}
+        for who, these in {"server": [server], "database": database}.items()
+    }
+
+
+def since(before: dict[str, dict[int, float]], now: dict[str, dict[int, float]]) -> dict[str, float]:
+    """By those that are still there."""
+    return {who: sum(each - before[who].get(pid, 0.0) for pid, each in now[who].items()) for who in now}
 
 
 def _seconds(process: psutil.Process) -> float:
@@ -124,7 +132,7 @@ async def burst(url: str, pid: int, requests: Iterable[bytes], seconds: float, r
             turn.clear()
             await turn.wait()
     heard.took = time.perf_counter() - began
-    heard.spent = {who: seconds - before[who] for who, seconds in spent_by(pid).items()}
+    heard.spent = since(before, spent_by(pid))
     for line in lines:
         line.transport.close()
     return heard
