@@ -1,5 +1,5 @@
 -- name: rows
-SELECT blob_key, size, state = 'live' AND created_at < now() - %(settled)s AS owed FROM assets
+SELECT blob_key, size, state = 'live' AND created_at < now() - %(settled)s::interval AS owed FROM assets
 WHERE state <> 'gone' AND blob_key > %(after)s AND (%(upto)s::text IS NULL OR blob_key <= %(upto)s)
 ORDER BY blob_key LIMIT %(limit)s
 
