@@ -15,14 +15,24 @@ from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
+    StableDiffusionDepth2ImgPipeline,
     StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    DPTConfig,
+    DPTForDepthEstimation,
+)
+from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
 from safelight.engine import compvis
 from safelight.engine.clip_vocabulary import byte_letters, clip_tokenizer
@@ -135,6 +145,64 @@ def write_sd1_inpaint(folder: Path, seed: int = 0, clip: bool = False) -> Path:
         requires_safety_checker=False,
     ).save_pretrained(folder)
     return folder
+
+
+def write_pix2pix(folder: Path, seed: int = 0, clip: bool = False) -> Path:
+    """InstructPix2Pix: the UNet also reads the picture that is to be edited, eight channels in all."""
+    tokenizer = write_tokenizer(folder / "tokenizer", clip=clip)
+    StableDiffusionInstructPix2PixPipeline(
+        vae=vae(seed),
+        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
+        tokenizer=tokenizer,
+        unet=unet(seed, in_channels=8),
+        scheduler=PNDMScheduler(**SD_NOISE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_depth(folder: Path, seed: int = 0, clip: bool = False) -> Path:
+    """Stable Diffusion 2 Depth: five channels, of which a hybrid DPT (a BiT's features, then a ViT) makes the last."""
+    tokenizer = write_tokenizer(folder / "tokenizer", pad="!", clip=clip)
+    StableDiffusionDepth2ImgPipeline(
+        vae=vae(seed),
+        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer, hidden_act="gelu")),
+        tokenizer=tokenizer,
+        unet=unet(seed, in_channels=5, block_out_channels=(64, 128), attention_head_dim=(1, 2)),
+        scheduler=PNDMScheduler(**SD_NOISE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1),
+        depth_estimator=seeded(DPTForDepthEstimation, seed, dpt_config()),
+        feature_extractor=DPTImageProcessorPil(size={"height": 32, "width": 32}),
+    ).save_pretrained(folder)
+    return folder
+
+
+def dpt_config() -> DPTConfig:
+    bit = {
+        "model_type": "bit",
+        "global_padding": "same",
+        "layer_type": "bottleneck",
+        "depths": [1, 1, 1],
+        "num_groups": 8,
+    }
+    bit |= {"embedding_size": 16, "hidden_sizes": [16, 32, 32], "out_features": ["stage1", "stage2", "stage3"]}
+    return DPTConfig(
+        is_hybrid=True,
+        backbone_config=bit | {"embedding_dynamic_padding": True},
+        backbone_featmap_shape=[1, 32, 2, 2],
+        image_size=32,
+        patch_size=16,
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=32,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[16, 32, 32, 32],
+        neck_ignore_stages=[0, 1],
+        fusion_hidden_size=16,
+        readout_type="project",
+    )
 
 
 def write_sd2(folder: Path, seed: int = 0, clip: bool = False) -> Path:

@@ -22,6 +22,8 @@ ALL = ("text2img", "img2img", "inpaint")
 KINDS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
     "sd1": (checkpoints.write_sd1, "StableDiffusion", ALL),
     "sd1-inpaint": (checkpoints.write_sd1_inpaint, "StableDiffusion", ("inpaint",)),
+    "pix2pix": (checkpoints.write_pix2pix, "InstructPix2Pix", ("pix2pix",)),
+    "depth": (checkpoints.write_depth, "Depth2Img", ("depth2img",)),
     "sdxl": (checkpoints.write_sdxl, "StableDiffusion", ALL),
     "sd3": (flow_checkpoints.write_sd3, "StableDiffusion3", ALL),
     "flux": (flow_checkpoints.write_flux, "Flux", ALL),

@@ -39,7 +39,7 @@ class Canvas:
     source: torch.Generator
     stack: Tensor  # (n, C, h, w): the latents, then what the sampler remembers
     blend: Blend | None = None
-    extra: Tensor | None = None  # (E, h, w): mask and masked picture, for an inpainting checkpoint
+    extra: Tensor | None = None  # (E, h, w): mask and masked picture, or what was seen in the init image
     reference: Tensor | None = None  # (C, h', w'): the picture that is to be edited
     cues: tuple[Cue, ...] = ()  # its ControlNets, with what they are shown
     calls: int = 0
@@ -61,6 +61,8 @@ class Canvas:
         x, step = self.latents * self.step.scale, self.step
         guidance = self.plan.generation.guidance_scale
         rows = [Row(x, step.timestep, text, self.extra, guidance, self.reference) for text in self.conditioning]
+        if len(rows) < self.plan.rows and self.reference is not None:
+            rows.insert(0, replace(rows[0], reference=torch.zeros_like(self.reference)))
         return steered(self.plan.model.family, rows, cues) if (cues := self._cues()) else rows
 
     def _cues(self) -> list[Cue]:
@@ -87,9 +89,16 @@ def draw(source: torch.Generator, shape: tuple[int, int, int]) -> Tensor:
 
 
 def begin(
-    plan: Plan, seed: int, conditioning: tuple[Conditioning, ...], moments: Moments | None, masked: Moments | None
+    plan: Plan,
+    seed: int,
+    conditioning: tuple[Conditioning, ...],
+    moments: Moments | None,
+    masked: Moments | None,
+    seen: Tensor | None = None,
 ) -> Canvas:
-    """The first latents. ``moments`` are those of the init image, ``masked`` of the same with its masked part grey."""
+    """The first latents. ``moments`` are those of the init image, ``masked`` of the same with its masked part grey; ``seen``
+    is what a network of the family's own made of it.
+    """
     source = torch.Generator().manual_seed(seed)
     device = plan.model.device
 
@@ -98,13 +107,13 @@ def begin(
 
     cues = tuple(_shown(cue, plan, fresh) for cue in plan.cues)
     if plan.reference is not None and moments is not None:
-        shown = plan.model.family.autoencoder.shrink(moments.mean[0])
+        shown = plan.model.family.shown(moments)
         return Canvas(plan, conditioning, source, plan.table.start[1] * fresh()[None], reference=shown)
     weight, noise_weight = plan.table.start
     init = None if moments is None else _sample(moments, fresh(), plan)
     noise = fresh()
     latents = noise_weight * noise if init is None or weight == 0 else weight * init + noise_weight * noise
-    canvas = Canvas(plan, conditioning, source, latents[None], cues=cues)
+    canvas = Canvas(plan, conditioning, source, latents[None], cues=cues, extra=seen)
     if plan.source is None or plan.source.mask is None or plan.source.repainted is None:
         return canvas
     # The pipelines encode the masked picture for every checkpoint, so its draw is made even where it goes unused.
@@ -139,4 +148,4 @@ def wants_moments(plan: Plan) -> bool:
 
 
 def wants_masked_moments(plan: Plan) -> bool:
-    return plan.source is not None and plan.model.family.extra_channels > 0
+    return plan.source is not None and plan.model.family.masks

@@ -18,7 +18,11 @@ from safelight.engine.weights import Config, ReadTensors, Weights, read_config, 
 from safelight.errors import EngineFailed
 
 NOTES = "safelight.json"
-READERS = ("tokenizer", "processor")  # parts that are no networks: they make tensors of words and pictures
+READERS = (
+    "tokenizer",
+    "processor",
+    "feature_extractor",
+)  # parts that are no networks: they make tensors of words and pictures
 
 
 def part_of(name: str) -> str:

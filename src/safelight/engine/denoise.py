@@ -15,7 +15,7 @@ from safelight.engine.families.family import Shape
 from safelight.engine.graphs import Graphs
 from safelight.engine.isolate import isolate
 from safelight.engine.pace import Pace
-from safelight.engine.update import guide, send, temper
+from safelight.engine.update import guide, hold, send, temper
 from safelight.errors import SafelightError
 
 Item = TypeVar("Item")
@@ -47,8 +47,12 @@ def _guided(canvases: Sequence[Canvas], outputs: Sequence[Tensor]) -> list[Tenso
         stacked = torch.stack([output for i in same for output in outputs[first[i] : first[i + 1]]])
         last = torch.tensor([canvases[i].plan.rows for i in same]).cumsum(0) - 1
         begin = last - torch.tensor([canvases[i].plan.rows for i in same]) + 1
+        shown = send(torch.maximum(begin, last - 1), device)  # the first, but where that is not shown the picture
         push = torch.tensor([canvases[i].plan.push for i in same])
-        pushed = guide(stacked, send(begin, device), send(last, device), send(push, device))
+        pushed = guide(stacked, shown, send(last, device), send(push, device))
+        if canvases[0].plan.model.family.holds:
+            scale = torch.tensor([canvases[i].plan.generation.image_guidance_scale for i in same])
+            pushed = hold(pushed, stacked, send(begin, device), shown, send(scale, device))
         answers |= dict(zip(same, pushed, strict=True))
     return [_settled(canvas, answers[i], outputs[first[i + 1] - 1]) for i, canvas in enumerate(canvases)]
 

@@ -19,7 +19,9 @@ from safelight.engine.cache import Cache
 from safelight.engine.canvas import Canvas, begin, wants_masked_moments, wants_moments
 from safelight.engine.families.autoencoder import Moments
 from safelight.engine.families.family import Conditioning
+from safelight.engine.generation import Pixels
 from safelight.engine.isolate import isolate
+from safelight.engine.mixing import mixed_pictures, mixed_texts
 from safelight.engine.model import Model
 from safelight.engine.pace import Pace
 from safelight.engine.plan import Plan
@@ -67,19 +69,22 @@ class Encoder:
         self._together = 1 if exact else TOGETHER
         self._texts: Cache[Conditioning] = Cache(keep_texts)
         self._moments: Cache[Moments] = Cache(keep_moments)
+        self._sights: Cache[Tensor] = Cache(keep_moments)
 
     def purges(self, owner: str) -> int:
         return self._texts.purges(owner)
 
     def purge(self, owner: str) -> None:
         self._moments.purge(owner)
+        self._sights.purge(owner)
         self._texts.purge(owner)
 
     def begin(self, starts: Sequence[Start]) -> list[Canvas | SafelightError]:
         """The canvases of new pictures, or why there is none."""
         texts = self._find(self._texts, [want for start in starts for want in _texts(start)], self._read)
         moments = self._find(self._moments, [want for start in starts for want in _moments(start)], self._look)
-        return [isolate([start], lambda one: [_canvas(one[0], texts, moments)])[0] for start in starts]
+        sights = self._find(self._sights, [want for start in starts for want in _sights(start)], self._see)
+        return [isolate([start], lambda one: [_canvas(one[0], texts, moments, sights)])[0] for start in starts]
 
     def _find(
         self,
@@ -123,13 +128,18 @@ class Encoder:
         self._pace.vae(pixels.shape[0] * pixels.shape[2] * pixels.shape[3], time.perf_counter() - began)
         return [Moments(moments.mean[i : i + 1], moments.std[i : i + 1]) for i in range(len(wants))]
 
+    def _see(self, wants: Sequence[Want[Pixels]]) -> list[Tensor]:
+        with self._pace.measure("vae"):
+            return [want.model.see(want.payload, want.start.plan.shape) for want in wants]
+
 
 def _texts(start: Start) -> Iterator[Want[tuple[str, int]]]:
     """As in diffusers, ``clip_skip`` is for the prompt; the negative prompt is read to the last layer."""
     generation, model = start.plan.generation, start.plan.model
     source = start.plan.source
     shown = source.digest if source is not None and start.plan.shown is not None else ""
-    payloads = [(generation.prompt, generation.clip_skip)]
+    prompts = [generation.prompt, *(each.prompt for each in generation.mixture)]
+    payloads = [(prompt, generation.clip_skip) for prompt in prompts]
     if start.plan.guided:
         payloads.insert(0, (generation.negative_prompt, 1))
     for payload in payloads:
@@ -142,17 +152,29 @@ def _moments(start: Start) -> Iterator[Want[Tensor]]:
     if source is None:
         return
     if wants_moments(start.plan):
-        yield Want(start, (model.name, source.pixels.shape), (model.name, source.digest), source.pixels)
+        for each in (source, *start.plan.mixed):
+            yield Want(start, (model.name, each.pixels.shape), (model.name, each.digest), each.pixels)
     if wants_masked_moments(start.plan) and source.masked_pixels is not None:
         yield Want(start, (model.name, source.pixels.shape), (model.name, source.masked_digest), source.masked_pixels)
 
 
-def _canvas(start: Start, texts: Found[Conditioning], moments: Found[Moments]) -> Canvas:
-    conditioning = tuple(_given(texts[want.owner, want.key]) for want in _texts(start))
+def _sights(start: Start) -> Iterator[Want[Pixels]]:
+    source, init = start.plan.source, start.plan.generation.init_image
+    if source is not None and init is not None and start.plan.model.family.sees:
+        yield Want(start, (start.plan.model.name,), (start.plan.model.name, source.digest), init)
+
+
+def _canvas(start: Start, texts: Found[Conditioning], moments: Found[Moments], sights: Found[Tensor]) -> Canvas:
+    told = [_given(texts[want.owner, want.key]) for want in _texts(start)]
     pictures = [_given(moments[want.owner, want.key]) for want in _moments(start)]
-    init = pictures[0] if wants_moments(start.plan) else None
-    masked = pictures[-1] if wants_masked_moments(start.plan) else None
-    return begin(start.plan, start.seed, conditioning, init, masked)
+    plan = start.plan
+    init = pictures[0] if wants_moments(plan) else None
+    masked = pictures[-1] if wants_masked_moments(plan) else None
+    if plan.mixed:
+        told[-len(plan.shares) :] = [mixed_texts(told[-len(plan.shares) :], plan.shares)]
+        init = mixed_pictures(pictures, plan.shares)
+    seen = next((_given(sights[want.owner, want.key]) for want in _sights(start)), None)
+    return begin(plan, start.seed, tuple(told), init, masked, seen)
 
 
 def _given(answer: Value | SafelightError) -> Value:

@@ -147,8 +147,8 @@ class Engine:
         width, height = _drawn(generation, model)
         edits = model is not None and model.family.edits
         share = 1.0 if generation.init_image is None or edits else generation.strength
-        guided = generation.guidance_scale > 1 if model is None else model.family.guided(generation)
-        rows = generation.samples * (2 if guided else 1)
+        guessed = 2 if generation.guidance_scale > 1 else 1
+        rows = generation.samples * (guessed if model is None else model.family.rows(generation))
         calls = rows * max(1, int(generation.steps * share))
         pictures = generation.samples + (generation.init_image is not None)
         return calls * self._pace.row_seconds(width * height) + pictures * self._pace.vae_seconds(width * height)

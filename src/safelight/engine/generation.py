@@ -41,6 +41,15 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Ingredient:
+    """A further picture that is mixed in, its prompt with it, and how much it counts beside the others."""
+
+    picture: Pixels
+    prompt: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Generation:
     """One request for ``samples`` pictures that differ only in their seed (``seed + i`` for picture ``i``, modulo 2**32).
 
@@ -55,6 +64,7 @@ class Generation:
     samples: int = 1
     steps: int = 20
     guidance_scale: float = 7.5
+    image_guidance_scale: float = 1.5  # of networks that edit: how closely the init image is kept to
     true_cfg_scale: float = 1.0  # of networks that are told their guidance: above 1, a negative prompt counts too
     strength: float = 0.7  # (0, 1]; image-to-image and inpainting only
     seed: int = 0  # 0 .. 2**32 - 1
@@ -62,6 +72,8 @@ class Generation:
     spacing: Spacing = Spacing.default
     algorithm_type: str | None = None  # of the DPM-Solver family
     init_image: Pixels | None = None
+    share: float = 1.0  # of init image and prompt, where further ones are mixed in
+    mixture: tuple[Ingredient, ...] = ()
     mask_image: Pixels | None = None
     model: str | None = None  # a name on the shelf; None is the default checkpoint
     loras: tuple[LoraUse, ...] = ()

@@ -13,6 +13,7 @@ from typing import Any
 from safelight.engine.checkpoint import READERS, class_name, part_of, present, read_family, weight_files
 from safelight.engine.components import find_in, outline
 from safelight.engine.families.family import Classes
+from safelight.engine.families.instruct_pix2pix import EDITING, InstructPix2Pix
 from safelight.engine.families.stable_diffusion import StableDiffusion
 from safelight.engine.single_file import CLIP_1, CLIP_XL, OPEN_CLIP_2, OPEN_CLIP_XL, UNET, VAE
 from safelight.engine.weights import Config, TensorEntry, read_config, read_header
@@ -102,7 +103,8 @@ def _single_file(path: Path) -> Inspection:
     if not texts:
         parts.append(PartFound("text encoder", 0, "it is not there"))
     channels = first.shape[1] if first is not None and len(first.shape) == 4 else 4
-    return Inspection(StableDiffusion.__name__, StableDiffusion.tasks({"in_channels": channels}), tuple(parts))
+    family = InstructPix2Pix if channels == EDITING else StableDiffusion
+    return Inspection(family.__name__, family.tasks({"in_channels": channels}), tuple(parts))
 
 
 def _under(entries: Entries, prefix: str) -> int:

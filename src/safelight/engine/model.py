@@ -25,7 +25,7 @@ from safelight.engine.controlnet import ControlNets
 from safelight.engine.depth import Depth
 from safelight.engine.families import additions
 from safelight.engine.families.autoencoder import Moments, Place
-from safelight.engine.families.family import Conditioning, Inputs, Networks, Row
+from safelight.engine.families.family import Conditioning, Inputs, Networks, Row, Shape
 from safelight.engine.generation import LoraUse, Pixels
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
 from safelight.engine.openvino import Compiled, place
@@ -146,6 +146,11 @@ class Model:
             posterior = DiagonalGaussianDistribution(self._compiled.encode(pixels))
             return Moments(posterior.mean, posterior.std)
         return self.family.autoencoder.look(pixels)
+
+    @torch.no_grad()
+    def see(self, picture: Pixels, shape: Shape) -> Tensor:
+        """What a network of the family's own sees in the init image, (E, h, w) for latents of that shape."""
+        return self.family.see(picture, shape)
 
     def denoise(self, rows: Sequence[Row], adapters: Sequence[LoraUse] = ()) -> list[Tensor]:
         """What the denoiser answers to each of these rows, (C, h, w), called together."""

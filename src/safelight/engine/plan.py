@@ -56,6 +56,13 @@ class Plan:
     source: Source | None
     bucket: Bucket
     cues: tuple[Cue, ...] = ()
+    mixed: tuple[Source, ...] = ()  # further pictures that it starts from
+
+    @property
+    def shares(self) -> list[float]:
+        """Of the pictures and prompts that are mixed; they add up to one."""
+        shares = [self.generation.share, *(each.share for each in self.generation.mixture)]
+        return [share / sum(shares) for share in shares]
 
     @property
     def shown(self) -> Pixels | None:
@@ -80,7 +87,7 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        return 2 if self.guided else 1
+        return self.model.family.rows(self.generation)
 
     @property
     def push(self) -> float:
@@ -101,7 +108,7 @@ def check(generation: Generation) -> None:
     for count in ("samples", "steps", "clip_skip"):
         if getattr(g, count) < 1:
             raise Invalid(count, "must be at least 1")
-    for scale in ("guidance_scale", "true_cfg_scale"):
+    for scale in ("guidance_scale", "image_guidance_scale", "true_cfg_scale"):
         if not math.isfinite(getattr(g, scale)):
             raise Invalid(scale, "must be a finite number")
     if not 0 < g.strength <= 1:
@@ -109,6 +116,8 @@ def check(generation: Generation) -> None:
     if not 0 <= g.seed < 2**32:
         raise Invalid("seed", "must be between 0 and 4294967295")
     _check_pictures(g)
+    if g.mixture:
+        _check_mixture(g)
     for control in g.controls:
         _check_control(control, masked=g.mask_image is not None)
     if g.sampler is not None:
@@ -122,6 +131,18 @@ def _check_pictures(g: Generation) -> None:
         raise Invalid("init_image", "must be an RGB picture")
     if g.mask_image is not None and g.mask_image.ndim != 2:
         raise Invalid("mask_image", "must be a greyscale picture")
+
+
+def _check_mixture(g: Generation) -> None:
+    shares = [g.share, *(each.share for each in g.mixture)]
+    if not all(math.isfinite(share) and share >= 0 for share in shares) or not sum(shares):
+        raise Invalid("init_image_weights", "must be numbers of at least 0, and one of them more")
+    if g.init_image is None or any(each.picture.ndim != 3 or each.picture.shape[2] != 3 for each in g.mixture):
+        raise Invalid("init_image", "must be RGB pictures")
+    if g.mask_image is not None:
+        raise Invalid("mask_image", "is not possible where pictures are mixed")
+    if g.weighed:
+        raise Invalid("prompt", "must not weigh words where pictures are mixed")
 
 
 def _check_control(control: Control, *, masked: bool) -> None:
@@ -140,24 +161,30 @@ def _check_control(control: Control, *, masked: bool) -> None:
 def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     family = model.family
     edits = family.edits and generation.init_image is not None
-    if family.looks and not edits:
+    if family.needs_picture and generation.init_image is None:
         raise Invalid("init_image", f"is required by {model.name}, which edits pictures")
     if edits and generation.mask_image is not None:
         raise Invalid("mask_image", f"is not possible with {model.name}, which edits by instruction")
-    if family.extra_channels and generation.mask_image is None:
+    if family.masks and generation.mask_image is None:
         raise Invalid("mask_image", f"is required by {model.name}, which is an inpainting checkpoint")
+    if edits and generation.mixture:
+        raise Invalid("init_image", f"must be one picture: {model.name} edits by instruction")
     width, height = drawn_size(generation.width, generation.height, model.native_size, family.multiple)
     shape = family.shape(width, height)
     start = replace(generation, init_image=None) if edits else generation
     table = samplers.table(model.scheduler(), start, family.schedule(shape))
     source = None
     if generation.init_image is not None:
-        size = family.reference_size(generation.init_image) if edits else (width, height)
-        source = _source(generation.init_image, generation.mask_image, *size, family.autoencoder.side)
+        size = family.reference_size(generation.init_image) if edits else None
+        source = _source(
+            generation.init_image, generation.mask_image, *(size or (width, height)), family.autoencoder.side
+        )
     cues = tuple(_cue(control, generation, model, width, height) for control in generation.controls)
     steered = bool(cues) and model.compiled
     bucket = Bucket(model.name, generation.loras, family.company(generation, shape), steered)
-    return Plan(generation, model, table, width, height, source, bucket, cues)
+    side = family.autoencoder.side
+    mixed = tuple(_source(each.picture, None, width, height, side) for each in generation.mixture)
+    return Plan(generation, model, table, width, height, source, bucket, cues, mixed)
 
 
 def _cue(control: Control, generation: Generation, model: Model, width: int, height: int) -> Cue:

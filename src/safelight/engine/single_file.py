@@ -20,7 +20,8 @@ from safelight.engine import compvis
 from safelight.engine.clip_vocabulary import END, clip_tokenizer
 from safelight.engine.components import Components, build, scheduler_class
 from safelight.engine.families.family import Parts
-from safelight.engine.families.stable_diffusion import StableDiffusion
+from safelight.engine.families.instruct_pix2pix import EDITING, InstructPix2Pix
+from safelight.engine.families.stable_diffusion import INPAINTING, StableDiffusion
 from safelight.engine.weights import Config, ReadTensors, Weights, read_config, read_header, read_tensors
 from safelight.errors import EngineFailed
 
@@ -69,7 +70,7 @@ def read_single_file(path: Path, read: ReadTensors = read_tensors) -> Components
         "vae": build(AutoencoderKL, vae_config, _find_vae(vae, len(vae_config["block_out_channels"]))),
     }
     return Components(
-        StableDiffusion,
+        InstructPix2Pix if unet_config["in_channels"] == EDITING else StableDiffusion,
         Parts(networks | texts, tokenizers),
         scheduler_class=scheduler_class(kind),
         scheduler_config=scheduler_config,
@@ -107,8 +108,14 @@ def infer_unet(unet: Part, pooled_width: int | None) -> Config:
 
 def _in_channels(unet: Part) -> int:
     channels = unet["input_blocks.0.0.weight"].shape[1]
-    if channels not in (4, 9):
-        raise EngineFailed(f"A UNet with {channels} input channels is neither a plain nor an inpainting checkpoint")
+    if channels == 5:
+        raise EngineFailed(
+            "A checkpoint that is told the depth loads from a diffusers folder, its depth estimator with it"
+        )
+    if channels not in (4, EDITING, INPAINTING):
+        raise EngineFailed(
+            f"A UNet with {channels} input channels is neither a plain, an inpainting nor an editing checkpoint"
+        )
     return channels
 
 

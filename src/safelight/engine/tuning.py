@@ -110,7 +110,8 @@ def time_call(name: str, checkpoint: Path, tuning: Tuning, kept: Path | None = N
         side = PROBE_SIDE * family.autoencoder.side if model.native_size is None else model.native_size
         channels, *sides = family.shape(side, side)
         extra = torch.randn(family.extra_channels, *sides) if family.extra_channels else None
-        rows = [Row(torch.randn(channels, *sides), 500.0, model.encode_text([""])[0], extra)] * 2
+        shown = torch.randn(channels, *sides) if family.edits else None
+        rows = [Row(torch.randn(channels, *sides), 500.0, model.encode_text([""])[0], extra, reference=shown)] * 2
         times = []
         for _ in range(1 + REPEATS):
             began = time.perf_counter()

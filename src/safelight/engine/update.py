@@ -21,6 +21,12 @@ def guide(outputs: Tensor, first: Tensor, last: Tensor, scale: Tensor) -> Tensor
     return unconditional + scale[:, None, None, None] * difference
 
 
+def hold(guided: Tensor, outputs: Tensor, first: Tensor, shown: Tensor, scale: Tensor) -> Tensor:
+    """Guidance towards a picture too (Brooks et al. 2023): rows ``first`` are not shown it, rows ``shown`` are."""
+    difference = outputs.index_select(0, shown) - outputs.index_select(0, first)
+    return guided + (scale - 1)[:, None, None, None] * difference
+
+
 def temper(guided: Tensor, prompted: Tensor, share: float) -> Tensor:
     """One guided answer brought back towards the spread of the prompt's own, by Lin et al. 2024: it burns less.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from safelight.engine.families.depth2img import Depth2Img
 from safelight.engine.families.family import Family
 from safelight.engine.families.flux import Flux, Kontext
+from safelight.engine.families.instruct_pix2pix import InstructPix2Pix
 from safelight.engine.families.pixart import PixArt
 from safelight.engine.families.qwen_image import QwenImage
 from safelight.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEditPlus
@@ -13,6 +15,8 @@ from safelight.engine.families.z_image import ZImage
 
 FAMILIES: tuple[type[Family], ...] = (
     StableDiffusion,
+    InstructPix2Pix,
+    Depth2Img,
     StableDiffusion3,
     Flux,
     Kontext,

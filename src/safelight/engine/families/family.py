@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from safelight.engine.families.additions import Control
-from safelight.engine.families.autoencoder import Autoencoder, Kl, Place
+from safelight.engine.families.autoencoder import Autoencoder, Kl, Moments, Place
 from safelight.engine.flow import Schedule
 from safelight.engine.generation import Generation, Pixels
 from safelight.engine.textual_inversion import Concept
@@ -68,7 +68,10 @@ class Family(ABC):
     multiple: ClassVar[int] = 16  # of which the sides of a picture must be, in pixels
     compiles: ClassVar[bool] = False  # whether OpenVINO knows how to run it
     edits: ClassVar[bool] = False  # an init image is shown to the network as it is, and the prompt says what to change
-    looks: ClassVar[bool] = False  # the text encoder is shown it too, so there must be one
+    looks: ClassVar[bool] = False  # the text encoder is shown it too
+    holds: ClassVar[bool] = False  # guidance is towards that picture too: a third row is not shown it
+    needs_picture: ClassVar[bool] = False  # nothing can be made without an init image
+    sees: ClassVar[bool] = False  # a further network looks at it, and what that says stands beside the latents
     control: ClassVar[Control | None] = None  # the ControlNets that may steer it
     autoencoder: Autoencoder
 
@@ -84,7 +87,7 @@ class Family(ABC):
     def tasks(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """What a checkpoint whose denoiser is of this configuration can do."""
         del config
-        if cls.looks:
+        if cls.needs_picture:
             return ("edit",)
         return ("text2img", "edit") if cls.edits else ("text2img", "img2img", "inpaint")
 
@@ -93,8 +96,13 @@ class Family(ABC):
 
     @property
     def extra_channels(self) -> int:
-        """Of the mask and the masked picture, where the network itself reads them and cannot do without."""
+        """That the network reads beside the latents and cannot do without."""
         return 0
+
+    @property
+    def masks(self) -> bool:
+        """Whether those are of the mask and the masked picture."""
+        return self.extra_channels > 0
 
     def masked_channels(self, mask: Tensor, masked: Tensor) -> Tensor:
         """Those further channels, from a mask (1, H, W) whose ones are repainted and the masked picture's latents (C, h, w)."""
@@ -105,8 +113,17 @@ class Family(ABC):
         """Whether an inpainting checkpoint's pipeline encodes the init image itself too."""
         return strength < 1.0
 
-    def reference_size(self, init: Pixels) -> tuple[int, int]:
-        """The width and height at which a picture to be edited is shown."""
+    def reference_size(self, init: Pixels) -> tuple[int, int] | None:
+        """The width and height at which a picture to be edited is shown; None: those of the one that is drawn."""
+        del init
+        return None
+
+    def shown(self, moments: Moments) -> Tensor:
+        """A picture to be edited, (C, h, w), as the network is shown it."""
+        return self.autoencoder.shrink(moments.mean[0])
+
+    def see(self, picture: Pixels, shape: Shape) -> Tensor:
+        """The further channels (E, h, w) that a network of its own makes of the init image, for families that have one."""
         raise NotImplementedError
 
     def shape(self, width: int, height: int) -> Shape:
@@ -125,6 +142,10 @@ class Family(ABC):
     def prompts(self, generation: Generation) -> list[str]:
         """Those that a picture is told: its own, and where it is guided the negative one."""
         return [generation.prompt, *([generation.negative_prompt] if self.guided(generation) else [])]
+
+    def rows(self, generation: Generation) -> int:
+        """Of a picture in a call."""
+        return (3 if self.holds else 2) if self.guided(generation) else 1
 
     def push(self, generation: Generation) -> float:
         """How far the answer goes from the negative prompt's towards the prompt's and beyond: 1 is the prompt's own."""

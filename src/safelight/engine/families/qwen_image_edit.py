@@ -38,6 +38,7 @@ class QwenImageEdit(QwenImage):
     classes: ClassVar[Classes] = QwenImage.classes | {"processor": {"Qwen2VLProcessor": Qwen2VLImageProcessorPil}}
     edits = True
     looks = True
+    needs_picture = True
     control = None
     lead: ClassVar[str] = ""  # words before the picture
 

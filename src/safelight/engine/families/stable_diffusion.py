@@ -41,7 +41,7 @@ TEXT_MODELS = ("text_encoder", "text_encoder_2")
 
 
 class StableDiffusion(Family):
-    pipelines = tuple(
+    pipelines: ClassVar[tuple[str, ...]] = tuple(
         f"{name}{task}Pipeline"
         for name in ("StableDiffusion", "StableDiffusionXL")
         for task in ("", "Img2Img", "Inpaint")
@@ -156,7 +156,7 @@ class StableDiffusion(Family):
 
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[tuple[Tensor, ...]]:
         """A ControlNet reads latents, and nothing of what an inpainting UNet reads beside them."""
-        inputs = self.gather([replace(row, extra=None, additions=()) for row in rows])
+        inputs = self.gather([replace(row, extra=None, reference=None, additions=()) for row in rows])
         levels, middle = network(
             self.place.enter(inputs["sample"]),
             inputs["timestep"],
