@@ -18,6 +18,7 @@ from safelight.door import is_loopback, listen, reachable
 from safelight.engine.prompts import enhance
 from safelight.errors import SetupFailed
 from safelight.service.accounts import Accounts
+from safelight.service.additions import Additions
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
 from safelight.service.chat import Chat
@@ -221,6 +222,7 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
     return Services(
         settings=settings,
         accounts=Accounts(database),
+        additions=Additions(settings, database),
         inputs=Inputs(settings, outbound, own_asset),
         jobs=jobs,
         assets=assets,

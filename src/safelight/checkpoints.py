@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,10 @@ def named_checkpoints(settings: Settings) -> Settings:
 
 def read_wants(settings: Settings) -> dict[str, Wants]:
     """What the card beside each checkpoint asks for."""
-    return {name: _wants(name, path) for name, path in settings.models.items()}
+    return {name: wants_of(name, path) for name, path in settings.models.items()}
 
 
-def _wants(name: str, path: Path) -> Wants:
+def wants_of(name: str, path: Path) -> Wants:
     place = path / CARD if path.is_dir() else path.with_suffix(".json")
     if not place.is_file():
         return Wants()
@@ -70,11 +71,12 @@ def _wants(name: str, path: Path) -> Wants:
     return Wants(card.steps, card.guidance_scale)
 
 
-def list_models(settings: Settings) -> list[dict[str, Any]]:
-    """The checkpoints, then the ControlNets that may steer them."""
+def list_models(settings: Settings, added: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The checkpoints, those that were ``added`` among them, then the ControlNets that may steer them."""
     settings = named_checkpoints(settings)
     checkpoints = [
-        _listing(name, path, "") | {"default": name == settings.model} for name, path in settings.models.items()
+        _listing(name, path, "") | {"default": name == settings.model}
+        for name, path in {**added, **settings.models}.items()
     ]
     return checkpoints + [_listing(name, path, "ControlNet, ") for name, path in settings.controlnets.items()]
 

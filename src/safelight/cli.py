@@ -14,10 +14,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from safelight import accounts_cli, app, commands, edit_cli, logs, webhooks_cli, working
+from safelight import accounts_cli, app, commands, edit_cli, logs, models_cli, webhooks_cli, working
 from safelight import doctor as examination
-from safelight.checkpoints import list_models
-from safelight.errors import SafelightError, SetupFailed
+from safelight.errors import SafelightError
 from safelight.records import Key
 from safelight.settings import read_settings
 from safelight.terminal import AsJson, BlobUrl, DatabaseUrl, DataDir, Model, call, err, out, progress_bar
@@ -29,10 +28,9 @@ cli = typer.Typer(
     help="A self-hosted image-generation API that forgets on request.",
 )
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
-models = typer.Typer(no_args_is_help=True, help="The checkpoints on the shelf.")
 cli.add_typer(keys, name="keys")
 cli.add_typer(accounts_cli.accounts, name="accounts")
-cli.add_typer(models, name="models")
+cli.add_typer(models_cli.models, name="models")
 cli.add_typer(edit_cli.edit, name="edit")
 cli.add_typer(webhooks_cli.webhooks, name="webhooks")
 
@@ -207,62 +205,6 @@ def _plain(key: Key) -> dict[str, Any]:
 
 
 cli.command()(accounts_cli.erase)
-
-
-@models.command("alias")
-def models_alias(
-    pattern: Annotated[str | None, typer.Argument(help="A name that apps send, or a pattern: 'flux*'.")] = None,
-    model: Annotated[str | None, typer.Argument(help="The checkpoint it stands for, or: default.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Forget the pattern.")] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Let a name that apps send stand for a checkpoint; without arguments, list those that do."""
-    settings = read_settings(data_dir=data_dir, database_url=database_url)
-    if pattern and (model or remove):
-        call(commands.set_alias(settings, pattern, None if remove else model))
-    table = Table("pattern", "stands for")
-    for row in call(commands.list_aliases(settings)):
-        table.add_row(*row)
-    out.print(table)
-
-
-@models.command("list")
-def models_list(model: Model = None, as_json: AsJson = False) -> None:
-    """The checkpoints a request may name in `model_id`, and the ControlNets that may steer them."""
-    found = list_models(read_settings(model=model))
-    if as_json:
-        print(json.dumps(found))
-        return
-    table = Table("name", "default", "kind", "size", "path")
-    for row in found:
-        table.add_row(
-            row["name"], "yes" if row["default"] else "", row["kind"], f"{row['bytes'] / 2**20:.0f} MiB", row["path"]
-        )
-    out.print(table)
-
-
-@models.command("check")
-def models_check(path: Path, as_json: AsJson = False) -> None:
-    """Say what a checkpoint is, what it can do and what it lacks, from its headers alone; 1 if it lacks anything."""
-    from safelight.engine.inspection import inspect
-
-    if not path.exists():
-        raise SetupFailed(f"Nothing is at {path}.")
-    found = inspect(path)
-    if as_json:
-        print(json.dumps(asdict(found) | {"weights": found.weights, "whole": found.whole}))
-    else:
-        out.print(f"{found.family}: {', '.join(found.tasks)}")
-        for part in found.parts:
-            out.print(
-                f"  {part.name:<16} {part.weights / 1e6:>9.1f} M  {escape(part.lacks) or 'whole'}", soft_wrap=True
-            )
-        gib = found.weights / 2**30
-        out.print(f"In memory: {4 * gib:.1f} GiB in float32 (CPU), {2 * gib:.1f} GiB in bfloat16 (CUDA).")
-        shares = ", ".join(f"{name} {2 * count / 2**30:.1f}" for name, count in found.apart.items())
-        out.print(f"Of the latter: {shares} GiB.")
-    raise typer.Exit(0 if found.whole else 1)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import TypeVar
 
 from safelight.app import Ground, database_address, make_erasure, opened, prepare
@@ -14,6 +15,7 @@ from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
 from safelight.records import Account, Key, Limits, Receipt
 from safelight.service.accounts import Accounts
+from safelight.service.additions import Additions
 from safelight.service.batches import Wanted, Weight
 from safelight.service.catalogue import Catalogue
 from safelight.service.erasure import Erasure, Note
@@ -105,6 +107,23 @@ async def retention(settings: Settings, account: str) -> list[Limit]:
 
 def _retention(ground: Ground) -> Retention:
     return Retention(ground.settings, ground.database, make_erasure(ground))
+
+
+async def added_checkpoints(settings: Settings) -> dict[str, Path]:
+    """By name; none where there is no house yet."""
+    if settings.database_url is None and not (settings.data_dir / "postgres").exists():
+        return {}
+    found = await on_ground(settings, lambda ground: Additions(settings, ground.database).all())
+    return {each.name: each.path for each in found}
+
+
+async def add_checkpoint(settings: Settings, name: str, path: Path) -> None:
+    named = named_checkpoints(settings)
+    await on_ground(settings, lambda ground: Additions(named, ground.database).add(name, path.absolute()))
+
+
+async def remove_checkpoint(settings: Settings, name: str) -> None:
+    await on_ground(settings, lambda ground: Additions(settings, ground.database).remove(name))
 
 
 async def list_aliases(settings: Settings) -> list[tuple[str, str]]:

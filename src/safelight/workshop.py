@@ -27,6 +27,7 @@ from safelight.engine.rows import device_name
 from safelight.engine.shelf import Shelf
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.service import worker
+from safelight.service.additions import Shown
 from safelight.service.jobs import QUEUES
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
@@ -68,6 +69,7 @@ def makers_of(ground: Ground, shop: Workshop) -> Sequence[Maker]:
     generate = Generate(
         shop.engine, lightbox, default_model=settings.model or BUNDLED_NAME,
         safety_threshold=settings.safety_threshold, bring=stock.bring, weighs=settings.weighs,
+        find=Shown(ground.database, shop.shelf, settings.models).find,
     )  # fmt: skip
     outbound = Outbound(settings.outbound_ports, settings.private_hosts)
     install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)

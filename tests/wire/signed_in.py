@@ -11,7 +11,7 @@ import httpx
 
 from .site import Site
 
-PATIENCE = 120.0  # seconds
+PATIENCE = 240.0  # seconds
 
 
 class SignedIn:
@@ -19,7 +19,7 @@ class SignedIn:
 
     def __init__(self, site: Site, key: str) -> None:
         base = site.settings.base_url
-        self.http = httpx.Client(base_url=base, timeout=60, headers={"Origin": base, "Accept": "text/html"})
+        self.http = httpx.Client(base_url=base, timeout=PATIENCE, headers={"Origin": base, "Accept": "text/html"})
         reply = self.http.post("/console/sign-in", data={"key": key})
         assert (reply.status_code, reply.headers["location"]) == (303, "/console"), reply.text
         self.csrf = found(r'"X-CSRF-Token": "(\w+)"', self.get("").text)
@@ -33,7 +33,7 @@ class SignedIn:
     def get(self, path: str, **headers: str) -> httpx.Response:
         return self.http.get(f"/console{path}", headers=headers)
 
-    def post(self, path: str, files: dict[str, bytes] | None = None, **fields: object) -> httpx.Response:
+    def post(self, path: str, /, files: dict[str, bytes] | None = None, **fields: object) -> httpx.Response:
         """As htmx does."""
         given = {name: (f"{name}.png", data, "image/png") for name, data in (files or {}).items()}
         headers = {"X-CSRF-Token": self.csrf, "HX-Request": "true"}

@@ -27,6 +27,7 @@ from psycopg.sql import SQL, Identifier
 from safelight.app import make_serving, opened, prepare
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
+from safelight.service.additions import Shown
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.install import Install
@@ -191,8 +192,9 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         stock = Stock(ground.database, ground.blobs, ground.vault, shelf, settings.data_dir, ())
         generate = Generate(
-            engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold, bring=stock.bring
-        )
+            engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold, bring=stock.bring,
+            find=Shown(ground.database, shelf, settings.models).find,
+        )  # fmt: skip
         outbound = Outbound(settings.outbound_ports, settings.private_hosts)
         install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)
         room = UpscalingRoom(settings.upscalers, torch.device("cpu"))

@@ -240,7 +240,10 @@ def test_every_list_of_the_package_is_answered(api: WebUIApi) -> None:
         ),
         ({"prompt": "<hypernet:x:1>"}, "prompt names the hypernetwork x; this server has none"),
         ({"sampler_name": "DPM fast"}, "sampler_name must be one of DPM++ 2M"),
-        ({"scheduler": "sgm_uniform"}, "scheduler must be one of automatic, uniform, karras, exponential, beta"),
+        (
+            {"scheduler": "sgm_uniform"},
+            "scheduler must be one of automatic, uniform, normal, karras, exponential, beta",
+        ),
         (
             {"controlnet_units": [ControlNetUnit()], "alwayson_scripts": {}},
             "alwayson_scripts must name ControlNets of this server: there are none",
@@ -308,7 +311,7 @@ def test_sillytavern_asks_as_its_source_does(site: Site, key: str) -> None:
     assert "forge_preset" not in ask(site, key, "GET", "options").json()
     body: Json = {
         "url": "http://127.0.0.1:7860", "auth": "me:key", "prompt": "a house", "negative_prompt": "", "sampler_name": "Euler a",
-        "scheduler": "Automatic", "steps": 4, "cfg_scale": 7, "width": 64, "height": 64, "restore_faces": False, "enable_hr": False,
+        "scheduler": "normal", "steps": 4, "cfg_scale": 7, "width": 64, "height": 64, "restore_faces": False, "enable_hr": False,
         "hr_upscaler": "Latent", "hr_scale": 2, "denoising_strength": 0.7, "hr_second_pass_steps": 0, "seed": -1,
         "override_settings": {"CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"}, "override_settings_restore_afterwards": True,
         "clip_skip": 1, "save_images": True, "send_images": True, "do_not_save_grid": False, "do_not_save_samples": False,

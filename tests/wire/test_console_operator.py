@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from safelight.engine.generation import Generation
 from safelight.wire.console.plots import HEIGHT, WIDTH, plot
 from safelight.wire.console.routes import FORMS, PAGES
+from tests.engine.checkpoints import write_sd1
 
 from .signed_in import SignedIn, found
 from .site import Site
@@ -20,6 +25,13 @@ OPERATORS = sorted(path for path in (*PAGES, *FORMS) if path.startswith("/operat
 def operator(site: Site) -> Iterator[SignedIn]:
     with SignedIn(site, site.operator_key()) as signed_in:
         yield signed_in
+
+
+def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("path", OPERATORS)
@@ -68,6 +80,55 @@ def test_limits_of_an_account(site: Site, operator: SignedIn, key: str) -> None:
     assert "as many jobs as others" in operator.post("/operator/limits", account=account.name, jobs="").text
     for wrong in ({"account": "nobody at all", "jobs": 1}, {"jobs": 1}, {"account": account.name, "jobs": -1}):
         assert operator.post("/operator/limits", **wrong).status_code in (400, 404)
+
+
+def test_a_checkpoint_is_added_by_its_path_used_and_removed(
+    site: Site, operator: SignedIn, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    submit = site.engine.submit
+
+    def overheard(generation: Generation, *more: Any) -> Any:
+        asked.append(generation.model)
+        return submit(generation, *more)
+
+    monkeypatch.setattr(site.engine, "submit", overheard)
+    folder = write_sd1(tmp_path / "sd1")
+    (folder / "safelight.json").write_text('{"steps": 3}')
+    told = operator.post("/operator/checkpoints", name="by-path", path=str(folder)).text
+    assert "by-path is being loaded" in told
+    assert "<td>StableDiffusion</td>" in told
+    with SignedIn(site, key) as browser:
+        job = browser.made(model="by-path", steps="")
+    made = site.http.get(f"/v1/jobs/{job}", headers={"key": key}).json()
+    assert (made["status"], made["model"], made["steps"]) == ("succeeded", "by-path", 3)
+    (engines,) = asked
+    assert site.shelf.shown[str(engines)] == folder
+    again = operator.post("/operator/checkpoints", name="by-path", path=str(folder))
+    assert (again.status_code, "remove that one first" in again.text) == (400, True)
+    assert "off the shelf" in operator.post("/operator/checkpoints/remove", name="by-path").text
+    assert site.ask(site.services.catalogue.checkpoint("by-path")).note
+    until(lambda: engines not in site.shelf.shown)
+    assert operator.post("/operator/checkpoints/remove", name="by-path").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "why"),
+    [("plain", "/models", "settings"), ("a name", "/models", "letters"), ("new", "models", "absolute")],
+)
+def test_what_cannot_be_added_is_refused_in_words(operator: SignedIn, name: str, path: str, why: str) -> None:
+    reply = operator.post("/operator/checkpoints", name=name, path=path)
+    assert (reply.status_code, why in reply.text) == (400, True), reply.text
+
+
+@pytest.mark.slow
+def test_what_is_no_whole_checkpoint_is_not_added(operator: SignedIn, tmp_path: Path) -> None:
+    folder = write_sd1(tmp_path / "sd1")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    reply = operator.post("/operator/checkpoints", name="half", path=str(folder))
+    assert (reply.status_code, "is not whole. unet:" in reply.text) == (400, True), reply.text
+    reply = operator.post("/operator/checkpoints", name="none", path=str(tmp_path / "nowhere"))
+    assert (reply.status_code, "Nothing is at" in reply.text) == (400, True), reply.text
 
 
 @pytest.mark.slow

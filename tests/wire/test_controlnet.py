@@ -170,3 +170,13 @@ def test_units_of_the_web_ui(steered: Site, asked: list[Generation]) -> None:
 
 def test_hints_are_the_engines() -> None:
     assert set(controls.HINTS.values()) | {controls.PLAIN} == {*HINTS, DEPTH}
+
+
+def test_what_the_extension_lists(steered: Site) -> None:
+    """Every module that is told of makes something here."""
+    api = WebUIApi(baseurl=f"{steered.settings.base_url}/sdapi/v1", username="me", password=steered.key())
+    assert (api.controlnet_version(), api.controlnet_model_list()) == (2, ["canny", "lines"])
+    told = api.controlnet_module_list()
+    assert {module.partition("_")[0] for module in told} <= controls.HINTS.keys()
+    refused = steered.http.get("/controlnet/model_list")
+    assert (refused.status_code, refused.json()["error"]) == (401, "Unauthorized")

@@ -158,6 +158,26 @@ def test_pictures_in_json(site: Site, key: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the package says so of this one
+def test_librechat_asks_as_its_source_does(site: Site, client: OpenAI, key: str) -> None:
+    """For a picture by the official package, for an edit by a form of its own; of both it reads ``b64_json`` alone."""
+    asked: Any = {
+        "model": "gpt-image-1",
+        "n": 1,
+        "background": "auto",
+        "output_format": "png",
+        "quality": "auto",
+        "size": "auto",
+    }
+    made = client.images.generate(prompt="a house", **asked)
+    assert made.data
+    assert opened(made.data[0].b64_json).size == (512, 512)
+    edited = site.http.post(
+        "/v1/images/edits", headers={"Authorization": f"Bearer {key}"}, files=[("image[]", ("a.png", png(), "image/png"))],
+        data={"model": "gpt-image-1", "prompt": "a house", "quality": "auto", "size": "auto"},
+    )  # fmt: skip
+    assert opened(edited.json()["data"][0]["b64_json"]).size == (64, 64)
+
+
 def test_variations(client: OpenAI) -> None:
     made = client.images.create_variation(image=("a.png", png(size=(96, 64))), n=2)
     assert made.data

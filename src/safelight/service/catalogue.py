@@ -67,11 +67,10 @@ class Catalogue:
 
         The operator's checkpoints come before those that ``account`` may use because somebody installed them.
         """
-        own = self._own(name)
+        own = await self._own(name)
         if own is None and account is not None and (job_id := (await self._installed(account, "checkpoint")).get(name)):
             return Choice(name, installed=job_id)
-        chosen = own or await self._stand_in(name)
-        return replace(chosen, wants=self.wants(chosen.model))
+        return own or await self._stand_in(name)
 
     async def loras(self, account: Account) -> dict[str, int | None]:
         """All that the account may use, each with the job that installed it, where one did."""
@@ -83,11 +82,11 @@ class Catalogue:
 
     async def _stand_in(self, name: str) -> Choice:
         stands_for = await self._alias(name)
-        if stands_for is not None and (found := self._own("" if stands_for == DEFAULT else stands_for)) is not None:
-            return Choice(found.model, _other(name, found.model or self.default))
+        if stands_for is not None and (found := await self._own("" if stands_for == DEFAULT else stands_for)):
+            return replace(found, note=_other(name, found.model or self.default))
         if self._settings.unknown_model == "refuse":
             raise NotFound("Model id not found")
-        return Choice(None, _other(name, self.default))
+        return Choice(None, _other(name, self.default), self.wants(None))
 
     @property
     def default(self) -> str:
@@ -95,8 +94,9 @@ class Catalogue:
 
     async def entries(self, account: Account) -> list[Entry]:
         """All that requests may name, the default checkpoint first, and what the account is having installed last."""
+        added = [Entry(row["name"], "checkpoint", row["added_at"]) for row in await self._database.all("additions.all")]
         found = await self._database.all("models.visible", account=account.id)
-        return self._own_entries() + [_installed_entry(installed_of(row)) for row in found]
+        return self._own_entries() + added + [_installed_entry(installed_of(row)) for row in found]
 
     def _own_entries(self) -> list[Entry]:
         models = self._settings.models
@@ -111,8 +111,9 @@ class Catalogue:
 
     async def set_alias(self, pattern: str, model: str) -> None:
         """Raises NotFound for a checkpoint that is not here."""
-        if model != DEFAULT and self._own(model) is None:
-            raise NotFound(f"There is no checkpoint {model}; there are: {_listed(self._settings.models)}.")
+        if model != DEFAULT and await self._own(model) is None:
+            added = [row["name"] for row in await self._database.all("additions.all")]
+            raise NotFound(f"There is no checkpoint {model}; there are: {_listed([*self._settings.models, *added])}.")
         await self._database.run("aliases.set", pattern=pattern, model=model)
 
     async def remove_alias(self, pattern: str) -> None:
@@ -126,11 +127,14 @@ class Catalogue:
         ready = [row for row in rows if row["kind"] == kind and row["state"] == JobState.succeeded]
         return {row["name"]: row["job_id"] for row in reversed(ready)}
 
-    def _own(self, name: str) -> Choice | None:
-        """For the default's own name, or none, the default; for another of this server that one."""
+    async def _own(self, name: str) -> Choice | None:
+        """For the default's own name, or none, the default; for another of this server that one, with what it wants."""
         if name in ("", self._settings.model):
-            return DEFAULT_CHECKPOINT
-        return Choice(name) if name in self._settings.models else None
+            return replace(DEFAULT_CHECKPOINT, wants=self.wants(None))
+        if name in self._settings.models:
+            return Choice(name, wants=self.wants(name))
+        row = await self._database.one("additions.named", name=name)
+        return Choice(name, wants=Wants(row["steps"], row["guidance_scale"])) if row else None
 
     async def _alias(self, name: str) -> str | None:
         """Upper and lower case are one."""

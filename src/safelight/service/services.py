@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from safelight.service.accounts import Accounts
+from safelight.service.additions import Additions
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
 from safelight.service.chat import Chat
@@ -37,6 +38,7 @@ class Services:
 
     settings: Settings
     accounts: Accounts
+    additions: Additions
     inputs: Inputs
     jobs: Jobs
     assets: Assets

@@ -7,22 +7,20 @@ and its file goes with the last who reads it. Logs and files know it by its numb
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from safelight.errors import Damaged, Invalid, NotFound, Unavailable
+from safelight.errors import Damaged, Invalid, NotFound
+from safelight.service.errands import Errands
 from safelight.service.seals import SEALED_BYTES
 from safelight.service.vault import Vault
 from safelight.storage.blobs import Blobs
 from safelight.storage.database import Database, Row
-
-log = logging.getLogger(__name__)
 
 GONE = Invalid("model_id", "is not a model on this server")
 
@@ -42,12 +40,12 @@ class Stock:
     def __init__(
         self, database: Database, blobs: Blobs, vault: Vault, shelf: Shelf, scratch: Path, own: Sequence[Path]
     ) -> None:
-        """``own`` are the operator's checkpoints."""
+        """``own`` are the checkpoints of the settings."""
         self._database, self._blobs, self._vault, self._shelf = database, blobs, vault, shelf
         self._scratch, self._own = scratch, own
         self._held: dict[int, BinaryIO] = {}
         self._bringing = asyncio.Lock()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands = Errands("an installed model was not brought")
         database.on("safelight_installed", self._hear_of_installation)
         database.on("safelight_erased", self._hear_of_erasure)
 
@@ -64,7 +62,7 @@ class Stock:
         """Those that the owner may use, to be looked at: of installed ones the header, and emptiness in place of the weights."""
         seen = await self._database.all("models.visible", account=int(owner))
         with ExitStack() as open_files:
-            paths = list(self._own)
+            paths = [*self._own, *(Path(row["path"]) for row in await self._database.all("additions.all"))]
             for row in seen:
                 if row["kind"] == "checkpoint" and row["state"] == "succeeded":
                     file = open_files.enter_context(tempfile.TemporaryFile(dir=self._scratch))
@@ -104,7 +102,7 @@ class Stock:
 
     def _hear_of_installation(self, payload: str | None) -> None:
         if payload is not None:
-            self._send(self._load(int(payload)))
+            self._errands.send(self._load(int(payload)))
 
     async def _load(self, job_id: int) -> None:
         """Before anybody asks for it."""
@@ -118,9 +116,9 @@ class Stock:
         """After silence anything may have been erased."""
         job = (payload or "").partition(":")[2]
         if payload is None:
-            self._send(self._look_through())
+            self._errands.send(self._look_through())
         elif job and int(job) in self._held:
-            self._send(self._remove(int(job)))
+            self._errands.send(self._remove(int(job)))
 
     async def _look_through(self) -> None:
         for job_id in list(self._held):
@@ -134,17 +132,6 @@ class Stock:
         if file is not None:
             await asyncio.to_thread(self._shelf.remove, name_of(job_id))
             file.close()
-
-    def _send(self, errand: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(self._done(errand))
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-
-    async def _done(self, errand: Coroutine[None, None, None]) -> None:
-        try:
-            await errand
-        except (Invalid, Unavailable) as error:
-            log.warning("an installed model was not brought: %s", error.message)
 
 
 def name_of(job_id: int) -> str:

@@ -232,6 +232,7 @@ HOUSE = Dialect(house.write_error)
 DIALECTS = {
     "/api/agents/": Dialect(agents_write.write_error, absent.find),
     "/sdapi/": Dialect(a1111_write.write_error),
+    "/controlnet/": Dialect(a1111_write.write_error),
     "/console/": Dialect(console.write_error),
     "/api/": Dialect(modelslab_write.write_error, absent.find),
     **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},

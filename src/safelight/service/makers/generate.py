@@ -49,9 +49,15 @@ class Lightbox:
 
 Bring = Callable[[str, int], Awaitable[str]]  # an owner and the job that installed a model -> the engine's name for it
 
+Find = Callable[[str], Awaitable[str]]  # the same of a checkpoint of the operator's, by the name that requests give it
+
 
 async def nothing_installed(_owner: str, _job_id: int) -> str:
     raise Invalid("model_id", "is not a model on this server")
+
+
+async def by_that_name(name: str) -> str:
+    return name
 
 
 class Generate:
@@ -67,9 +73,11 @@ class Generate:
         default_model: str,
         safety_threshold: float,
         bring: Bring = nothing_installed,
+        find: Find = by_that_name,
         weighs: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._engine, self._lightbox, self._bring, self._weighs = engine, lightbox, bring, weighs
+        self._find = find
         self._default_model, self._threshold = default_model, safety_threshold
 
     async def make(self, order: Order) -> Made:
@@ -115,10 +123,16 @@ class Generate:
             true_cfg_scale=request.true_cfg_scale, strength=request.strength, seed=request.seed,
             sampler=request.sampler, spacing=Spacing(request.spacing), algorithm_type=request.algorithm_type,
             init_image=init, mask_image=mask,
-            model=await self._called(request.model, request.installed, order.owner),
+            model=await self._model(request, order.owner),
             loras=await self._loras(request, order.owner), clip_skip=request.clip_skip,
             controls=tuple(controls), weighed=self._weighs(request.dialect), owner=order.owner,
         )  # fmt: skip
+
+    async def _model(self, request: ImageRequest, owner: str) -> str | None:
+        """By the engine."""
+        if request.model is None or request.installed is not None:
+            return await self._called(request.model, request.installed, owner)
+        return await self._find(request.model)
 
     async def _called(self, name: str | None, job_id: int | None, owner: str) -> str | None:
         """By the engine."""

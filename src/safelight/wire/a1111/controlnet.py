@@ -14,6 +14,16 @@ from safelight.wire.forms import Form
 
 SCRIPT, FIELD = "controlnet", "alwayson_scripts"
 INSTEAD = "send the hint itself, with module none"
+MODULES = (
+    "none",
+    "canny",
+    "softedge_hed",
+    "scribble_hed",
+    "tile_resample",
+    "blur_gaussian",
+    "recolor_luminance",
+    "inpaint_only",
+)
 BALANCED = ("", "0", "Balanced")
 PICTURES = (AssetKind.control_image, AssetKind.second_control_image, AssetKind.third_control_image)
 _HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]$")

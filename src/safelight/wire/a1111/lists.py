@@ -6,7 +6,9 @@ import psutil
 from fastapi import Response
 
 from safelight.errors import Invalid
+from safelight.service.controls import MOST
 from safelight.wire.a1111 import extras, write
+from safelight.wire.a1111.controlnet import MODULES
 from safelight.wire.a1111.making import Call
 from safelight.wire.a1111.read import CHECKPOINT, CLIP_LAYERS, DIALECT, read_model
 from safelight.wire.http import answer
@@ -79,6 +81,23 @@ async def memory(_call: Call) -> Response:
     here = psutil.virtual_memory()
     ram = {"free": here.available, "used": here.total - here.available, "total": here.total}
     return answer({"ram": ram, "cuda": {"error": "devices belong to workers, which may run elsewhere"}})
+
+
+async def controlnet_version(_call: Call) -> Response:
+    """Of the extension's API."""
+    return answer({"version": 2})
+
+
+async def controlnet_models(call: Call) -> Response:
+    return answer({"model_list": sorted(call.services.settings.controlnets)})
+
+
+async def controlnet_modules(_call: Call) -> Response:
+    return answer(write.write_modules(MODULES))
+
+
+async def controlnet_settings(_call: Call) -> Response:
+    return answer({"control_net_unit_count": MOST})
 
 
 async def interrogate(_call: Call) -> Response:

@@ -1,4 +1,7 @@
-"""AUTOMATIC1111's API as a table: under /sdapi/v1, who answers what. A key comes by Basic authentication, or as everywhere here."""
+"""AUTOMATIC1111's API as a table: under /sdapi/v1, and what its ControlNet extension lists, who answers what.
+
+A key comes by Basic authentication, or as everywhere here.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from safelight.wire.http import authenticate
 from safelight.wire.keeping import as_preferred
 from safelight.wire.openapi import Endpoint, Operation, add
 
-PREFIX = "/sdapi/v1"
+PREFIX, CONTROLNETS = "/sdapi/v1", "/controlnet"
 
 Act = Callable[[Call], Awaitable[Response]]
 
@@ -60,9 +63,16 @@ WRITE: dict[str, Act] = {
     "unload-checkpoint": lists.done,
     "reload-checkpoint": lists.done,
 }
+LISTED: dict[str, Act] = {
+    "version": lists.controlnet_version,
+    "model_list": lists.controlnet_models,
+    "module_list": lists.controlnet_modules,
+    "settings": lists.controlnet_settings,
+}
 OPERATIONS: dict[tuple[str, str], Operation] = {
     **{(method, path): operation(method, path) for method in ("GET", "HEAD") for path in READ},
     **{("POST", path): operation("POST", path) for path in WRITE},
+    **{("GET", f"{CONTROLNETS}/{path}"): operation("GET", f"controlnet/{path}") for path in LISTED},
 }
 
 
@@ -71,6 +81,9 @@ def routes(services: Services) -> APIRouter:
     for method, acts in (("GET", READ), ("HEAD", READ), ("POST", WRITE)):
         for path, act in acts.items():
             add(router, method, f"{PREFIX}/{path}", _endpoint(services, act), OPERATIONS[method, path])
+    for path, act in LISTED.items():
+        place = f"{CONTROLNETS}/{path}"
+        add(router, "GET", place, _endpoint(services, act), OPERATIONS["GET", place])
     return router
 
 

@@ -39,11 +39,18 @@ SAMPLERS = (
 SCHEDULERS = {
     "automatic": "Automatic",
     "uniform": "Uniform",
+    "normal": "Normal",  # the same steps under the name that SillyTavern begins with
     "karras": "Karras",
     "exponential": "Exponential",
     "beta": "Beta",
 }
-_SPACINGS = {"uniform": "default", "karras": "karras", "exponential": "exponential", "beta": "beta"}
+_SPACINGS = {
+    "uniform": "default",
+    "normal": "default",
+    "karras": "karras",
+    "exponential": "exponential",
+    "beta": "beta",
+}
 _BY_NAME = {sampler.name.lower(): sampler for sampler in SAMPLERS}
 
 

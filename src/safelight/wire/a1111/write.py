@@ -155,6 +155,12 @@ def write_lora(name: str) -> Json:
     return {"name": name, "alias": name, "path": name, "metadata": {}}
 
 
+def write_modules(names: Sequence[str]) -> Json:
+    """None of them has anything to set here."""
+    detail: Json = {"model_free": False, "sliders": []}
+    return {"module_list": list(names), "module_detail": dict.fromkeys(names, detail)}
+
+
 def write_embeddings(names: Sequence[str]) -> Json:
     """Their vectors are known to the workers alone."""
     unknown: Json = {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "shape": 0, "vectors": 0}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from fastapi import Response
 
 from safelight.errors import Forbidden, Invalid
+from safelight.service.additions import MOST_PATH, name_of
 from safelight.service.overview import Done
 from safelight.wire.console.call import Call
 from safelight.wire.console.pages import size
@@ -36,9 +38,8 @@ async def page(call: Call) -> Response:
         failures=await services.overview.failures(),
         accounts=await services.ledger.accounts(),
         keys=await services.accounts.list_keys(),
-        entries=await services.catalogue.entries(call.account),
-        aliases=await services.catalogue.aliases(),
         settings=services.settings,
+        shelved=await _shelf(call),
         **await _now(call),
     )
 
@@ -74,6 +75,25 @@ async def limit_account(call: Call) -> Response:
     return call.fragment("said.html", said=f"{name} may have {queue}, and keep {kept}.")
 
 
+async def add_checkpoint(call: Call) -> Response:
+    """It is looked at first, which takes some seconds."""
+    name, path = (call.form.required(field, limit=MOST_PATH).strip() for field in ("name", "path"))
+    await call.services.additions.add(name, Path(path))
+    return call.fragment("shelf.html", said=f"{name} is being loaded by the workers.", **await _shelf(call))
+
+
+async def remove_checkpoint(call: Call) -> Response:
+    """The named one, by whichever way it came here."""
+    name = call.form.required("name", limit=MOST_NAME)
+    if call.form.yes("installed", False):
+        receipt = await call.services.models.delete(call.account, name)
+        said = f"{name} is erased. Receipt {receipt.id}."
+    else:
+        await call.services.additions.remove(name)
+        said = f"{name} is off the shelf; its file stays."
+    return call.fragment("shelf.html", said=said, **await _shelf(call))
+
+
 async def clear_queue(call: Call) -> Response:
     ended = await call.services.steering.clear_queue()
     return call.fragment("said.html", said=f"{ended} waiting {'job was' if ended == 1 else 'jobs were'} ended.")
@@ -84,9 +104,24 @@ async def restart_workers(call: Call) -> Response:
     return call.fragment("said.html", said="The workers finish what they are on, and start anew.")
 
 
+async def _shelf(call: Call) -> dict[str, object]:
+    services = call.services
+    return {
+        "entries": await services.catalogue.entries(call.account),
+        "aliases": await services.catalogue.aliases(),
+        "added": {each.name: each for each in await services.additions.all()},
+        "account": call.account,
+    }
+
+
 async def _now(call: Call) -> dict[str, object]:
     services = call.services
-    return {"now": await services.overview.statistics(), "waiting": await services.overview.waiting()}
+    called = {name_of(each.id): each.name for each in await services.additions.all()}
+    return {
+        "now": await services.overview.statistics(),
+        "waiting": await services.overview.waiting(),
+        "called": called,
+    }
 
 
 def _hours(done: list[Done]) -> list[Plot]:

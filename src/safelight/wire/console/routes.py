@@ -47,6 +47,8 @@ FORMS: dict[str, Act] = {
     "/webhooks/{id}/replay": account.replay,
     "/operator/examine": operator.for_operators(operator.examine),
     "/operator/keys": operator.for_operators(operator.make_key),
+    "/operator/checkpoints": operator.for_operators(operator.add_checkpoint),
+    "/operator/checkpoints/remove": operator.for_operators(operator.remove_checkpoint),
     "/operator/limits": operator.for_operators(operator.limit_account),
     "/operator/clear": operator.for_operators(operator.clear_queue),
     "/operator/restart": operator.for_operators(operator.restart_workers),
