@@ -208,7 +208,7 @@ async def test_the_database_may_drop_every_connection(house: House) -> None:
     await house.submit()
     async with house.database.pool.connection() as connection:
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     for _ in range(10):
         await house.submit()
