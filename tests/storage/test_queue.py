@@ -90,7 +90,8 @@ async def test_work_outlives_the_connections(database: Database, queue: Queue) -
         assert await asyncio.wait_for(done.get(), 60) == round_
         async with database.pool.connection() as connection:
             await connection.execute(
-                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError):

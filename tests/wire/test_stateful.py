@@ -54,7 +54,11 @@ ASKED_OF_TASKS: dict[str, Json] = {
 def linked(document: Json) -> Json:
     """The document of both dialects and of what is our own, with what may follow what."""
     kept = ("/api/v3/", "/api/v4/", "/api/v5/", "/api/v6/images/", "/api/v6/realtime/", "/api/agents/", "/v1/")
-    paths: Json = {path: told for path, told in document["paths"].items() if path.startswith(kept)}
+    paths: Json = {
+        path: told
+        for path, told in document["paths"].items()
+        if path.startswith(kept) and not path.endswith("/events")  # a stream, described as the text that it is
+    }
     for makers, asked in ((MAKERS, ASKED), (TASKS, ASKED_OF_TASKS)):
         for maker in filter(paths.__contains__, makers):
             paths[maker]["post"]["responses"]["200"]["links"] = dict(_links(paths, asked))

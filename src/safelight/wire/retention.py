@@ -87,8 +87,8 @@ _LIMITS = Shape(
     },
 )
 _EXAMPLE = {
-    "limits": [{"seconds": 604800, "key_id": None, "set_by": "owner"}],
-    "server_seconds": None,
+    "limits": [{"seconds": 604800, "key_id": 7, "set_by": "owner"}],
+    "server_seconds": 2592000,
     "store": ALL,
     "keys_without_store": [],
 }
