@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,18 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from safelight.errors import SetupFailed
-from safelight.records import Wants
+from safelight.records import Operation, Wants
 from safelight.settings import Settings
 
 BUNDLED = Path(__file__).parent / "model"
 BUNDLED_NAME = "safelight-sprites-2"
 CARD = "safelight.json"
+EDITORS = {
+    "StableDiffusionInstructPix2PixPipeline": Operation.pix2pix,
+    "StableDiffusionDepth2ImgPipeline": Operation.depth2img,
+}
+FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
+MOST_HEADER = 10 * 2**20  # bytes
 
 
 class Card(BaseModel):
@@ -63,12 +70,24 @@ def read_wants(settings: Settings) -> dict[str, Wants]:
 def wants_of(name: str, path: Path) -> Wants:
     place = path / CARD if path.is_dir() else path.with_suffix(".json")
     if not place.is_file():
-        return Wants()
+        return Wants(only=_only(path))
     try:
         card = Card.model_validate_json(place.read_bytes())
     except ValueError as error:
         raise SetupFailed(f"The card {place} of checkpoint {name} cannot be obeyed: {error}") from error
-    return Wants(card.steps, card.guidance_scale)
+    return Wants(card.steps, card.guidance_scale, _only(path))
+
+
+def _only(path: Path) -> Operation | None:
+    """Told by what a folder says of its pipeline, or a file of its UNet's first weights. What cannot be read is the engine's to judge."""
+    try:
+        if path.is_dir():
+            return EDITORS.get(json.loads((path / "model_index.json").read_bytes())["_class_name"])
+        with path.open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), MOST_HEADER)))
+        return Operation.pix2pix if header[FIRST_WEIGHT]["shape"][1] == 8 else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def list_models(settings: Settings, added: Mapping[str, Path]) -> list[dict[str, Any]]:

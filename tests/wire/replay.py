@@ -17,7 +17,7 @@ from .site import PHOTO, Site
 
 SMALL = {"prompt": "a cat", "init_image": PHOTO, "width": 64, "height": 64, "num_inference_steps": 1}
 KEY = re.compile(r'(\bkey"?\s*:\s*)"[^"]*"')
-ADDRESS = re.compile(r'https?:(?:\\?/){2}[^"\s<>]+')
+ADDRESS = re.compile(r'https?:(?:\\?/){2}(?:(?!,\s*https?:)[^"\s<>])+')
 DATA = re.compile(r'data:image/\w+;base64,[^"]*')
 OTHER_DATA = re.compile(r'(data:(?:video|audio|model)/(\w+);base64,\s*)[^"]*')
 OWN_ID = re.compile(r'("request_id"\s*:\s*"?)[^",}\s]*')

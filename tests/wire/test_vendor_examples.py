@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from safelight.records import Operation, Wants
 from tests import engines
 
 from .examples import Difference, Example, allowances, examples, named_paths
@@ -33,6 +34,8 @@ def replay(site: Site) -> Iterator[Replay]:
         patch.setattr(
             engines, "paint", lambda generation, _: np.zeros((generation.height, generation.width, 3), np.uint8)
         )
+        able = {each.value: Wants(only=each) for each in (Operation.pix2pix, Operation.depth2img)}
+        patch.setattr(site.services.catalogue, "_wants", able)
         yield Replay(site)
 
 

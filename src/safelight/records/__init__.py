@@ -10,11 +10,11 @@ from safelight.records.assets import TEMP_SECONDS, Asset, AssetKind, AssetState,
 from safelight.records.edits import CutOutRequest, InstallRequest, JudgeRequest, OneStepRequest, UpscaleRequest
 from safelight.records.house import HeldCheckpoint, QueueLoad, Receipt, Statistics, Wish, WorkerPulse
 from safelight.records.jobs import Job, JobState, Standing
-from safelight.records.requests import ControlUse, ImageRequest, JobRequest, Operation, Task, Wants
+from safelight.records.requests import ControlUse, ImageRequest, JobRequest, MixUse, Operation, Task, Wants
 
 __all__ = [
     "TEMP_SECONDS", "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "ControlUse", "CutOutRequest", "HeldCheckpoint",
-    "ImageRequest", "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "Limits", "OneStepRequest",
+    "ImageRequest", "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "Limits", "MixUse", "OneStepRequest",
     "Operation", "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest", "Wants", "Wish", "WorkerPulse",
     "shortest",
 ]  # fmt: skip

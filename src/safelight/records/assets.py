@@ -24,6 +24,7 @@ class AssetKind(Enum):
     output = ("output", ".png", "image/png")
     init_image = ("init_image", ".png", "image/png")
     mask_image = ("mask_image", ".png", "image/png")
+    # Further pictures: those that ControlNets follow, or that are mixed in.
     control_image = ("control_image", ".png", "image/png")
     second_control_image = ("second_control_image", ".png", "image/png")
     third_control_image = ("third_control_image", ".png", "image/png")

@@ -29,6 +29,8 @@ class Operation(StrEnum):
     text2img = "text2img"
     img2img = "img2img"
     inpaint = "inpaint"
+    pix2pix = "pix2pix"  # edit by instruction, with a checkpoint of that kind
+    depth2img = "depth2img"  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,14 @@ class ControlUse(NamedTuple):
     end: float = 1.0
 
 
+class MixUse(NamedTuple):
+    """A further picture that is mixed in, its prompt with it, and how much it counts beside the others."""
+
+    picture: str  # the label of an AssetKind
+    prompt: str
+    share: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRequest(JobRequest):
     """What a caller asked a checkpoint for, after defaults, in our words."""
@@ -96,6 +106,7 @@ class ImageRequest(JobRequest):
     samples: int = 1
     steps: int = 20
     guidance_scale: float = 7.5
+    image_guidance_scale: float = 1.5  # of checkpoints that edit by instruction: how closely the init image is kept to
     true_cfg_scale: float = 1.0  # of networks that are told their guidance: above 1, a negative prompt counts too
     strength: float = 0.7  # 0 .. 1; 0 keeps the init image
     fit: str = "crop"  # what becomes of an init image of other proportions: crop, stretch or pad
@@ -108,6 +119,8 @@ class ImageRequest(JobRequest):
     loras: tuple[tuple[str, float], ...] = ()
     installed_loras: Mapping[str, int] = field(default_factory=dict)  # those of ``loras`` that a job installed, by name
     controls: tuple[ControlUse, ...] = ()
+    share: float = 1.0  # of init image and prompt, where others are mixed in
+    mixture: tuple[MixUse, ...] = ()
     clip_skip: int = 1
     safety_checker: bool = False
     cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
@@ -116,13 +129,14 @@ class ImageRequest(JobRequest):
     @property
     def cost(self) -> float:
         rows = float(self.samples * (2 if self.guidance_scale > 1 else 1))
+        rows *= 1.5 if self.operation is Operation.pix2pix and self.guidance_scale > 1 else 1.0
         rows *= 1 + len(self.controls) / 2  # a ControlNet is about half of the network that it steers
         return float(self.width * self.height * rows * self.steps_to_run)
 
     @property
     def steps_to_run(self) -> int:
         """Denoising steps: with an init image, the part that its strength leaves."""
-        if self.operation is Operation.text2img:
+        if self.operation in (Operation.text2img, Operation.pix2pix):
             return self.steps
         return max(1, min(self.steps, int(self.steps * self.strength)))
 
@@ -133,7 +147,8 @@ class ImageRequest(JobRequest):
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What a checkpoint asks for, by its own card, where a caller leaves a field out."""
+    """What a checkpoint asks for, by its own card, where a caller leaves a field out. ``only``: the one operation that it can do."""
 
     steps: int = 20
     guidance_scale: float = 7.5
+    only: Operation | None = None

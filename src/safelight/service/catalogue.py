@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from safelight.errors import Invalid, NotFound
-from safelight.records import Account, JobState, Wants
+from safelight.records import Account, JobState, Operation, Wants
 from safelight.service.models import Installed, installed_of
 from safelight.settings import Settings
 from safelight.storage.database import Database
@@ -79,6 +79,11 @@ class Catalogue:
     def wants(self, model: str | None) -> Wants:
         """Of a checkpoint's card, None for the default one's."""
         return self._wants.get(model or self.default, USUAL)
+
+    def suited(self, operation: Operation, name: str) -> str | None:
+        """A checkpoint of the operator's that can do what others cannot: the one of that name, or else the first. None: there is none."""
+        able = [each for each, wants in self._wants.items() if wants.only is operation]
+        return name if name in able else next(iter(able), None)
 
     async def _stand_in(self, name: str) -> Choice:
         stands_for = await self._alias(name)

@@ -18,6 +18,7 @@ from safelight.records import (
     JobRequest,
     JobState,
     JudgeRequest,
+    MixUse,
     Operation,
     Task,
     UpscaleRequest,
@@ -79,8 +80,9 @@ def _image_request(body: Mapping[str, Any]) -> ImageRequest:
     known = _known(ImageRequest, body)
     loras = tuple((str(name), float(strength)) for name, strength in known.pop("loras", ()))
     controls = tuple(ControlUse(*each) for each in known.pop("controls", ()))
+    mixture = tuple(MixUse(*each) for each in known.pop("mixture", ()))
     operation = Operation(known["operation"])
-    return ImageRequest(**{**known, "operation": operation, "loras": loras, "controls": controls})
+    return ImageRequest(**{**known, "operation": operation, "loras": loras, "controls": controls, "mixture": mixture})
 
 
 def _known(record: type[JobRequest], body: Mapping[str, Any]) -> dict[str, Any]:

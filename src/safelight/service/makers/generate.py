@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from safelight.engine.generation import Control, Generation, LoraUse, Pixels, Progress, Result, Spacing
+from safelight.engine.generation import Control, Generation, Ingredient, LoraUse, Pixels, Progress, Result, Spacing
 from safelight.errors import Invalid
 from safelight.records import AssetKind, ControlUse, ImageRequest, JobRequest, Task
 from safelight.service.makers.covers import covered
@@ -116,13 +116,17 @@ class Generate:
         init, mask = [await self._pixels(order, kind) for kind in (AssetKind.init_image, AssetKind.mask_image)]
         if init is not None:
             init, mask = await asyncio.to_thread(framed, init, mask, request.width, request.height, request.fit)
+        mixture = [
+            Ingredient(await self._given(use.picture, request, order), use.prompt, use.share) for use in request.mixture
+        ]
         controls = [await self._control(use, request, order, init) for use in request.controls]
         return Generation(
             prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
             samples=request.samples, steps=request.steps, guidance_scale=request.guidance_scale,
-            true_cfg_scale=request.true_cfg_scale, strength=request.strength, seed=request.seed,
+            image_guidance_scale=request.image_guidance_scale, true_cfg_scale=request.true_cfg_scale,
+            strength=request.strength, seed=request.seed,
             sampler=request.sampler, spacing=Spacing(request.spacing), algorithm_type=request.algorithm_type,
-            init_image=init, mask_image=mask,
+            init_image=init, share=request.share, mixture=tuple(mixture), mask_image=mask,
             model=await self._model(request, order.owner),
             loras=await self._loras(request, order.owner), clip_skip=request.clip_skip,
             controls=tuple(controls), weighed=self._weighs(request.dialect), owner=order.owner,
@@ -144,13 +148,16 @@ class Generate:
 
     async def _control(self, use: ControlUse, request: ImageRequest, order: Order, init: Pixels | None) -> Control:
         """What it follows is framed like an init image; ``init`` already is."""
-        pixels, kind = init, AssetKind.labelled(use.picture)
-        if kind is not AssetKind.init_image:
-            given = await self._pixels(order, kind)
-            assert given is not None, "came with the request"
-            pixels, _ = await asyncio.to_thread(framed, given, None, request.width, request.height, request.fit)
+        own = use.picture == AssetKind.init_image.label
+        pixels = init if own else await self._given(use.picture, request, order)
         assert pixels is not None
         return Control(use.name, pixels, use.hint, use.scale, use.start, use.end)
+
+    async def _given(self, label: str, request: ImageRequest, order: Order) -> Pixels:
+        """A further picture, framed like the init image."""
+        pixels = await self._pixels(order, AssetKind.labelled(label))
+        assert pixels is not None, "came with the request"
+        return (await asyncio.to_thread(framed, pixels, None, request.width, request.height, request.fit))[0]
 
     async def _pixels(self, order: Order, kind: AssetKind) -> Pixels | None:
         data = order.inputs.get(kind)

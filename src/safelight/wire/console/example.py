@@ -16,7 +16,10 @@ _FILES = {
     Operation.text2img: {},
     Operation.img2img: {"init_image": "init.png"},
     Operation.inpaint: {"init_image": "init.png", "mask_image": "mask.png"},
+    Operation.pix2pix: {"init_image": "init.png"},
+    Operation.depth2img: {"init_image": "init.png"},
 }
+_OLD = (Operation.pix2pix, Operation.depth2img)  # which have a page under v5 alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Example:
 
 
 def example_of(request: ImageRequest, base_url: str) -> Example:
-    address = f"{base_url}/api/v3/{request.operation.value}"
+    version = "v5" if request.operation in _OLD else "v3"
+    address = f"{base_url}/api/{version}/{request.operation.value}"
     fields, files = _fields(request), _FILES[request.operation]
     return Example(_curl(address, fields, files), _python(address, fields, files), tuple(files.values()))
 
@@ -50,6 +54,8 @@ def _fields(request: ImageRequest) -> dict[str, object]:
         said["use_karras_sigmas"] = "yes"
     if request.operation is not Operation.text2img:
         said["strength"] = request.strength
+    if request.operation is Operation.pix2pix:
+        said["image_guidance_scale"] = request.image_guidance_scale
     return said | {
         "width": request.width,
         "height": request.height,

@@ -132,8 +132,8 @@ ABSENT: dict[str, Absence] = dict(
         *_each(
             EDITING,
             ("v3", "magic_mix"),
-            ("v5", "outpaint pix2pix depth2img img_mixer magic_mix mixture_canvas multiview blip_diffusion"),
-            ("v6/image_editing", "mask_creator caption img_mixer qwen_edit"),
+            ("v5", "outpaint magic_mix mixture_canvas multiview blip_diffusion"),
+            ("v6/image_editing", "mask_creator caption qwen_edit"),
             (f"{_ENTERPRISE}/image_editing", "mask_creator caption qwen_edit magic_mix"),
         ),
         *_each(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from fastapi import Request, Response
 
@@ -50,6 +50,12 @@ class Row:
     act: Act
     operation: Operation
     methods: tuple[str, ...] = ("POST",)
+
+
+def filled(call: Call, defaults: Mapping[str, object], **settled: object) -> Call:
+    """What a caller leaves out is as the page says; what is settled is so whatever he sent."""
+    left_out = {name: value for name, value in defaults.items() if not call.form.has(name)}
+    return replace(call, form=Form({**call.form.fields, **left_out, **settled}, call.form.key))
 
 
 def endpoint(services: Services, row: Row) -> Endpoint:

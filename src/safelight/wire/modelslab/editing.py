@@ -5,7 +5,6 @@ Each is a generation with other defaults; where the vendor has a model of its ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from fastapi import Response
@@ -16,7 +15,7 @@ from safelight.wire import openapi
 from safelight.wire.forms import Form
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, images
-from safelight.wire.modelslab.call import Act, Call, Row
+from safelight.wire.modelslab.call import Act, Call, Row, filled
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import has_size
 from safelight.wire.openapi import Shape
@@ -51,7 +50,7 @@ async def outpaint(call: Call) -> Response:
         asked = _echoing(asked, overlap_width=overlap)
         return asked, {AssetKind.init_image: canvas, AssetKind.mask_image: mask}
 
-    given = _with(call, {"prompt": "high quality", "temp": "yes"}, width=width, height=height)
+    given = filled(call, {"prompt": "high quality", "temp": "yes"}, width=width, height=height)
     return await images.generate(given, Operation.inpaint, init="image", change=change)
 
 
@@ -61,7 +60,7 @@ def _echoing(request: ImageRequest, **echo: object) -> ImageRequest:
 
 
 async def remove_object(call: Call) -> Response:
-    given = _with(call, {"prompt": CLEAN, "strength": 1, "enhance_prompt": "no"})
+    given = filled(call, {"prompt": CLEAN, "strength": 1, "enhance_prompt": "no"})
     return await images.generate(given, Operation.inpaint, init="init_image", mask="mask_image")
 
 
@@ -69,12 +68,12 @@ async def interior(call: Call) -> Response:
     """``strength`` beyond 1, which the vendor's own document gives as a default, is 1."""
     page = call.request.url.path.rpartition("/")[2]
     strength = min(call.form.real("strength", 0.55, 0, 100), 1.0)
-    given = _with(call, {"prompt": INTERIORS.get(page, INTERIORS["make"])})
+    given = filled(call, {"prompt": INTERIORS.get(page, INTERIORS["make"])})
     prompt = ", ".join(
         word for name in ("prompt", "scenario", "specific_object") if (word := given.form.text(name, limit=10_000))
     )
     wanted = given.form.text("specific_object", limit=10_000)
-    given = _with(given, {}, prompt=prompt, strength=strength)
+    given = filled(given, {}, prompt=prompt, strength=strength)
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
         sized = request if has_size(given.form) else images.sized_like(request, pictures, call.services.settings)
@@ -82,12 +81,6 @@ async def interior(call: Call) -> Response:
         return replace(sized, notes=(*sized.notes, KEPT_STRUCTURE)), pictures
 
     return await images.generate(given, Operation.img2img, init="init_image", change=change)
-
-
-def _with(call: Call, defaults: Mapping[str, object], **settled: object) -> Call:
-    """What a caller leaves out is as the page says; what is settled is so whatever he sent."""
-    left_out = {name: value for name, value in defaults.items() if not call.form.has(name)}
-    return replace(call, form=Form({**call.form.fields, **left_out, **settled}, call.form.key))
 
 
 def _side(form: Form, name: str, default: int, most: int, notes: list[str]) -> int:

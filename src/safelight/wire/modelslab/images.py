@@ -5,8 +5,9 @@ Knows no body by heart: ``read`` and ``write`` do.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal
 
 from fastapi import Response
@@ -50,23 +51,37 @@ async def inpaint(call: Call) -> Response:
 
 
 async def generate(
-    call: Call, operation: Operation, *, init: str = "", mask: str = "", control: str = "", change: Change | None = None
+    call: Call,
+    operation: Operation,
+    *,
+    init: str = "",
+    mask: str = "",
+    control: str = "",
+    further: Mapping[AssetKind, str] = MappingProxyType({}),
+    change: Change | None = None,
+    single: bool = False,
 ) -> Response:
-    """``init``, ``mask`` and ``control`` are the fields that hold them; ``change`` makes of request and pictures what is really asked."""
+    """``init``, ``mask``, ``control`` and ``further`` are the fields that hold pictures; ``change`` makes of request and pictures what
+    is really asked. ``single`` is for the pages that answer with one address.
+    """
     services, form = call.services, call.form
     checkpoint = await services.catalogue.checkpoint(read_model(form), call.account)
     loras = await services.catalogue.loras(call.account) if form.has("lora_model") else {}
     request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint, loras)
-    named = _fields(init, mask, control)
+    named = _fields(init, mask, control) | dict(further)
     sources = {kind: read_source(form, name, services.settings) for kind, name in named.items()}
     if request.webhook:
         services.inputs.check_address(request.webhook, field="webhook")
-    once = await read_once(call.request, form, f"{call.family.name} {operation.value}" if change else operation.value)
+    once = await read_once(
+        call.request, form, f"{call.family.name} {operation.value}" if change or single else operation.value
+    )
     if once and (earlier := await services.jobs.earlier(call.account, once)):
-        return await answer_held(call, earlier)
+        return await answer_held(call, earlier, single=single)
     async with services.jobs.room(call.account, Task.generate):
         pictures = {
-            kind: await services.inputs.bitmap(source, field=named[kind], mode=_MODES[kind], payer=call.account.id)
+            kind: await services.inputs.bitmap(
+                source, field=named[kind], mode=_MODES.get(kind, "RGB"), payer=call.account.id
+            )
             for kind, source in sources.items()
         }
     if change:
@@ -74,7 +89,7 @@ async def generate(
     elif pictures and not has_size(form):
         request = sized_like(request, pictures, services.settings)
     job = await services.jobs.submit(call.account, request, pictures, once=once)
-    return await answer_held(call, job)
+    return await answer_held(call, job, single=single)
 
 
 def sized_like(request: ImageRequest, pictures: Pictures, settings: Settings) -> ImageRequest:
@@ -95,11 +110,7 @@ async def fetch(call: Call) -> Response:
     return answer(body, headers=told(job.request))
 
 
-_MODES: dict[AssetKind, Literal["RGB", "L"]] = {
-    AssetKind.init_image: "RGB",
-    AssetKind.mask_image: "L",
-    AssetKind.control_image: "RGB",
-}
+_MODES: dict[AssetKind, Literal["RGB", "L"]] = {AssetKind.mask_image: "L"}
 
 TEXT: Schema = {
     **words.KEY,

@@ -73,6 +73,8 @@ def _short(job: Job, request: ImageRequest) -> Json:
     }
     if request.operation is not Operation.text2img:
         meta |= {"strength": request.strength, "init_image": request.extras.get("init_image", "")}
+    if request.operation is Operation.pix2pix:
+        meta["image_guidance_scale"] = request.image_guidance_scale
     if request.operation is Operation.inpaint:
         meta["mask_image"] = request.extras.get("mask_image", "")
     return meta if job.native_size is None else meta | {"native_size": list(job.native_size)}

@@ -27,6 +27,7 @@ MOST_URL = 2_048
 MOST_NAME = 200
 MOST_TRACK_ID = 1_000
 LAST_ID = 2**63 - 1
+_WHOLE = (Operation.text2img, Operation.pix2pix)  # begun with nothing but noise
 
 
 def read_request(
@@ -58,8 +59,9 @@ def read_request(
         samples=form.whole("samples", 1, 1, 4),
         steps=steps,
         guidance_scale=form.real(form.either("guidance_scale", "guidance"), checkpoint.wants.guidance_scale, 1, 20),
+        image_guidance_scale=form.real("image_guidance_scale", 1.5, 1, 20),
         true_cfg_scale=form.real("true_cfg_scale", 1.0, 0, 20),
-        strength=_read_strength(form, steps, notes) if operation is not Operation.text2img else 1.0,
+        strength=1.0 if operation in _WHOLE else _read_strength(form, steps, notes),
         fit=settings.init_fit,
         seed=_read_seed(form, notes),
         model=checkpoint.model,

@@ -17,7 +17,9 @@ from safelight.wire.modelslab import (
     enterprise,
     images,
     installing,
+    instructing,
     judging,
+    mixing,
     models,
     system,
 )
@@ -30,6 +32,8 @@ TABLE = (
     *editing.ROWS,
     *enlarging.ROWS,
     *background.ROWS,
+    *instructing.ROWS,
+    *mixing.ROWS,
     *assets.ROWS,
     *models.ROWS,
     *installing.ROWS,

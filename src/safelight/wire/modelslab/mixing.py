@@ -1,0 +1,118 @@
+"""The vendor's ``img_mixer``: two to four pictures made into one, their prompts with them, by weights."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Response
+
+from safelight.errors import Invalid
+from safelight.records import AssetKind, ImageRequest, MixUse, Operation
+from safelight.wire import openapi
+from safelight.wire.forms import Form
+from safelight.wire.modelslab import describe as words
+from safelight.wire.modelslab import families, images
+from safelight.wire.modelslab.call import Call, Row, filled
+from safelight.wire.modelslab.families import Family
+from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, has_size
+from safelight.wire.openapi import Shape
+
+PICTURES, WEIGHTS, PROMPT = "init_image", "init_image_weights", "prompt"
+FURTHER = (AssetKind.control_image, AssetKind.second_control_image, AssetKind.third_control_image)
+MOST = 1 + len(FURTHER)
+_NEXT = re.compile(r",\s*(?=https?://|data:)", re.IGNORECASE)  # a data URI holds a comma of its own
+
+
+async def img_mixer(call: Call) -> Response:
+    form = call.form
+    sources = _sources(form)
+    shares, prompts = _shares(form, len(sources)), _prompts(form, len(sources))
+    further = {kind: f"{PICTURES}[{i}]" for i, kind in enumerate(FURTHER[: len(sources) - 1], 1)}
+    apart = dict(zip((PICTURES, *further.values()), sources, strict=True))
+    mixture = tuple(map(MixUse, (kind.label for kind in further), prompts[1:], shares[1:]))
+    echo = {
+        PICTURES: ",".join(map(echoed_address, sources)),
+        WEIGHTS: ",".join(f"{share:g}" for share in shares),
+    }
+
+    async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
+        asked = request if has_size(form) else images.sized_like(request, pictures, call.services.settings)
+        rest = prompts[1:] if len(set(prompts)) > 1 else [asked.prompt] * len(mixture)
+        told = tuple(use._replace(prompt=prompt) for use, prompt in zip(mixture, rest, strict=True))
+        return replace(asked, share=shares[0], mixture=told, extras={**asked.extras, "echo": echo}), pictures
+
+    asked = filled(call, {}, **apart, prompt=prompts[0])
+    return await images.generate(asked, Operation.img2img, init=PICTURES, further=further, change=change)
+
+
+def _sources(form: Form) -> list[str]:
+    """A list, or one text with commas between."""
+    if not form.has(PICTURES):
+        raise Invalid(PICTURES, "is required")
+    told = form.fields[PICTURES]
+    sources = told if isinstance(told, list) else _NEXT.split(str(told))
+    if not 2 <= len(sources) <= MOST or not all(isinstance(each, str) and each.strip() for each in sources):
+        raise Invalid(PICTURES, f"must be two to {MOST} pictures: a list, or addresses separated by commas")
+    return [each.strip() for each in sources]
+
+
+def _shares(form: Form, count: int) -> list[float]:
+    """All alike where nothing is said."""
+    if not form.has(WEIGHTS):
+        return [1.0] * count
+    told = form.fields[WEIGHTS]
+    parts: list[Any] = told if isinstance(told, list) else str(told).split(",")
+    shares = [Form({WEIGHTS: part}).real(WEIGHTS, 0.0, 0, 1) for part in parts]
+    if len(shares) != count or not sum(shares):
+        raise Invalid(WEIGHTS, "must be as many numbers as there are pictures, and one of them above 0")
+    return shares
+
+
+def _prompts(form: Form, count: int) -> list[str]:
+    """One for all of them, or a list with one each."""
+    told = form.fields.get(PROMPT)
+    if not isinstance(told, list):
+        return [form.required(PROMPT, limit=MOST_PROMPT)] * count
+    if len(told) != count:
+        raise Invalid(PROMPT, "must be one text, or a list of as many as there are pictures")
+    return [Form({PROMPT: each}).required(PROMPT, limit=MOST_PROMPT) for each in told]
+
+
+_FIELDS: openapi.Schema = {
+    **images.PICTURE,
+    PICTURES: {
+        "type": ["array", "string"],
+        "minLength": 1,
+        "minItems": 2,
+        "maxItems": MOST,
+        "description": "Two to four pictures: a list, or addresses separated by commas.",
+    },
+    WEIGHTS: {
+        "type": ["string", "array", "null"],
+        "description": "How much each counts beside the others, 0 to 1, separated by commas; all alike without it.",
+    },
+    PROMPT: {
+        "type": ["string", "array"],
+        "minLength": 1,
+        "description": "One for all pictures, or a list of one each.",
+    },
+}
+_OPERATION = openapi.Operation(
+    "Two to four pictures mixed into one",
+    "Editing",
+    images.GIVEN,
+    images.SUCCESS,
+    words.REFUSALS,
+    Shape("Mix", words.fields(_FIELDS, PROMPT, PICTURES)),
+    {"key": "", PROMPT: "rose man", PICTURES: [words.EXAMPLE_URL] * 2, WEIGHTS: "0.5,0.7"},
+    repeatable=True,
+)
+
+
+def _row(family: Family) -> Row:
+    return Row(f"{family.name}/img_mixer", family, img_mixer, _OPERATION)
+
+
+ROWS = tuple(map(_row, (families.V5, families.V6_EDITING)))
