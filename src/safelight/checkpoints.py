@@ -52,12 +52,13 @@ def named_checkpoints(settings: Settings) -> Settings:
         *settings.controlnets.items(),
         *settings.upscalers.items(),
         *settings.segmenters.items(),
+        *settings.finders.items(),
         *([] if settings.depth is None else [("depth", settings.depth)]),
     ):
         if not path.exists():
             raise SetupFailed(
                 f"{name} is to be at {path}, and nothing is there."
-                " Correct model, models, loras, embeddings, controlnets, upscalers, segmenters or depth."
+                " Correct model, models, loras, embeddings, controlnets, upscalers, segmenters, finders or depth."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
 

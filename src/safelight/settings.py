@@ -150,21 +150,22 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(
         32, ge=1, le=1024, description="Jobs that one worker holds at a time; they share the model at every step."
     )
-
     edit_concurrency: int = Field(
         4, ge=1, le=256, description="Jobs of editing that one worker holds at a time, beside its others."
     )
-
     upscalers: dict[str, Path] = Field(
         default_factory=dict,
         description="Upscaler networks by name, as JSON: Real-ESRGAN's layouts, as safetensors. Without a name the bundled one enlarges.",
     )
-
     segmenters: dict[str, Path] = Field(
         default_factory=dict,
         description="Segmentation networks by name, as JSON: U2-Net, IS-Net or BiRefNet as .onnx. The first one removes backgrounds.",
     )
-
+    finders: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Networks that find what words name, by name, as JSON: CLIPSeg as transformers' folder, with safetensors. "
+        "The first one is used.",
+    )
     max_model_bytes: int = Field(
         16 * 2**30, ge=1024, description="Largest model that may be installed by address, as a file."
     )

@@ -21,6 +21,7 @@ from safelight.app import Ground
 from safelight.checkpoints import BUNDLED_NAME
 from safelight.engine import images, safety
 from safelight.engine.engine import Engine
+from safelight.engine.finders import finding
 from safelight.engine.generation import Pixels
 from safelight.engine.memory import memory_of
 from safelight.engine.rows import device_name
@@ -66,14 +67,16 @@ def makers_of(ground: Ground, shop: Workshop) -> Sequence[Maker]:
         nsfw=lambda pixels: checker.scores([pixels])[0],
         sketch=lambda pixels: images.sketch(pixels, MOST_PREVIEW),
     )
+    locate = finding(settings.finders)
     generate = Generate(
         shop.engine, lightbox, default_model=settings.model or BUNDLED_NAME,
         safety_threshold=settings.safety_threshold, bring=stock.bring, weighs=settings.weighs,
         find=Shown(ground.database, shop.shelf, settings.models).find,
+        locate=locate,
     )  # fmt: skip
     outbound = Outbound(settings.outbound_ports, settings.private_hosts)
     install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)
-    cut_out = CutOut(settings.segmenters, lightbox)
+    cut_out = CutOut(settings.segmenters, lightbox, locate)
     return generate, Judge(lightbox), Upscale(shop.upscaling, lightbox), cut_out, install
 
 

@@ -25,6 +25,7 @@ import uvicorn
 from psycopg.sql import SQL, Identifier
 
 from safelight.app import make_serving, opened, prepare
+from safelight.engine.finders import finding
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
 from safelight.service.additions import Shown
@@ -192,9 +193,14 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
         lightbox = Lightbox(decode=decode, encode=encode, nsfw=redness, sketch=sketch)
         stock = Stock(ground.database, ground.blobs, ground.vault, shelf, settings.data_dir, ())
         generate = Generate(
-            engine, lightbox, default_model=DEFAULT_MODEL, safety_threshold=settings.safety_threshold, bring=stock.bring,
+            engine,
+            lightbox,
+            default_model=DEFAULT_MODEL,
+            safety_threshold=settings.safety_threshold,
+            bring=stock.bring,
             find=Shown(ground.database, shelf, settings.models).find,
-        )  # fmt: skip
+            locate=finding(settings.finders),
+        )
         outbound = Outbound(settings.outbound_ports, settings.private_hosts)
         install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)
         room = UpscalingRoom(settings.upscalers, torch.device("cpu"))
@@ -202,7 +208,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
             generate,
             Judge(lightbox),
             Upscale(room, lightbox),
-            CutOut(settings.segmenters, lightbox),
+            CutOut(settings.segmenters, lightbox, finding(settings.finders)),
             install,
         ]
         worker = Worker(settings, ground.database, ground.queue, ground.blobs, ground.vault, makers=makers, name="test")

@@ -96,7 +96,7 @@ def test_addresses_may_stand_in_one_text_and_count_alike(equipped: Site, asked: 
             {"init_image": [PHOTO] * 2, "init_image_weights": "1"},
             "init_image_weights must be as many numbers as there are pictures, and one of them above 0",
         ),
-        ({"init_image": [PHOTO] * 2, "init_image_weights": "1,2"}, "init_image_weights must be at most 1"),
+        ({"init_image": [PHOTO] * 2, "init_image_weights": "1,2"}, "init_image_weights must be between 0 and 1"),
         (
             {"init_image": [PHOTO] * 2, "prompt": ["a"]},
             "prompt must be one text, or a list of as many as there are pictures",

@@ -58,7 +58,7 @@ def read_folder(folder: Path, read: ReadTensors = read_tensors) -> Components:
     return Components(
         family,
         Parts(
-            networks={name: build(kind, *_folder_part(folder / name, read)) for name, kind in networks.items()},
+            networks={name: build(kind, *folder_part(folder / name, read)) for name, kind in networks.items()},
             tokenizers={
                 name: kind.from_pretrained(folder / name, local_files_only=True) for name, kind in readers.items()
             },
@@ -91,7 +91,7 @@ def class_name(index: Config, name: str, allowed: Classes) -> str:
     return entry[1]
 
 
-def _folder_part(folder: Path, read: ReadTensors) -> tuple[Config, Callable[[str], Tensor | None]]:
+def folder_part(folder: Path, read: ReadTensors) -> tuple[Config, Callable[[str], Tensor | None]]:
     weights: Weights = {}
     for path in weight_files(folder):
         weights |= read(path)

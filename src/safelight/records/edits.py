@@ -65,6 +65,8 @@ class CutOutRequest(OneStepRequest):
 
     pixels: int
     segmenter: str | None = None
+    finder: str | None = None  # one of the operator's: in front is what ``words`` name
+    words: str = ""
     effort: float = 1e7  # of finding what is in front
     only_mask: bool = False
     inverse_mask: bool = False

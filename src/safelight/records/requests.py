@@ -109,6 +109,8 @@ class ImageRequest(JobRequest):
     image_guidance_scale: float = 1.5  # of checkpoints that edit by instruction: how closely the init image is kept to
     true_cfg_scale: float = 1.0  # of networks that are told their guidance: above 1, a negative prompt counts too
     strength: float = 0.7  # 0 .. 1; 0 keeps the init image
+    finder: str | None = None  # one of the operator's: the mask is where it finds what ``words`` name
+    words: str = ""
     fit: str = "crop"  # what becomes of an init image of other proportions: crop, stretch or pad
     seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed
     model: str | None = None

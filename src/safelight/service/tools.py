@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from safelight.errors import NotFound
+from safelight.errors import NotFound, NotOffered
 from safelight.settings import Settings
 
 BUNDLED = "safelight-enlarger"
 BY_BORDER = "grabcut"
 BY_BORDER_NOTE = (
     "There is no segmentation model here: what is unlike the picture's border was taken for the foreground, by GrabCut."
+)
+NO_FINDER = (
+    "This server finds no objects by their names: it has no model for that. Its operator can add one: SAFELIGHT_FINDERS."
+    " Or send a mask to image_editing/object_removal."
 )
 FILTERS = ("lanczos", "nearest")  # upscalers that are no networks
 EFFORT = 4.0  # of the bundled enlarger for a pixel, beside a checkpoint's for a pixel of one row and step
@@ -40,6 +44,15 @@ def upscaler(name: str, settings: Settings) -> Tool:
     if name and settings.unknown_model == "refuse":
         raise NotFound("Model id not found")
     return Tool(None, EFFORT, f"model_id {name} is not on this server; the bundled enlarger is used." if name else "")
+
+
+def finder(settings: Settings) -> Tool:
+    """The operator's first one. Raises NotOffered where there is none."""
+    if not settings.finders:
+        raise NotOffered(NO_FINDER)
+    name, folder = next(iter(settings.finders.items()))
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return Tool(name, GRABBED * max(1.0, size / SEGMENTER_BYTES))
 
 
 def segmenter(name: str, settings: Settings) -> Tool:

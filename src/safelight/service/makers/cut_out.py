@@ -7,23 +7,25 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from safelight.engine.generation import Pixels
 from safelight.engine.matting import Cut, cut_out
-from safelight.engine.segmenters import from_border, read_segmenter
+from safelight.engine.segmenters import Share, from_border, read_segmenter
 from safelight.errors import Invalid
 from safelight.records import AssetKind, CutOutRequest, Task
-from safelight.service.makers.generate import Lightbox
+from safelight.service.makers.generate import Lightbox, Locate, no_finder
 from safelight.service.makers.maker import Made, Order
 from safelight.service.tools import BY_BORDER
 
 
 class CutOut:
-    """``segmenters`` are the operator's networks by name."""
+    """``segmenters`` are the operator's networks by name; ``locate`` finds what words name."""
 
     task = Task.cut_out
 
-    def __init__(self, segmenters: Mapping[str, Path], lightbox: Lightbox) -> None:
-        self._segmenters, self._lightbox = segmenters, lightbox
+    def __init__(self, segmenters: Mapping[str, Path], lightbox: Lightbox, locate: Locate = no_finder) -> None:
+        self._segmenters, self._lightbox, self._locate = segmenters, lightbox, locate
         self._turn = asyncio.Lock()
 
     async def make(self, order: Order) -> Made:
@@ -37,16 +39,22 @@ class CutOut:
                 order.note(1, 1)
             seconds = time.monotonic() - began
         file = await asyncio.to_thread(self._lightbox.encode, made)
-        return Made([file], 1, seconds, request.segmenter or BY_BORDER)
+        return Made([file], 1, seconds, request.finder or request.segmenter or BY_BORDER)
 
     def purge(self, owner: str) -> None:
         """It keeps nothing of anybody."""
+
+    def _front(self, pixels: Pixels, request: CutOutRequest) -> Share:
+        if request.finder is not None:
+            return (self._locate(request.finder, pixels, request.words) / 255).astype(np.float32)
+        name = request.segmenter
+        return from_border(pixels) if name is None else read_segmenter(self._segmenters[name])(pixels)
 
     def _cut(self, pixels: Pixels, request: CutOutRequest) -> Pixels:
         name = request.segmenter
         if name is not None and name not in self._segmenters:
             raise Invalid("model_id", f"{name} names no segmentation network that this worker has")
-        front = from_border(pixels) if name is None else read_segmenter(self._segmenters[name])(pixels)
+        front = self._front(pixels, request)
         cut = Cut(
             request.only_mask, request.inverse_mask, request.post_process_mask, request.alpha_matting,
             request.foreground_threshold, request.background_threshold, request.erode_size,

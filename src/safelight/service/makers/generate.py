@@ -60,6 +60,13 @@ async def by_that_name(name: str) -> str:
     return name
 
 
+Locate = Callable[[str, Pixels, str], Pixels]  # a finder, a picture and words -> the mask of what they name there
+
+
+def no_finder(name: str, _pixels: Pixels, _words: str) -> Pixels:
+    raise Invalid("specific_object", f"is not found here: this worker has no {name}")
+
+
 class Generate:
     """``safety_threshold`` is the score from which a picture is covered, where the caller asked for the check."""
 
@@ -75,9 +82,10 @@ class Generate:
         bring: Bring = nothing_installed,
         find: Find = by_that_name,
         weighs: Callable[[str], bool] = lambda _: False,
+        locate: Locate = no_finder,
     ) -> None:
         self._engine, self._lightbox, self._bring, self._weighs = engine, lightbox, bring, weighs
-        self._find = find
+        self._find, self._locate = find, locate
         self._default_model, self._threshold = default_model, safety_threshold
 
     async def make(self, order: Order) -> Made:
@@ -114,6 +122,8 @@ class Generate:
 
     async def _generation(self, request: ImageRequest, order: Order) -> Generation:
         init, mask = [await self._pixels(order, kind) for kind in (AssetKind.init_image, AssetKind.mask_image)]
+        if init is not None and request.finder is not None:
+            mask = await asyncio.to_thread(self._found, request.finder, init, request.words)
         if init is not None:
             init, mask = await asyncio.to_thread(framed, init, mask, request.width, request.height, request.fit)
         mixture = [
@@ -137,6 +147,12 @@ class Generate:
         if request.model is None or request.installed is not None:
             return await self._called(request.model, request.installed, owner)
         return await self._find(request.model)
+
+    def _found(self, finder: str, pixels: Pixels, words: str) -> Pixels:
+        mask = self._locate(finder, pixels, words)
+        if not mask.any():
+            raise Invalid("object_name", "was not found in the picture")
+        return mask
 
     async def _called(self, name: str | None, job_id: int | None, owner: str) -> str | None:
         """By the engine."""

@@ -29,7 +29,7 @@ CONTROL = Absence(
     "This server has no ControlNets. Its operator can add some: SAFELIGHT_CONTROLNETS. img2img with a low strength follows a picture too.",
 )
 INTERIOR = Absence(
-    "interior", "This server finds no objects by their names. Send a mask to image_editing/object_removal instead."
+    "interior", "This server puts no object of one picture into another. image_editing/img_mixer mixes whole pictures."
 )
 SIGNING_UP = Absence(
     "sign-up", "Accounts and keys of this server are made by its operator: `safelight keys create NAME`."
@@ -133,13 +133,13 @@ ABSENT: dict[str, Absence] = dict(
             EDITING,
             ("v3", "magic_mix"),
             ("v5", "outpaint magic_mix mixture_canvas multiview blip_diffusion"),
-            ("v6/image_editing", "mask_creator caption qwen_edit"),
-            (f"{_ENTERPRISE}/image_editing", "mask_creator caption qwen_edit magic_mix"),
+            ("v6/image_editing", "caption qwen_edit"),
+            (f"{_ENTERPRISE}/image_editing", "caption qwen_edit magic_mix"),
         ),
         *_each(
             INTERIOR,
-            ("v6/interior", "object_removal interior_mixer"),
-            (f"{_ENTERPRISE}/interior", "object_removal interior_mixer"),
+            ("v6/interior", "interior_mixer"),
+            (f"{_ENTERPRISE}/interior", "interior_mixer"),
         ),
         *_each(
             SIGNING_UP,

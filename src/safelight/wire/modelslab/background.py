@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Response
 
 from safelight.records import Bitmap, CutOutRequest
-from safelight.service.tools import BY_BORDER, segmenter
+from safelight.service.tools import BY_BORDER, finder, segmenter
 from safelight.wire import openapi
 from safelight.wire.forms import Form
 from safelight.wire.modelslab import describe as words
@@ -20,6 +20,7 @@ from safelight.wire.modelslab.read import echoed_address, read_model
 from safelight.wire.openapi import Shape
 
 MOST_ERODE = 100  # pixels
+MOST_WORDS = 300
 
 
 async def remove_background(call: Call) -> Response:
@@ -38,6 +39,26 @@ async def remove_background(call: Call) -> Response:
         return replace(request, notes=(tool.note,) if tool.note else (), extras={"echo": echo})
 
     return await of_one_picture(call, field, "removebg_mask", read)
+
+
+async def create_mask(call: Call) -> Response:
+    """White where the word is found, by a model of the operator's; without a word, white in front."""
+    form, settings = call.form, call.services.settings
+    word = form.text("specific_object", limit=MOST_WORDS).strip()
+    tool = finder(settings) if word else segmenter(read_model(form), settings)
+    found, cut = (tool.name, None) if word else (None, tool.name)
+
+    def read(picture: Bitmap, delivery: dict[str, Any]) -> CutOutRequest:
+        pixels = picture.width * picture.height
+        echo = {"image_path": echoed_address(form.fields["init_image"]), "seed": form.whole("seed", 0)}
+        echo |= {"specific_object": word or None, "model_id": tool.name or BY_BORDER}
+        notes = (tool.note,) if tool.note else ()
+        return CutOutRequest(
+            pixels=pixels, segmenter=cut, finder=found, words=word, effort=tool.effort, only_mask=True, notes=notes,
+            extras={"echo": echo}, **delivery,
+        )  # fmt: skip
+
+    return await of_one_picture(call, "init_image", "mask_creator", read)
 
 
 def _read(form: Form) -> dict[str, Any]:
@@ -92,8 +113,32 @@ _OPERATION = openapi.Operation(
 )
 
 
+_MASK_FIELDS: openapi.Schema = {
+    **words.KEY,
+    "init_image": _FIELDS["image"],
+    "specific_object": words.string("What is to be white; without it, what stands in front."),
+    **{name: images.TEXT[name] for name in ("base64", "temp", "instant_response", "webhook", "track_id")},
+}
+_MASK = openapi.Operation(
+    "The mask of what a word names, found by a model of the operator's",
+    "Editing",
+    images.GIVEN,
+    images.SUCCESS,
+    words.REFUSALS,
+    Shape("CreateMask", words.fields(_MASK_FIELDS, "init_image")),
+    {"key": "", "init_image": words.EXAMPLE_URL, "specific_object": "the ball"},
+    repeatable=True,
+)
+
+
 def _row(family: Family) -> Row:
     return Row(f"{family.name}/removebg_mask", family, remove_background, _OPERATION)
 
 
-ROWS = tuple(map(_row, (families.V5, families.V6_EDITING, families.SERVERS["image_editing"])))
+ROWS = (
+    *map(_row, (families.V5, families.V6_EDITING, families.SERVERS["image_editing"])),
+    *(
+        Row(f"{family.name}/mask_creator", family, create_mask, _MASK)
+        for family in (families.V6_EDITING, families.SERVERS["image_editing"])
+    ),
+)

@@ -5,11 +5,13 @@ Each is a generation with other defaults; where the vendor has a model of its ow
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from fastapi import Response
 
 from safelight.records import AssetKind, ImageRequest, Operation
+from safelight.service.tools import finder
 from safelight.service.widen import widen
 from safelight.wire import openapi
 from safelight.wire.forms import Form
@@ -22,6 +24,8 @@ from safelight.wire.openapi import Shape
 
 UNIT = 8  # pixels; a model's latents stand for squares of so many
 WIDE, HIGH, MOST_OVERLAP = 1280, 720, 42  # pixels, as documented
+MOST_WORDS = 300
+_ASKED = re.compile(r"^\s*(?:remove|erase|delete)\s+(.+?)(?:\s+from\s+(?:the|this|my)\s+\w+)?[\s.]*$", re.IGNORECASE)
 CLEAN = "empty background, clean surface, nothing there"
 KEPT_STRUCTURE = (
     "There is no interior model here: the picture is made anew by img2img, and a lower strength keeps more of it."
@@ -60,8 +64,24 @@ def _echoing(request: ImageRequest, **echo: object) -> ImageRequest:
 
 
 async def remove_object(call: Call) -> Response:
+    """What a mask covers, or what a word names, found by a model of the operator's."""
+    if call.form.has("object_name") and not call.form.has("mask_image"):
+        return await remove_named(call)
     given = filled(call, {"prompt": CLEAN, "strength": 1, "enhance_prompt": "no"})
     return await images.generate(given, Operation.inpaint, init="init_image", mask="mask_image")
+
+
+async def remove_named(call: Call) -> Response:
+    tool = finder(call.services.settings)
+    word = call.form.required("object_name", limit=MOST_WORDS).strip()
+    named = _ASKED.sub(r"\1", word)  # a page prints a whole sentence
+
+    async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
+        sized = request if has_size(call.form) else images.sized_like(request, pictures, call.services.settings)
+        return _echoing(replace(sized, finder=tool.name, words=named), object_name=word), pictures
+
+    given = filled(call, {"prompt": CLEAN, "strength": 1, "enhance_prompt": "no"})
+    return await images.generate(given, Operation.inpaint, init="init_image", change=change)
 
 
 async def interior(call: Call) -> Response:
@@ -117,6 +137,13 @@ _REMOVE = _operation(
     "init_image",
     "mask_image",
 )
+_REMOVE_NAMED = _operation(
+    "What a word names painted away, found by a model of the operator's",
+    "RemoveNamed",
+    {"init_image": _PICTURE, "object_name": words.string("What is to be removed.")},
+    "init_image",
+    "object_name",
+)
 _INTERIOR = _operation("A room made anew from its picture", "Interior", {"init_image": _PICTURE}, "init_image")
 
 
@@ -135,6 +162,8 @@ ROWS = (
     _row(families.SERVERS["image_editing"], "object_removal", remove_object, _REMOVE),
     _row(families.V3, "interior", interior, _INTERIOR),
     _row(families.V5, "interior", interior, _INTERIOR),
+    _row(families.FAMILIES["v6/interior"], "object_removal", remove_named, _REMOVE_NAMED),
+    _row(families.SERVERS["interior"], "object_removal", remove_named, _REMOVE_NAMED),
     *_interiors(families.FAMILIES["v6/interior"]),
     *_interiors(families.SERVERS["interior"]),
 )
