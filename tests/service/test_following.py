@@ -9,6 +9,7 @@ import pytest
 
 from safelight.errors import NotFound
 from safelight.records import Account, Job, JobState, Standing
+from safelight.service import telling
 from safelight.service.progress import PREVIEW, STEPS
 from tests.house import House, a_request, colour, sketch
 from tests.invariants import check_invariants
@@ -54,6 +55,16 @@ async def test_previews_come_to_whoever_asks_and_pass_no_table(house: House) -> 
     tables = await rows(house, "SELECT c.relname FROM pg_class c WHERE c.relkind = 'r' AND c.relname LIKE '%preview%'")
     assert tables == []
     await check_invariants(house.database, house.blobs)
+
+
+async def test_a_preview_that_no_notification_holds_is_left_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "MOST_PREVIEW", len(sketch(colour(9, 8, 8))) - 1)
+    house.painter.step_seconds = SLOW
+    job = await house.submit(a_request(steps=6, seed=9))
+    listening = asyncio.create_task(heard(house, job, previews=True))
+    async with house.working():
+        told = await listening
+    assert ({standing.preview for standing in told}, told[-1].state) == ({None}, JobState.succeeded)
 
 
 async def test_what_the_safety_check_would_hide_is_not_shown_before(house: House) -> None:

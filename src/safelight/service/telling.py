@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from safelight.errors import Unavailable
 from safelight.service.makers.maker import Sketch
-from safelight.service.progress import PREVIEW, STEPS, WATCH, Preview, Step, read_watch, seal, write_steps
+from safelight.service.progress import MOST_PREVIEW, PREVIEW, STEPS, WATCH, Preview, Step, read_watch, seal, write_steps
 from safelight.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Telling:
                 self._news[step.job].told = step
 
     async def _show(self) -> None:
-        """The newest of each job, one after another: previews take at most one thread."""
+        """The newest of each job, one after another: previews take at most one thread. One too large to be told is left out."""
         for news in self._watched():
             keys = list(self._watchers[news.job].previews) if news.job in self._watchers else []
             sketch, step = news.sketch, news.step
@@ -102,7 +102,7 @@ class Telling:
                 continue
             news.sketch, news.shown_at = None, time.monotonic()
             picture = await asyncio.to_thread(sketch)
-            if picture is not None and self._news.get(news.job) is news:
+            if picture is not None and len(picture) <= MOST_PREVIEW and self._news.get(news.job) is news:
                 for key in keys:
                     payload = seal(Preview(news.job, step, picture), key)
                     await self._database.run("progress.notify", channel=PREVIEW, payload=payload)
