@@ -16,6 +16,7 @@ INTRUDERS = {
     "engine/images.py": ("import safelight.records", "The engine knows nothing of ours but errors"),
     "storage/blobs.py": ("import torch", "wire, service and storage never import torch"),
     "service/jobs.py": ("import fastapi", "service, engine and storage never import the web framework"),
+    "records/assets.py": ("import safelight.records.jobs", "What is asked for stands on what is stored"),
     "wire/tensorslab/tasks.py": ("import safelight.wire.modelslab.read", "Dialects do not know each other"),
 }
 

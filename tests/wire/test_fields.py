@@ -53,6 +53,8 @@ OF_THE_ANSWER = {
     "key",
     "base64",
     "temp",
+    "expires_in",
+    "store",
     "instant_response",
     "webhook",
     "track_id",

@@ -178,6 +178,7 @@ def test_librechat_asks_as_its_source_does(site: Site, client: OpenAI, key: str)
     assert opened(edited.json()["data"][0]["b64_json"]).size == (64, 64)
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # OpenAI's own service has given them up
 def test_variations(client: OpenAI) -> None:
     made = client.images.create_variation(image=("a.png", png(size=(96, 64))), n=2)
     assert made.data
