@@ -143,9 +143,8 @@ class Database:
                 await self._listen_once()
             except psycopg.Error as error:
                 log.warning("lost the connection for notifications: %s", type(error).__name__)
-                await (
-                    self.pool.check()
-                )  # the others are probably lost too; asked for one by one, each costs its asker a longer wait
+                # The others are lost too, or will be in a moment; met one by one, each would cost its asker a longer wait.
+                await self.pool.drain()
                 await asyncio.sleep(0.2 + random.random())  # noqa: S311
 
     async def _listen_once(self) -> None:
