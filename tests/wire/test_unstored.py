@@ -84,6 +84,11 @@ def test_what_cannot_be_had_is_refused_by_name(site: Site, key: str, path: str, 
     assert ask(site, key, path, body, store="perhaps").status_code == 400
 
 
+def test_false_means_none_beside_a_limit_too(site: Site, key: str) -> None:
+    told = site.http.put("/v1/retention", json={"seconds": 3600, "store": False}, headers={"key": key}).json()
+    assert (told["store"], [each["seconds"] for each in told["limits"]]) == ("none", [3600])
+
+
 def test_an_account_that_wants_nothing_stored(site: Site, key: str) -> None:
     told = site.http.put("/v1/retention", json={"store": "none"}, headers={"key": key}).json()
     assert (told["store"], told["keys_without_store"]) == ("none", [])

@@ -58,6 +58,11 @@ def read_store(form: Form) -> bool:
     return _WORDS[word]
 
 
+def says_store(form: Form) -> bool:
+    """To every other field the word none means that nothing was said."""
+    return form.fields.get(STORE) not in (None, "")
+
+
 def must_store(form: Form, why: str) -> None:
     """Raises Invalid where nothing may be stored."""
     if not read_store(form):

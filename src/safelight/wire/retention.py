@@ -14,7 +14,7 @@ from safelight.service.retention import DAY, LEAST, MOST
 from safelight.service.services import Services
 from safelight.wire.house import REFUSALS, SAFE
 from safelight.wire.http import answer, read_caller
-from safelight.wire.keeping import ALL, NONE, STORE, read_store
+from safelight.wire.keeping import ALL, NONE, read_store, says_store
 from safelight.wire.openapi import Operation, Shape, add
 
 PATH = "/v1/retention"
@@ -36,9 +36,9 @@ def routes(services: Services) -> APIRouter:
         if "seconds" in form.fields:
             seconds = form.whole("seconds", 0, LEAST, MOST) or None
             await services.retention.limit(account, seconds, key_id=key)
-        elif not form.fields.get(STORE):
+        elif not says_store(form):
             raise Invalid("", "Say what to set: seconds (null lifts the limit), or store.")
-        if form.fields.get(STORE):
+        if says_store(form):
             await services.accounts.store(account, read_store(form), key)
         return await _told(services, account)
 

@@ -11,7 +11,7 @@ from safelight.service.usage import month_began
 from safelight.wire.console.call import Call
 from safelight.wire.console.plots import Plot, plot
 from safelight.wire.http import path_id
-from safelight.wire.keeping import STORE, read_store
+from safelight.wire.keeping import read_store, says_store
 
 DAYS = 30
 DELIVERIES = 20
@@ -64,7 +64,7 @@ async def replay(call: Call) -> Response:
 
 async def retain(call: Call) -> Response:
     """Days, or nothing at all: until they are deleted. Or whether anything is stored."""
-    if call.form.fields.get(STORE):
+    if says_store(call.form):
         await call.services.accounts.store(call.account, read_store(call.form))
     else:
         days = call.form.real("days", 0, LEAST / DAY, MOST / DAY)
