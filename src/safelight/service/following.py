@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from safelight.errors import Unauthorized, Unavailable
 from safelight.records import Account, Job, JobState, Standing
+from safelight.service.errands import Errands
 from safelight.service.jobs import UNMEASURED, Jobs
 from safelight.service.progress import PREVIEW, STEPS, WATCH, Ear, Step, Watch, read_steps, write_watch
 from safelight.service.revocation import CHANNEL as REVOKED
@@ -83,7 +84,7 @@ class Following:
         self._keeper: asyncio.Task[None] | None = None
         self._poked = asyncio.Event()
         self._gate = asyncio.Semaphore(AT_ONCE)
-        self._showing: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a preview is not shown")
         self._closed = False
         database.on(STEPS, self._hear_steps)
         database.on(PREVIEW, self._hear_preview)
@@ -219,9 +220,7 @@ class Following:
 
     def _hear_preview(self, payload: str | None) -> None:
         if payload is not None:
-            task = asyncio.create_task(self._show(payload))
-            self._showing.add(task)
-            task.add_done_callback(self._showing.discard)
+            self._errands.send(self._show(payload))
 
     async def _show(self, payload: str) -> None:
         """The row is asked before, as with every picture."""

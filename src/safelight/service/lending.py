@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager, suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from safelight.errors import Damaged, KeyLost, Unavailable
-from safelight.service.seals import Seal
+from safelight.service.errands import Errands
+from safelight.service.seals import FOR_ONE_PROCESS, Seal
 from safelight.service.vault import Vault
 from safelight.storage.database import Database, Row
 
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 ASK, LEND = "safelight_key_asked", "safelight_key_lent"  # channels
 ASKED_TIMES, ASK_SECONDS = 10, 1.0  # how often, and how long each time, before the key is taken for lost
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 class Lending:
@@ -38,7 +37,7 @@ class Lending:
         self._secret = X25519PrivateKey.generate()
         self._answers: dict[int, asyncio.Future[Seal]] = {}
         self._borrowers: Counter[int] = Counter()
-        self._lending: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a key could not be lent")
         database.on(ASK, self._hear_asked)
         database.on(LEND, self._hear_lent)
 
@@ -80,9 +79,7 @@ class Lending:
     def _hear_asked(self, payload: str | None) -> None:
         """Whoever missed something asks again."""
         if payload is not None:
-            task = asyncio.create_task(self._lend(payload))
-            self._lending.add(task)
-            task.add_done_callback(self._lending.discard)
+            self._errands.send(self._lend(payload))
 
     async def _lend(self, payload: str) -> None:
         job, mark, wrapped = payload.split()
@@ -91,7 +88,9 @@ class Lending:
             return
         try:
             raw = self._vault.masters.unwrap(bytes.fromhex(mark), base64.b64decode(wrapped), _place(int(job)))
-            lent = _SUITE.encrypt(seal.key, X25519PublicKey.from_public_bytes(raw), info=_place(int(job)).encode())
+            lent = FOR_ONE_PROCESS.encrypt(
+                seal.key, X25519PublicKey.from_public_bytes(raw), info=_place(int(job)).encode()
+            )
             await self._tell(LEND, f"{job} {base64.b64encode(lent).decode()}")
         except (Damaged, Unavailable):
             log.warning("the key of job %s was asked for and could not be lent", job)
@@ -104,7 +103,7 @@ class Lending:
             return
         with suppress(InvalidTag):
             answer.set_result(
-                Seal(_SUITE.decrypt(base64.b64decode(lent), self._secret, info=_place(int(job)).encode()))
+                Seal(FOR_ONE_PROCESS.decrypt(base64.b64decode(lent), self._secret, info=_place(int(job)).encode()))
             )
 
     async def _tell(self, channel: str, payload: str) -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from safelight.service.seals import FOR_ONE_PROCESS
 
 STEPS, WATCH, PREVIEW = "safelight_steps", "safelight_watch", "safelight_preview"  # channels
 MOST_PAYLOAD = 7_900  # bytes; PostgreSQL takes 7,999
 MOST_PREVIEW = 5_600  # bytes of a preview, so that it fits a payload once it is sealed and in base64
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Ear:
         if key != self.key:
             return None
         try:
-            picture = _SUITE.decrypt(base64.b64decode(sealed), self._secret, info=_about(job, step))
+            picture = FOR_ONE_PROCESS.decrypt(base64.b64decode(sealed), self._secret, info=_about(job, step))
         except InvalidTag:
             return None
         return Preview(int(job), int(step), picture)
@@ -73,7 +73,7 @@ class Ear:
 def seal(preview: Preview, key: str) -> str:
     """The payload that only the process with this public key can read."""
     public = X25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key))
-    sealed = _SUITE.encrypt(preview.picture, public, info=_about(str(preview.job), str(preview.step)))
+    sealed = FOR_ONE_PROCESS.encrypt(preview.picture, public, info=_about(str(preview.job), str(preview.step)))
     return f"{key} {preview.job} {preview.step} {base64.b64encode(sealed).decode()}"
 
 

@@ -9,11 +9,15 @@ import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from safelight.errors import Damaged
 
 KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
 SEALED_BYTES = NONCE_BYTES + TAG_BYTES  # that closing adds
+
+# Bytes for one process alone, by a public key whose private half is in that process's memory (HPKE, RFC 9180).
+FOR_ONE_PROCESS = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 class Seal:
