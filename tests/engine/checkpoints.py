@@ -112,20 +112,24 @@ def text_config(tokenizer: CLIPTokenizer, **config: Any) -> CLIPTextConfig:
     return CLIPTextConfig(**(usual | config))
 
 
-def write_sd1(folder: Path, seed: int = 0, native_size: int | None = None, clip: bool = False) -> Path:
-    """Stable Diffusion 1.x: one text encoder, eight heads, epsilon prediction, a PNDM scheduler."""
+def _write_as_sd1(pipeline: Any, folder: Path, seed: int, clip: bool, in_channels: int = 4) -> Path:
     tokenizer = write_tokenizer(folder / "tokenizer", clip=clip)
-    pipeline = StableDiffusionPipeline(
+    pipeline(
         vae=vae(seed),
         text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
         tokenizer=tokenizer,
-        unet=unet(seed),
+        unet=unet(seed, in_channels=in_channels),
         scheduler=PNDMScheduler(**SD_NOISE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder)
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_sd1(folder: Path, seed: int = 0, native_size: int | None = None, clip: bool = False) -> Path:
+    """Stable Diffusion 1.x: one text encoder, eight heads, epsilon prediction, a PNDM scheduler."""
+    _write_as_sd1(StableDiffusionPipeline, folder, seed, clip)
     if native_size:
         (folder / "safelight.json").write_text(json.dumps({"native_size": native_size}))
     return folder
@@ -133,34 +137,12 @@ def write_sd1(folder: Path, seed: int = 0, native_size: int | None = None, clip:
 
 def write_sd1_inpaint(folder: Path, seed: int = 0, clip: bool = False) -> Path:
     """An inpainting checkpoint: the UNet also reads the mask and the masked picture, nine channels in all."""
-    tokenizer = write_tokenizer(folder / "tokenizer", clip=clip)
-    StableDiffusionInpaintPipeline(
-        vae=vae(seed),
-        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
-        tokenizer=tokenizer,
-        unet=unet(seed, in_channels=9),
-        scheduler=PNDMScheduler(**SD_NOISE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-    return folder
+    return _write_as_sd1(StableDiffusionInpaintPipeline, folder, seed, clip, in_channels=9)
 
 
 def write_pix2pix(folder: Path, seed: int = 0, clip: bool = False) -> Path:
     """InstructPix2Pix: the UNet also reads the picture that is to be edited, eight channels in all."""
-    tokenizer = write_tokenizer(folder / "tokenizer", clip=clip)
-    StableDiffusionInstructPix2PixPipeline(
-        vae=vae(seed),
-        text_encoder=seeded(CLIPTextModel, seed, text_config(tokenizer)),
-        tokenizer=tokenizer,
-        unet=unet(seed, in_channels=8),
-        scheduler=PNDMScheduler(**SD_NOISE, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-    return folder
+    return _write_as_sd1(StableDiffusionInstructPix2PixPipeline, folder, seed, clip, in_channels=8)
 
 
 def write_depth(folder: Path, seed: int = 0, clip: bool = False) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from safelight.engine.decode import Decoder
@@ -56,6 +58,24 @@ class Gallery:
     def drain(self) -> None:
         while not self.studio.idle:
             self.studio.tick()
+
+
+def changed_by_company(
+    model: Model, rows: Rows, company: Sequence[Generation], *, one_by_one: bool = False
+) -> list[Generation]:
+    """Those whose picture among the others is not, to the byte, their picture alone. ``one_by_one``: each comes a call later."""
+    gallery = Gallery(model=model, rows=rows)
+    tickets = []
+    for generation in company:
+        tickets.append(gallery.admit(generation))
+        if one_by_one:
+            gallery.studio.tick()
+    gallery.drain()
+    return [
+        generation
+        for generation, ticket in zip(company, tickets, strict=True)
+        if not np.array_equal(gallery.pictures[ticket, 0], alone(generation, model, rows)[0])
+    ]
 
 
 def alone(generation: Generation, model: Model | None = None, rows: Rows | None = None) -> list[Pixels]:

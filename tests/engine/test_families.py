@@ -30,7 +30,7 @@ from safelight.engine.samplers import Samplers, configure
 from safelight.errors import Invalid
 
 from . import flow_checkpoints
-from .gallery import Gallery, alone
+from .gallery import Gallery, alone, changed_by_company
 from .oracle import distance, half_mask, picture, pictures_of
 
 INIT = {"init_image": picture(96, 64), "strength": 0.6}
@@ -197,15 +197,7 @@ def test_a_picture_equals_the_pipelines_alone_and_in_company(
 def test_exact_mode_is_exact(name: str, model_of: Callable[[str], tuple[Path, Model]]) -> None:
     _, model = model_of(name)
     rows = Rows(Graphs(), 4, exact=True)
-    known = companions(name)[:4]
-    gallery = Gallery(model=model, rows=rows)
-    tickets = []
-    for generation in known:
-        tickets.append(gallery.admit(generation))
-        gallery.studio.tick()
-    gallery.drain()
-    for generation, ticket in zip(known, tickets, strict=True):
-        assert np.array_equal(gallery.pictures[ticket, 0], alone(generation, model, rows)[0])
+    assert changed_by_company(model, rows, companions(name)[:4], one_by_one=True) == []
 
 
 def companions(name: str) -> list[Generation]:

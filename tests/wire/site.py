@@ -20,12 +20,14 @@ from typing import Any, TypeVar
 
 import httpx
 import psycopg
+import pytest
 import torch
 import uvicorn
 from psycopg.sql import SQL, Identifier
 
 from safelight.app import make_serving, opened, prepare
 from safelight.engine.finders import finding
+from safelight.engine.generation import Generation
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
 from safelight.service.additions import Shown
@@ -148,6 +150,19 @@ class Site:
         assert row
         files = sum(path.is_file() for path in (self.settings.data_dir / "blobs").rglob("*"))
         return dict(zip((*COUNTED, "files"), (*row, files), strict=True))
+
+
+def heard(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[Generation]:
+    """What the engine is asked for from now on."""
+    told: list[Generation] = []
+    submit = site.engine.submit
+
+    def listen(generation: Generation, *more: Any) -> Any:
+        told.append(generation)
+        return submit(generation, *more)
+
+    monkeypatch.setattr(site.engine, "submit", listen)
+    return told
 
 
 def enhance(prompt: str) -> str:

@@ -20,7 +20,7 @@ from safelight.service import controls
 from safelight.settings import Settings
 from tests.service.pictures import saved
 
-from .site import PHOTO, Json, Site, open_site
+from .site import PHOTO, Json, Site, heard, open_site
 
 
 def small() -> Any:
@@ -46,16 +46,7 @@ def steered(site_settings: Settings, postgres_url: str, tmp_path_factory: pytest
 
 @pytest.fixture
 def asked(steered: Site, monkeypatch: pytest.MonkeyPatch) -> list[Generation]:
-    """What the engine was asked for."""
-    told: list[Generation] = []
-    submit = steered.engine.submit
-
-    def listen(generation: Generation, *more: Any) -> Any:
-        told.append(generation)
-        return submit(generation, *more)
-
-    monkeypatch.setattr(steered.engine, "submit", listen)
-    return told
+    return heard(steered, monkeypatch)
 
 
 def post(site: Site, path: str, **fields: object) -> Any:

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 from psycopg.conninfo import make_conninfo
 
-from safelight.engine.generation import Generation
 from safelight.settings import Settings
-from tests.wire.site import PHOTO, Site, open_site
+from tests.wire.site import PHOTO, Site, heard, open_site
 
 from .examples import compare, examples, nearest
 from .test_background import disc
@@ -82,14 +81,7 @@ def test_without_a_word_it_is_of_what_stands_in_front(site: Site, key: str) -> N
 
 @pytest.mark.parametrize("path", REMOVALS)
 def test_what_a_word_names_is_painted_away(seeing: Site, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Generation] = []
-    submit = seeing.engine.submit
-
-    def listen(generation: Generation, *more: Any) -> Any:
-        told.append(generation)
-        return submit(generation, *more)
-
-    monkeypatch.setattr(seeing.engine, "submit", listen)
+    told = heard(seeing, monkeypatch)
     key = seeing.key()
     body = seeing.post(path, key, init_image=disc(), object_name="remove ball from the image").json()
     assert body["status"] == "success", body

@@ -6,7 +6,6 @@ import base64
 import json
 import secrets
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
@@ -17,7 +16,7 @@ from safelight.engine.generation import Generation
 from safelight.settings import Settings
 from tests.service.pictures import saved
 
-from .site import PHOTO, Json, Site, open_site
+from .site import PHOTO, Json, Site, heard, open_site
 
 MIXERS = ["v5/img_mixer", "v6/image_editing/img_mixer"]
 KINDS = {"pix": "StableDiffusionInstructPix2PixPipeline", "deep": "StableDiffusionDepth2ImgPipeline"}
@@ -44,16 +43,7 @@ def equipped(site_settings: Settings, postgres_url: str, tmp_path_factory: pytes
 
 @pytest.fixture
 def asked(equipped: Site, monkeypatch: pytest.MonkeyPatch) -> list[Generation]:
-    """What the engine was asked for."""
-    told: list[Generation] = []
-    submit = equipped.engine.submit
-
-    def listen(generation: Generation, *more: Any) -> Any:
-        told.append(generation)
-        return submit(generation, *more)
-
-    monkeypatch.setattr(equipped.engine, "submit", listen)
-    return told
+    return heard(equipped, monkeypatch)
 
 
 def made(site: Site, path: str, **fields: object) -> Json:
