@@ -154,16 +154,14 @@ async def test_suspects_are_made_apart_from_others_and_all_are_made(house: House
 
 async def test_who_waits_for_its_company_can_be_erased_meanwhile(house: House) -> None:
     house.painter.gate.clear()
+    _, other = await house.submit(), await house.submit()
+    async with house.database.transaction() as tx:
+        await tx.connection.execute("UPDATE jobs SET company = 7 WHERE id = %s", [other.id])
     async with house.working():
-        await house.submit()
-        while not house.painter.generations:
+        while len(house.worker._runs) < 2 or not house.painter.generations:
             await asyncio.sleep(0.01)
-        other = await house.submit()
-        async with house.database.transaction() as tx:
-            await tx.connection.execute("UPDATE jobs SET company = 7 WHERE id = %s", [other.id])
-        while len(house.worker._runs) < 2:
-            await asyncio.sleep(0.01)
-        await house.services.erasure.delete(house.account, [other.id])
+        waiting = next(run for run in house.worker._runs if not run.row["begun"])
+        await house.services.erasure.delete(house.account, [waiting.id])
         while len(house.worker._runs) > 1:
             await asyncio.sleep(0.01)
         house.painter.gate.set()
