@@ -50,6 +50,7 @@ def named_checkpoints(settings: Settings) -> Settings:
         *settings.loras.items(),
         *settings.embeddings.items(),
         *settings.controlnets.items(),
+        *settings.components.items(),
         *settings.upscalers.items(),
         *settings.segmenters.items(),
         *settings.finders.items(),
@@ -58,7 +59,7 @@ def named_checkpoints(settings: Settings) -> Settings:
         if not path.exists():
             raise SetupFailed(
                 f"{name} is to be at {path}, and nothing is there."
-                " Correct model, models, loras, embeddings, controlnets, upscalers, segmenters, finders or depth."
+                " Correct model, models, components, loras, embeddings, controlnets, upscalers, segmenters, finders or depth."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
 

@@ -63,7 +63,7 @@ def models_check(path: Path, as_json: AsJson = False) -> None:
 
     if not path.exists():
         raise SetupFailed(f"Nothing is at {path}.")
-    found, wants = inspect(path), wants_of(path.stem, path)
+    found, wants = inspect(path, read_settings().components), wants_of(path.stem, path)
     if as_json:
         print(json.dumps(asdict(found) | {"weights": found.weights, "whole": found.whole, **asdict(wants)}))
     else:

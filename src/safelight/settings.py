@@ -31,6 +31,7 @@ from safelight.errors import SetupFailed
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 _HOST = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
+BORROWERS = "Flux", "Kontext", "StableDiffusion3", "ZImage"  # families whose transformers come alone
 DialectName = Literal["a1111", "console", "modelslab", "openai", "tensorslab"]
 
 
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
         None, description="The default checkpoint: a name from `models`, or a path. Default: the bundled one."
     )
     loras: dict[str, Path] = Field(default_factory=dict, description="LoRA files by name, as JSON.")
+    components: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Diffusers folders that lend encoders, tokenizers, autoencoder and scheduler to transformers that come alone in a "
+        "file, as JSON, by family: Flux, Kontext, StableDiffusion3 or ZImage.",
+    )
     embeddings: dict[str, Path] = Field(
         default_factory=dict,
         description="Textual-inversion files, as JSON, by the word that stands for them in a prompt.",
@@ -304,6 +310,13 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/") if value else None
+
+    @field_validator("components")
+    @classmethod
+    def _are_borrowers(cls, value: dict[str, Path]) -> dict[str, Path]:
+        if wrong := value.keys() - {*BORROWERS}:
+            raise ValueError(f"{min(wrong)!r} must be one of {', '.join(BORROWERS)}")
+        return value
 
     @field_validator("prices")
     @classmethod

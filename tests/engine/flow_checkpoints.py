@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from diffusers import (
     SD3Transformer2DModel,
     ZImageTransformer2DModel,
 )
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     CLIPTextModel,
@@ -41,6 +44,7 @@ from safelight.engine.clip_vocabulary import byte_letters
 
 from .checkpoints import seeded, text_config, vae, write_tokenizer
 
+WIDTH = 32  # of every transformer here
 LETTERS = "abcdefghijklmnopqrstuvwxyz ,.<|>\n"
 
 
@@ -275,6 +279,21 @@ def write_pixart(folder: Path, seed: int = 0) -> Path:
         scheduler=DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear"),
     ).save_pretrained(folder)
     return folder
+
+
+def write_lone(path: Path, folder: Path, original: Callable[[str], str], before: str = "") -> Path:
+    """The transformer of a folder alone in one file, in the layout of its original code."""
+    shares: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors").items():
+        module, _, kind = name.rpartition(".")
+        stem, _, share = original(module).partition("#")
+        kind = "scale" if stem.endswith(("query_norm", "key_norm")) else kind
+        halves = share == "swapped" and len(tensor) == 2 * WIDTH
+        shares[f"{before}{stem}.{kind}".replace("..", ".").lstrip(".")][share] = (
+            torch.cat(tensor.chunk(2)[::-1]) if halves else tensor
+        )
+    save_file({name: torch.cat([parts[i] for i in sorted(parts)]) for name, parts in shares.items()}, path)
+    return path
 
 
 def unpacked(tokens: Tensor, height: int, width: int) -> Tensor:

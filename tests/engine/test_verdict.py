@@ -26,7 +26,7 @@ def lora_for(folder: Path, path: Path) -> Path:
 
 def verdict(kind: str, path: Path, *others: Path) -> str:
     try:
-        return f"fits {judge(kind, path, others)['family']}"
+        return f"fits {judge(kind, path, others, {})['family']}"
     except Invalid as error:
         return error.rule
     except EngineFailed as error:
@@ -70,7 +70,7 @@ def test_the_program_says_what_is_wrong_and_no_more(tmp_path: Path) -> None:
     path = written(tmp_path / "odd", struct.pack("<Q", len(header)) + header)
     with path.open("rb") as file:
         ran = subprocess.run(
-            [sys.executable, "-m", "safelight.engine.verdict", "checkpoint", str(file.fileno())],
+            [sys.executable, "-m", "safelight.engine.verdict", "checkpoint", str(file.fileno()), "{}"],
             pass_fds=[file.fileno()], capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
     assert json.loads(ran.stdout)["wrong"].startswith("leads to a file that ")

@@ -22,6 +22,8 @@ from safelight.errors import EngineFailed
 
 Weight = TypeVar("Weight")
 
+MISFITS = (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError)
+
 
 @dataclass(frozen=True, slots=True)
 class Components:
@@ -47,7 +49,7 @@ def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn
         module.load_state_dict(found, assign=True)
         if isinstance(module, PreTrainedModel):
             module.tie_weights()  # a weight of two names is one, also when it is moved to a device
-    except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+    except MISFITS as error:
         raise EngineFailed("The checkpoint does not describe modules that its weights fit") from error
     return module.requires_grad_(False).eval()
 
@@ -57,7 +59,7 @@ def outline(kind: Any, config: Config) -> nn.Module:
     try:
         with torch.device("meta"):
             module: nn.Module = _construct(kind, config)
-    except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+    except MISFITS as error:
         raise EngineFailed("The checkpoint does not describe modules that its weights fit") from error
     return module
 

@@ -18,11 +18,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from safelight.engine import compvis
-from safelight.engine.checkpoint import weight_files
 from safelight.engine.components import build, find_in
 from safelight.engine.families.additions import Control, summed
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import Family, Row
+from safelight.engine.folder import weight_files
 from safelight.engine.weights import Config, Weights, read_config, read_tensors
 from safelight.errors import EngineFailed, Invalid
 

@@ -14,8 +14,8 @@ from PIL import Image
 from transformers import DepthAnythingForDepthEstimation, DPTForDepthEstimation
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
-from safelight.engine.checkpoint import weight_files
 from safelight.engine.components import build, find_in
+from safelight.engine.folder import weight_files
 from safelight.engine.generation import Pixels
 from safelight.engine.weights import Config, Weights, read_config, read_tensors
 from safelight.errors import EngineFailed

@@ -17,8 +17,8 @@ import torch
 from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from safelight.engine.checkpoint import folder_part
 from safelight.engine.components import build
+from safelight.engine.folder import folder_part
 from safelight.engine.generation import Pixels
 from safelight.engine.segmenters import Share
 from safelight.engine.weights import read_tensors

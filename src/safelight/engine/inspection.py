@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safelight.engine.checkpoint import READERS, class_name, part_of, present, read_family, weight_files
+from safelight.engine.checkpoint import part_of
 from safelight.engine.components import find_in, outline
 from safelight.engine.families.family import Classes
 from safelight.engine.families.instruct_pix2pix import EDITING, InstructPix2Pix
 from safelight.engine.families.stable_diffusion import StableDiffusion
+from safelight.engine.folder import INDEX, class_name, network, parts_of, read_family, weight_files
+from safelight.engine.lone import TRANSFORMER, Find, Lenders, Lone, inner, lacking, layout_of
 from safelight.engine.single_file import CLIP_1, CLIP_XL, OPEN_CLIP_2, OPEN_CLIP_XL, UNET, VAE
-from safelight.engine.weights import Config, TensorEntry, read_config, read_header
+from safelight.engine.weights import Config, TensorEntry, Weights, outlined_tensors, read_config, read_header
 from safelight.errors import EngineFailed
 
 Entries = Mapping[str, TensorEntry]
@@ -54,44 +56,70 @@ class Inspection:
         return not any(part.lacks for part in self.parts)
 
 
-def inspect(path: Path) -> Inspection:
-    """Raises EngineFailed for what is no checkpoint at all, or one of a kind that is not run here."""
-    return _folder(path) if path.is_dir() else _single_file(path)
+def inspect(path: Path, lenders: Lenders | None = None) -> Inspection:
+    """Raises EngineFailed for what is no checkpoint at all, or one of a kind that is not run here.
+
+    ``lenders`` are the folders, by family, of what a transformer that comes alone lacks.
+    """
+    if path.is_dir():
+        return _folder(path)
+    layout = layout_of(path)
+    return _lone(Lone(path, layout, lenders or {}, outlined_tensors(path))) if layout else _single_file(path)
 
 
 def _folder(folder: Path) -> Inspection:
-    index = read_config(folder / "model_index.json")
+    index = read_config(folder / INDEX)
     family = read_family(index)
-    wanted = family.classes | {name: kinds for name, kinds in family.optional.items() if present(index, name)}
+    wanted = parts_of(family, index)
     parts = tuple(_part(folder / name, index, wanted) for name in wanted)
     config = folder / family.denoiser / "config.json"
     tasks = family.tasks(read_config(config)) if config.exists() else ()
     return Inspection(family.__name__, tasks, parts)
 
 
-def _part(folder: Path, index: Config, wanted: Classes) -> PartFound:
+def _lone(lone: Lone) -> Inspection:
+    kind, config, find = lone.transformer()
+    lacks = unfit(kind, config, find) if lone.folder else ""
+    parts = [PartFound(TRANSFORMER, _numbers(lone.weights.tensors), lacks)]
+    for name in [name for name in lone.parts if name != TRANSFORMER]:
+        own = lone.inside.get(name)
+        if lone.folder is None:
+            parts.append(PartFound(name, _numbers(own or {}), lacking(lone.family)))
+        else:
+            parts.append(_part(lone.folder / name, lone.index, lone.parts, own))
+    return Inspection(lone.family.__name__, lone.family.tasks(config), tuple(parts))
+
+
+def _part(folder: Path, index: Config, wanted: Classes, own: Weights | None = None) -> PartFound:
+    """``own`` are its weights where they are not in its folder."""
     weights = 0
     try:
         kind = wanted[folder.name][class_name(index, folder.name, wanted)]
-        if folder.name.startswith(READERS):
+        if not network(folder.name):
             return PartFound(folder.name, 0, "" if any(folder.glob("*.json")) else "its files are not there")
-        entries = {name: entry for path in weight_files(folder) for name, entry in read_header(path).tensors.items()}
-        weights = sum(entry.elements for entry in entries.values())
-        return PartFound(folder.name, weights, unfit(kind, read_config(folder / "config.json"), entries))
+        found = own or {
+            name: tensor for path in weight_files(folder) for name, tensor in outlined_tensors(path).items()
+        }
+        weights = _numbers(found)
+        config, find = inner(folder, found) if own else (read_config(folder / "config.json"), find_in(found))
+        return PartFound(folder.name, weights, unfit(kind, config, find))
     except EngineFailed as error:
         return PartFound(folder.name, weights, str(error))
 
 
-def unfit(kind: Any, config: Config, entries: Entries) -> str:
+def unfit(kind: Any, config: Config, find: Find) -> str:
     """In which weights the files and what the configuration describes differ; empty where they do not."""
-    find = find_in(entries)
     wanted = {name: tuple(tensor.shape) for name, tensor in outline(kind, config).state_dict().items()}
     found = {name: find(name) for name in wanted}
-    missing = [name for name, entry in found.items() if entry is None]
-    others = [name for name, entry in found.items() if entry is not None and entry.shape != wanted[name]]
+    missing = [name for name, tensor in found.items() if tensor is None]
+    others = [name for name, tensor in found.items() if tensor is not None and tensor.shape != wanted[name]]
     said = [f"{len(missing)} weights are not there, {missing[0]} for one"] if missing else []
     said += [f"{len(others)} weights are of another shape, {others[0]} for one"] if others else []
     return "; ".join(said)
+
+
+def _numbers(weights: Weights) -> int:
+    return sum(tensor.numel() for tensor in weights.values())
 
 
 def _single_file(path: Path) -> Inspection:

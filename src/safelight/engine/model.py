@@ -27,6 +27,7 @@ from safelight.engine.families import additions
 from safelight.engine.families.autoencoder import Moments, Place
 from safelight.engine.families.family import Conditioning, Inputs, Networks, Row, Shape
 from safelight.engine.generation import LoraUse, Pixels
+from safelight.engine.lone import Lenders
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
 from safelight.engine.openvino import Compiled, place
 from safelight.engine.textual_inversion import read_concept
@@ -75,14 +76,21 @@ class Model:
 
     @classmethod
     def load(
-        cls, path: Path, name: str | None = None, *, openvino: bool = False, kept: Path | None = None, **options: Any
+        cls,
+        path: Path,
+        name: str | None = None,
+        *,
+        lenders: Lenders | None = None,
+        openvino: bool = False,
+        kept: Path | None = None,
+        **options: Any,
     ) -> Self:
-        """The checkpoint at ``path``; ``options`` are those of the class.
+        """The checkpoint at ``path``; ``options`` are those of the class, ``lenders`` as ``read_components`` has them.
 
         ``openvino`` runs the UNet and the autoencoder compiled, as far as no LoRA is asked for; ``kept`` is the folder
         that remembers what was traced for that. A family that cannot be compiled is left to torch.
         """
-        name, components = name or path.stem, read_components(path)
+        name, components = name or path.stem, read_components(path, lenders=lenders)
         compiled = None
         if openvino and components.family.compiles:
             folder = kept and place(kept, name, path)

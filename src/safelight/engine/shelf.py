@@ -21,6 +21,7 @@ import torch
 
 from safelight.engine.checkpoint import count_weights
 from safelight.engine.depth import Depth
+from safelight.engine.lone import Lenders
 from safelight.engine.model import CPU, Model
 from safelight.engine.tuning import tuned
 from safelight.errors import EngineFailed, Invalid, SafelightError
@@ -64,6 +65,7 @@ class Shelf:
         embeddings: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
         depth: Path | None = None,
+        lenders: Lenders | None = None,
         openvino: bool = False,
         tuning_path: Path | None = None,
         compiled_path: Path | None = None,
@@ -85,6 +87,7 @@ class Shelf:
         self._loras = dict(loras or {})
         self._files: dict[str, Any] = {"loras": self._loras, "embeddings": embeddings, "controlnets": controlnets}
         self._files["depth"] = Depth(depth, device) if depth else None  # one for all checkpoints
+        self._lenders = lenders or {}  # folders, by family, of what a transformer that comes alone lacks
         self._guests: set[str] = set()
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
@@ -176,7 +179,8 @@ class Shelf:
                 ways["openvino"] = False
             if ways["openvino"]:
                 self._make_room(name, 2 * size)  # at most: see Model.bytes
-            model = Model.load(self._paths[name], name, device=self._device, **ways, **self._files)
+            ways |= {"device": self._device, "lenders": self._lenders}
+            model = Model.load(self._paths[name], name, **ways, **self._files)
         except Exception as error:
             failure = error if isinstance(error, SafelightError) else EngineFailed(f"The model {name} cannot be loaded")
             log.warning("model not loaded", exc_info=error, extra={"model": name})
@@ -196,7 +200,8 @@ class Shelf:
             return {"dtype": self._dtype, "openvino": self._openvino}
         if name in self._guests:
             return self._ways(self._default) | {"openvino": False}
-        tuning = tuned(name, self._paths[name], self._device, self._tuning_path, self._compiled_path)
+        kept, memory = self._compiled_path, self._tuning_path
+        tuning = tuned(name, self._paths[name], self._device, memory, kept, self._lenders)
         torch.set_num_threads(tuning.threads)
         return tuning.options
 
@@ -243,7 +248,7 @@ class Shelf:
         if taken := self._bytes(name):
             return taken
         try:
-            return count_weights(self._paths[name]) * (self._dtype or torch.float32).itemsize
+            return count_weights(self._paths[name], self._lenders) * (self._dtype or torch.float32).itemsize
         except (EngineFailed, OSError):
             return 0
 

@@ -67,7 +67,7 @@ def read_single_file(path: Path, read: ReadTensors = read_tensors) -> Components
     kind, scheduler_config = _scheduler(path, tensors, unet_config, notes)
     networks = {
         "unet": build(UNet2DConditionModel, unet_config, lambda name: unet.get(compvis.unet_name(name, unet_config))),
-        "vae": build(AutoencoderKL, vae_config, _find_vae(vae, len(vae_config["block_out_channels"]))),
+        "vae": build(AutoencoderKL, vae_config, find_vae(vae, len(vae_config["block_out_channels"]))),
     }
     return Components(
         InstructPix2Pix if unet_config["in_channels"] == EDITING else StableDiffusion,
@@ -144,7 +144,7 @@ def infer_vae(vae: Part, scaling_factor: float) -> Config:
     }
 
 
-def _find_vae(vae: Part, levels: int) -> Callable[[str], Tensor | None]:
+def find_vae(vae: Part, levels: int) -> Callable[[str], Tensor | None]:
     def find(name: str) -> Tensor | None:
         tensor = vae.get(compvis.vae_name(name, levels))
         flat = tensor is not None and ".attentions." in name and tensor.ndim == 4

@@ -13,12 +13,14 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from safelight.engine.families.family import Row
+from safelight.engine.lone import Lenders
 from safelight.engine.model import Model
 from safelight.engine.openvino import installed
 
@@ -53,11 +55,16 @@ ON_CUDA = Tuning("bfloat16", channels_last=True)
 
 
 def tuned(
-    name: str, checkpoint: Path, device: torch.device, memory: Path | None = None, kept: Path | None = None
+    name: str,
+    checkpoint: Path,
+    device: torch.device,
+    memory: Path | None = None,
+    kept: Path | None = None,
+    lenders: Lenders | None = None,
 ) -> Tuning:
     """The remembered answer for this checkpoint on this machine, or a new one after a probe of seconds.
 
-    ``kept`` is for ``Model.load``.
+    ``kept`` and ``lenders`` are for ``Model.load``.
     """
     if device.type == "cuda":
         return ON_CUDA
@@ -69,7 +76,8 @@ def tuned(
         log.info("timing how this checkpoint runs best here, once", extra={"model": name})
         plain = Tuning(threads=torch.get_num_threads())
         native_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # torch's only way to ask
-        chosen = choose(lambda tuning: time_call(name, checkpoint, tuning, kept), plain, native_bf16, bool(openvino))
+        time_it = partial(time_call, name, checkpoint, kept=kept, lenders=lenders)
+        chosen = choose(time_it, plain, native_bf16, bool(openvino))
         known[key] = asdict(chosen)
         _save(memory, known)
     return Tuning(**known[key])
@@ -100,12 +108,14 @@ def _attempt(seconds: Callable[[Tuning], float], candidate: Tuning) -> float:
         return math.inf
 
 
-def time_call(name: str, checkpoint: Path, tuning: Tuning, kept: Path | None = None) -> float:
+def time_call(
+    name: str, checkpoint: Path, tuning: Tuning, kept: Path | None = None, lenders: Lenders | None = None
+) -> float:
     """The fastest of a few calls on one guided picture, after one that does not count."""
     usual = torch.get_num_threads()
     torch.set_num_threads(tuning.threads)
     try:
-        model = Model.load(checkpoint, name, kept=kept, **tuning.options)
+        model = Model.load(checkpoint, name, kept=kept, lenders=lenders, **tuning.options)
         family = model.family
         side = PROBE_SIDE * family.autoencoder.side if model.native_size is None else model.native_size
         channels, *sides = family.shape(side, side)

@@ -1,4 +1,5 @@
-"""Judges the file of a checkpoint or LoRA that a stranger gave: KIND, its open descriptor, and the checkpoints that a LoRA may fit.
+"""Judges the file of a checkpoint or LoRA that a stranger gave: KIND, its open descriptor, the folders that lend to transformers
+that come alone, as JSON by family, and the checkpoints that a LoRA may fit.
 
 Nothing imports this file: it is run as a program of its own, so that a file made to overwhelm its reader overwhelms nobody else.
 It prints one JSON object, in which ``wrong`` completes a sentence that begins with the file's address.
@@ -18,6 +19,7 @@ import torch
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
 from safelight.engine.families.autoencoder import Place
+from safelight.engine.lone import Lenders
 from safelight.engine.lora import read_lora
 from safelight.engine.weights import Header, outlined_tensors, read_header
 from safelight.errors import EngineFailed, Invalid
@@ -27,11 +29,12 @@ CPU_SECONDS = 200
 CPU = torch.device("cpu")
 
 
-def main(kind: str, file: str, *checkpoints: str) -> None:
+def main(kind: str, file: str, lenders: str, *checkpoints: str) -> None:
     _confine()
     try:
         path = Path(f"/proc/self/fd/{int(file)}")
-        said = judge(kind, path, [Path(each) for each in checkpoints])
+        lent = {family: Path(folder) for family, folder in json.loads(lenders).items()}
+        said = judge(kind, path, [Path(each) for each in checkpoints], lent)
     except (EngineFailed, Invalid) as error:
         said = {"wrong": _of_the_file(error, file)}
     except MemoryError:
@@ -39,27 +42,27 @@ def main(kind: str, file: str, *checkpoints: str) -> None:
     print(json.dumps(said))
 
 
-def judge(kind: str, path: Path, checkpoints: Sequence[Path]) -> dict[str, str]:
+def judge(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> dict[str, str]:
     """Raises EngineFailed or Invalid for what this server could not use."""
     header = read_header(path)
     if kind == "lora":
-        return {"family": _fitting(path, checkpoints)}
+        return {"family": _fitting(path, checkpoints, lenders)}
     if _is_lora(header):
         raise Invalid("", "leads to a LoRA; send it with model_category lora")
-    return {"family": read_components(path, read=outlined_tensors).family.__name__}
+    return {"family": read_components(path, outlined_tensors, lenders).family.__name__}
 
 
 def _is_lora(header: Header) -> bool:
     return any(".lora_" in name or ".lora." in name for name in header.tensors)
 
 
-def _fitting(path: Path, checkpoints: Sequence[Path]) -> str:
+def _fitting(path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> str:
     """The family of the first checkpoint that the LoRA changes parts of."""
     reasons = []
     for checkpoint in checkpoints:
         with suppress(EngineFailed):
             try:
-                return _fit(path, read_components(checkpoint, read=outlined_tensors))
+                return _fit(path, read_components(checkpoint, outlined_tensors, lenders))
             except Invalid as error:
                 reasons.append(error.rule)
     raise Invalid("", f"leads to a LoRA that {reasons[0] if reasons else 'fits none of the checkpoints here'}")

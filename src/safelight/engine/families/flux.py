@@ -95,8 +95,7 @@ class Flux(Family):
     def spellings(self, part: str, path: str) -> list[str]:
         if part == "text_encoder":
             return compvis.text_spellings(path)
-        original = original_name(path)
-        return [path] if original is None else [path, original]
+        return [path, *([] if (original := original_name(path)).endswith("#swapped") else [original])]
 
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         del clip_skip  # of CLIP only the pooled answer is used

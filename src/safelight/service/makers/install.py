@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -124,7 +124,7 @@ class Install:
         """Raises Invalid. The judge is given the file's descriptor, and no name, key or address."""
         file.flush()
         _check_form(os.pread(file.fileno(), 8, 0))
-        said = await _ask(request.kind, file.fileno(), checkpoints)
+        said = await _ask(request.kind, file.fileno(), self._settings.components, checkpoints)
         if wrong := said.get("wrong"):
             raise Invalid(FIELD, str(wrong))
 
@@ -142,9 +142,10 @@ def _check_form(first: bytes) -> None:
         raise Invalid(FIELD, "leads to a file that is not a safetensors file: its header is missing or too long")
 
 
-async def _ask(kind: str, file: int, checkpoints: Sequence[Path]) -> dict[str, object]:
+async def _ask(kind: str, file: int, lenders: Mapping[str, Path], checkpoints: Sequence[Path]) -> dict[str, object]:
+    lent = json.dumps({family: str(folder) for family, folder in lenders.items()})
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "safelight.engine.verdict", kind, str(file), *map(str, checkpoints),
+        sys.executable, "-P", "-m", "safelight.engine.verdict", kind, str(file), lent, *map(str, checkpoints),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, pass_fds=[file], env=_environment(),
     )  # fmt: skip
     try:
