@@ -15,8 +15,8 @@ import diffusers
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from safelight.engine.checkpoint import NOTES
 from safelight.engine.clip_vocabulary import END, clip_tokenizer
+from safelight.engine.folder import NOTES
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 SIDES = {"small": 128, "sd15": 512, "sdxl": 1024, "sd35": 1024, "flux": 1024, "zimage": 1024, "qwen": 1024}

@@ -17,10 +17,14 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from torch import Tensor, nn
 
+from safelight.engine.encode import Encoder, Start
 from safelight.engine.generation import Control, Generation
 from safelight.engine.graphs import Graphs
 from safelight.engine.model import Model
+from safelight.engine.pace import Pace
+from safelight.engine.plan import make_plan
 from safelight.engine.rows import Rows
+from safelight.engine.samplers import Samplers
 from safelight.errors import Invalid
 
 from . import flow_checkpoints
@@ -163,6 +167,23 @@ def test_in_exact_mode_neighbours_change_no_byte(name: str, loaded: Any) -> None
     uses: list[tuple[Control, ...]] = [(), TWO, TWO[:1], TWO[1:]]
     company = [replace(ASKED, seed=seed, steps=3, controls=use) for seed, use in enumerate(uses)]
     assert changed_by_company(model, rows, company) == []
+
+
+def test_a_hint_is_looked_at_once_for_all_pictures_of_a_request(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, model = loaded("flux")
+    looks: list[Tensor] = []
+    look = model.encode_image
+
+    def counted(pixels: Tensor) -> Any:
+        looks.append(pixels)
+        return look(pixels)
+
+    monkeypatch.setattr(model, "encode_image", counted)
+    plan = make_plan(replace(ASKED, controls=TWO[:1]), model, Samplers())
+    begun: Any = Encoder(Pace(), exact=True).begin([Start(plan, seed, 0) for seed in (1, 2)])
+    assert len(looks) == 1
+    first, second = (canvas.cues[0].hint for canvas in begun)
+    assert distance(first, second) > 1e-3  # each sampled with noise of its own
 
 
 def test_what_is_not_run_is_refused_by_name(loaded: Any, tmp_path: Path) -> None:

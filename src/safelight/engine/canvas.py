@@ -6,7 +6,7 @@ as there. Knows nothing of other pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -95,9 +95,10 @@ def begin(
     moments: Moments | None,
     masked: Moments | None,
     seen: Tensor | None = None,
+    hints: Sequence[Moments] = (),
 ) -> Canvas:
     """The first latents. ``moments`` are those of the init image, ``masked`` of the same with its masked part grey; ``seen``
-    is what a network of the family's own made of it.
+    is what a network of the family's own made of it; ``hints`` are those of what ControlNets are shown as latents.
     """
     source = torch.Generator().manual_seed(seed)
     device = plan.model.device
@@ -105,7 +106,7 @@ def begin(
     def fresh() -> Tensor:
         return draw(source, plan.shape).to(device)
 
-    cues = tuple(_shown(cue, plan, fresh) for cue in plan.cues)
+    cues = tuple(_shown(*each, plan, fresh) for each in zip(plan.cues, hints, strict=True)) if hints else plan.cues
     if plan.reference is not None and moments is not None:
         shown = plan.model.family.shown(moments)
         return Canvas(plan, conditioning, source, plan.table.start[1] * fresh()[None], reference=shown)
@@ -126,13 +127,10 @@ def begin(
     return canvas
 
 
-def _shown(cue: Cue, plan: Plan, fresh: Callable[[], Tensor]) -> Cue:
-    """With its hint as latents, where its ControlNet looks at these."""
+def _shown(cue: Cue, moments: Moments, plan: Plan, fresh: Callable[[], Tensor]) -> Cue:
+    """With its hint as latents."""
     control = plan.model.family.control
-    if control is None or not control.latents:
-        return cue
-    moments = plan.model.encode_image(cue.hint * 2.0 - 1.0)
-    noise = fresh() if control.drawn else torch.zeros_like(moments.mean[0])
+    noise = fresh() if control and control.drawn else torch.zeros_like(moments.mean[0])
     return replace(cue, hint=_sample(moments, noise, plan))
 
 
@@ -145,6 +143,12 @@ def wants_moments(plan: Plan) -> bool:
     if plan.source is None:
         return False
     return not wants_masked_moments(plan) or plan.model.family.begins_with_picture(plan.generation.strength)
+
+
+def wants_hints(plan: Plan) -> bool:
+    """Whether its ControlNets are shown latents."""
+    control = plan.model.family.control
+    return control is not None and control.latents
 
 
 def wants_masked_moments(plan: Plan) -> bool:

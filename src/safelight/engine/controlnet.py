@@ -46,6 +46,7 @@ class Cue:
     scale: float
     start: float
     end: float
+    digest: str = ""  # of the hint
 
     def counts(self, call: int, calls: int) -> bool:
         """As the pipelines have it: a call counts that lies within start and end as a whole."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from safelight.engine.cache import Cache
-from safelight.engine.canvas import Canvas, begin, wants_masked_moments, wants_moments
+from safelight.engine.canvas import Canvas, begin, wants_hints, wants_masked_moments, wants_moments
 from safelight.engine.families.autoencoder import Moments
 from safelight.engine.families.family import Conditioning
 from safelight.engine.generation import Pixels
@@ -82,7 +82,8 @@ class Encoder:
     def begin(self, starts: Sequence[Start]) -> list[Canvas | SafelightError]:
         """The canvases of new pictures, or why there is none."""
         texts = self._find(self._texts, [want for start in starts for want in _texts(start)], self._read)
-        moments = self._find(self._moments, [want for start in starts for want in _moments(start)], self._look)
+        looks = [want for start in starts for want in (*_moments(start), *_hints(start))]
+        moments = self._find(self._moments, looks, self._look)
         sights = self._find(self._sights, [want for start in starts for want in _sights(start)], self._see)
         return [isolate([start], lambda one: [_canvas(one[0], texts, moments, sights)])[0] for start in starts]
 
@@ -158,6 +159,13 @@ def _moments(start: Start) -> Iterator[Want[Tensor]]:
         yield Want(start, (model.name, source.pixels.shape), (model.name, source.masked_digest), source.masked_pixels)
 
 
+def _hints(start: Start) -> Iterator[Want[Tensor]]:
+    """Once for all pictures of a request."""
+    model = start.plan.model
+    for cue in start.plan.cues if wants_hints(start.plan) else ():
+        yield Want(start, (model.name, cue.hint.shape), (model.name, cue.digest), cue.hint * 2.0 - 1.0)
+
+
 def _sights(start: Start) -> Iterator[Want[Pixels]]:
     source, init = start.plan.source, start.plan.generation.init_image
     if source is not None and init is not None and start.plan.model.family.sees:
@@ -174,7 +182,8 @@ def _canvas(start: Start, texts: Found[Conditioning], moments: Found[Moments], s
         told[-len(plan.shares) :] = [mixed_texts(told[-len(plan.shares) :], plan.shares)]
         init = mixed_pictures(pictures, plan.shares)
     seen = next((_given(sights[want.owner, want.key]) for want in _sights(start)), None)
-    return begin(plan, start.seed, tuple(told), init, masked, seen)
+    hints = [_given(moments[want.owner, want.key]) for want in _hints(start)]
+    return begin(plan, start.seed, tuple(told), init, masked, seen, hints)
 
 
 def _given(answer: Value | SafelightError) -> Value:

@@ -70,7 +70,7 @@ class Renamed:
         return whole[place * width : (place + 1) * width if place < 3 else None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """One kind of such files."""
 

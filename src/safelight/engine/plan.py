@@ -192,7 +192,8 @@ def _cue(control: Control, generation: Generation, model: Model, width: int, hei
     if control.hint == INPAINT and kind is not None and kind.latents:
         raise Invalid("controlnet_type", "inpaint is not possible with this kind of checkpoint")
     hint = to_hint(control.hint, control.picture, generation.mask_image, width, height, model.depth)
-    return Cue(network, hint.to(model.device), control.scale, control.start, control.end)
+    digest = f"{control.hint} {images.digest(control.picture)} {width}x{height}"
+    return Cue(network, hint.to(model.device), control.scale, control.start, control.end, digest)
 
 
 def drawn_size(width: int, height: int, native: int | None, multiple: int = 8) -> tuple[int, int]:
