@@ -22,6 +22,7 @@ from safelight.engine.generation import Generation, Picture, Pixels, Progress, R
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Cancelled
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
+from safelight.service.makers.caption import Caption
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.judge import Judge
@@ -189,7 +190,14 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw, sketch=sketch)
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
     room = UpscalingRoom(settings.upscalers, torch.device("cpu"))
-    makers: list[Maker] = [generate, Judge(lightbox), Upscale(room, lightbox), CutOut(settings.segmenters, lightbox)]
+    caption = Caption(lightbox, lambda _name, _pixels, length: length)
+    makers: list[Maker] = [
+        generate,
+        Judge(lightbox),
+        Upscale(room, lightbox),
+        CutOut(settings.segmenters, lightbox),
+        caption,
+    ]
     worker = Worker(settings, database, queue, blobs, vault, makers=makers, name=name)
     try:
         with room:

@@ -54,12 +54,13 @@ def named_checkpoints(settings: Settings) -> Settings:
         *settings.upscalers.items(),
         *settings.segmenters.items(),
         *settings.finders.items(),
+        *settings.captioners.items(),
         *([] if settings.depth is None else [("depth", settings.depth)]),
     ):
         if not path.exists():
             raise SetupFailed(
                 f"{name} is to be at {path}, and nothing is there."
-                " Correct model, models, components, loras, embeddings, controlnets, upscalers, segmenters, finders or depth."
+                " Correct model, models, components, loras, embeddings, controlnets, upscalers, segmenters, finders, captioners or depth."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
 

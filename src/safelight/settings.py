@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         description="Networks that find what words name, by name, as JSON: CLIPSeg as transformers' folder, with safetensors. "
         "The first one is used.",
     )
+    captioners: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Networks that say what a picture shows, by name, as JSON: BLIP or GIT as transformers' folder, with safetensors. "
+        "The first one is used.",
+    )
     max_model_bytes: int = Field(
         16 * 2**30, ge=1024, description="Largest model that may be installed by address, as a file."
     )

@@ -20,6 +20,7 @@ from safelight import supervisor
 from safelight.app import Ground
 from safelight.checkpoints import BUNDLED_NAME
 from safelight.engine import images, safety
+from safelight.engine.captioners import captioning
 from safelight.engine.engine import Engine
 from safelight.engine.finders import finding
 from safelight.engine.generation import Pixels
@@ -30,6 +31,7 @@ from safelight.engine.upscaling import UpscalingRoom
 from safelight.service import worker
 from safelight.service.additions import Shown
 from safelight.service.jobs import QUEUES
+from safelight.service.makers.caption import Caption
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.install import Install
@@ -77,7 +79,8 @@ def makers_of(ground: Ground, shop: Workshop) -> Sequence[Maker]:
     outbound = Outbound(settings.outbound_ports, settings.private_hosts)
     install = Install(settings, ground.database, outbound, settings.data_dir, stock.checkpoints)
     cut_out = CutOut(settings.segmenters, lightbox, locate)
-    return generate, Judge(lightbox), Upscale(shop.upscaling, lightbox), cut_out, install
+    caption = Caption(lightbox, captioning(settings.captioners))
+    return generate, Judge(lightbox), Upscale(shop.upscaling, lightbox), cut_out, caption, install
 
 
 def make_worker(ground: Ground, shop: Workshop, queues: Collection[str]) -> worker.Worker:

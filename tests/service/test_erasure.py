@@ -13,7 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from safelight.errors import NotFound
-from safelight.records import Job, JobState
+from safelight.records import AssetKind, CaptionRequest, Job, JobState
 from safelight.settings import Settings, read_settings
 from safelight.storage.migrate import migrate
 from safelight.storage.postgres import EmbeddedPostgres
@@ -266,7 +266,7 @@ async def test_what_has_had_its_time_is_erased_by_itself(settings: Settings) -> 
 
 
 async def test_no_word_of_it_is_left_in_any_file(data_dir: Path) -> None:
-    """The canary: prompt, negative prompt, track id, webhook and pixels, looked for in every file of a house of its own."""
+    """The canary: prompt, track id, webhook, pixels and an answer in words, looked for in every file of a house of its own."""
     canary = f"CANARY{secrets.token_hex(16)}"
     server = EmbeddedPostgres(data_dir)
     url = server.start()
@@ -280,6 +280,7 @@ async def test_no_word_of_it_is_left_in_any_file(data_dir: Path) -> None:
                 extras={"enhanced": canary},
             )  # fmt: skip
             jobs += await finished_jobs(house, 1, prompt=f"{canary} {'and a long tail ' * 5000}")
+            jobs.append(await put_into_words(house, canary))
             assert hits(canary, data_dir) == [], "words rest in the clear"
             assert hits(str(jobs[0].file_prefix), data_dir), (
                 "the files were not looked through: this test would prove nothing"
@@ -293,6 +294,16 @@ async def test_no_word_of_it_is_left_in_any_file(data_dir: Path) -> None:
     finally:
         server.stop()
     assert hits(canary, data_dir) == []
+
+
+async def put_into_words(house: House, said: str) -> Job:
+    """A job whose answer is ``said``."""
+    async with house.working():
+        asked = CaptionRequest(pixels=1, captioner="any", length=said)
+        job = await house.services.jobs.submit(house.account, asked, {AssetKind.init_image: a_bitmap()})
+        done = await house.finished(job)
+    assert await house.services.assets.texts(house.account, done) == [said]
+    return done
 
 
 async def test_a_reader_in_the_way_delays_the_wipe_and_nobody_else(house: House) -> None:

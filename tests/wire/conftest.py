@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 import structlog
@@ -16,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from safelight.settings import Plan, Settings, read_settings
 from tests.engine.networks import a_dense
 
-from .site import Site, open_site
+from .site import SAID, Site, open_site
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +67,33 @@ def shop(site_settings: Settings, postgres_url: str, tmp_path_factory: pytest.Te
     sold |= {"data_dir": tmp_path_factory.mktemp("shop"), "database_url": make_conninfo(postgres_url, dbname=name)}
     with open_site(site_settings.model_copy(update=sold)) as running:
         yield running
+
+
+def left_half(_name: str, pixels: Any, words: str) -> Any:
+    """In place of a network: a ball is on the left, and there is nothing else."""
+    mask = np.zeros(pixels.shape[:2], np.uint8)
+    mask[:, : mask.shape[1] // 2] = 255 if "ball" in words else 0
+    return mask
+
+
+def in_words(_name: str, pixels: Any, length: str) -> str:
+    """In place of a network."""
+    return f"{SAID}, {length}, {pixels.shape[1]} wide"
+
+
+@pytest.fixture(scope="session")
+def seeing(site_settings: Settings, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that finds what words name, and puts pictures into words."""
+    name, own = f"seeing_{secrets.token_hex(6)}", tmp_path_factory.mktemp("seeing")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_house".encode())
+    more = {"data_dir": own, "database_url": make_conninfo(postgres_url, dbname=name)}
+    more |= {"finders": {"clipseg": own}, "captioners": {"blip": own}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.wire.site.finding", lambda _: left_half)
+        patch.setattr("tests.wire.site.captioning", lambda _: in_words)
+        with open_site(site_settings.model_copy(update=more)) as running:
+            yield running
 
 
 @pytest.fixture

@@ -26,11 +26,13 @@ import uvicorn
 from psycopg.sql import SQL, Identifier
 
 from safelight.app import make_serving, opened, prepare
+from safelight.engine.captioners import captioning
 from safelight.engine.finders import finding
 from safelight.engine.generation import Generation
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
 from safelight.service.additions import Shown
+from safelight.service.makers.caption import Caption
 from safelight.service.makers.cut_out import CutOut
 from safelight.service.makers.generate import Generate, Lightbox
 from safelight.service.makers.install import Install
@@ -60,6 +62,7 @@ BUSY = """
 """
 PHOTO = "data:image/png;base64," + base64.b64encode(still()).decode()
 DEFAULT_MODEL = "plain"
+SAID = "a canary on a bench"  # of every picture, where a server has a captioner
 _numbers = count(1)
 
 
@@ -224,6 +227,7 @@ async def _running(settings: Settings) -> AsyncIterator[Site]:
             Judge(lightbox),
             Upscale(room, lightbox),
             CutOut(settings.segmenters, lightbox, finding(settings.finders)),
+            Caption(lightbox, captioning(settings.captioners)),
             install,
         ]
         worker = Worker(settings, ground.database, ground.queue, ground.blobs, ground.vault, makers=makers, name="test")

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import io
-import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 from PIL import Image
-from psycopg.conninfo import make_conninfo
 
-from safelight.settings import Settings
-from tests.wire.site import PHOTO, Site, heard, open_site
+from tests.wire.site import PHOTO, Site, heard
 
 from .examples import compare, examples, nearest
 from .test_background import disc
 
 MASKS = ["v6/image_editing/mask_creator", "v1/enterprise/image_editing/mask_creator"]
 REMOVALS = ["v6/interior/object_removal", "v1/enterprise/interior/object_removal", "v6/image_editing/object_removal"]
-
-
-def left_half(_name: str, pixels: Any, words: str) -> Any:
-    """In place of a network: a ball is on the left, and there is nothing else."""
-    mask = np.zeros(pixels.shape[:2], np.uint8)
-    mask[:, : mask.shape[1] // 2] = 255 if "ball" in words else 0
-    return mask
-
-
-@pytest.fixture(scope="module")
-def seeing(site_settings: Settings, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server that has a finder."""
-    name, own = f"seeing_{secrets.token_hex(6)}", tmp_path_factory.mktemp("seeing")
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_house".encode())
-    more = {"data_dir": own, "database_url": make_conninfo(postgres_url, dbname=name), "finders": {"clipseg": own}}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.wire.site.finding", lambda _: left_half)
-        with open_site(site_settings.model_copy(update=more)) as running:
-            yield running
 
 
 def opened(site: Site, url: str) -> Any:

@@ -40,7 +40,10 @@ def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn
     """A module of an allowed class; ``find`` gives the weight of each name that the class asks for."""
     try:
         outlined = outline(kind, config)
-        found = {name: find(name) for name in outlined.state_dict()}
+        tied: Mapping[str, str] = getattr(
+            outlined, "all_tied_weights_keys", {}
+        )  # names of a weight that rests under another
+        found = {name: _first(find, name, tied.get(name)) for name in outlined.state_dict()}
         if missing := [name for name, tensor in found.items() if tensor is None]:
             raise EngineFailed(f"The checkpoint lacks {len(missing)} weights, {missing[0]} for one")
         outlined.load_state_dict(found, assign=True)
@@ -52,6 +55,10 @@ def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn
     except MISFITS as error:
         raise EngineFailed("The checkpoint does not describe modules that its weights fit") from error
     return module.requires_grad_(False).eval()
+
+
+def _first(find: Callable[[str], Tensor | None], *names: str | None) -> Tensor | None:
+    return next((tensor for name in names if name and (tensor := find(name)) is not None), None)
 
 
 def outline(kind: Any, config: Config) -> nn.Module:

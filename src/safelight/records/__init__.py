@@ -7,14 +7,22 @@ State machines (every arrow is one guarded UPDATE in ``storage``):
 
 from safelight.records.accounts import Account, Key, Limits
 from safelight.records.assets import TEMP_SECONDS, Asset, AssetKind, AssetState, Bitmap, shortest
-from safelight.records.edits import CutOutRequest, InstallRequest, JudgeRequest, OneStepRequest, UpscaleRequest
+from safelight.records.edits import (
+    CAPTION_LENGTHS,
+    CaptionRequest,
+    CutOutRequest,
+    InstallRequest,
+    JudgeRequest,
+    OneStepRequest,
+    UpscaleRequest,
+)
 from safelight.records.house import HeldCheckpoint, QueueLoad, Receipt, Statistics, Wish, WorkerPulse
 from safelight.records.jobs import Job, JobState, Standing
 from safelight.records.requests import ControlUse, ImageRequest, JobRequest, MixUse, Operation, Task, Wants
 
 __all__ = [
-    "TEMP_SECONDS", "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "ControlUse", "CutOutRequest", "HeldCheckpoint",
-    "ImageRequest", "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key", "Limits", "MixUse", "OneStepRequest",
-    "Operation", "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest", "Wants", "Wish", "WorkerPulse",
-    "shortest",
+    "CAPTION_LENGTHS", "TEMP_SECONDS", "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "CaptionRequest", "ControlUse",
+    "CutOutRequest", "HeldCheckpoint", "ImageRequest", "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key",
+    "Limits", "MixUse", "OneStepRequest", "Operation", "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest",
+    "Wants", "Wish", "WorkerPulse", "shortest",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ class AssetKind(Enum):
     """What a stored file is: its name in the database, its suffix and its media type."""
 
     output = ("output", ".png", "image/png")
+    text = ("text", ".txt", "text/plain")  # an answer in words; it has no public address
     init_image = ("init_image", ".png", "image/png")
     mask_image = ("mask_image", ".png", "image/png")
     # Further pictures: those that ControlNets follow, or that are mixed in.

@@ -1,4 +1,4 @@
-"""What else a job can be asked for: to judge a picture, to change one without a prompt, to install a model."""
+"""What else a job can be asked for: to judge or describe a picture, to change one without a prompt, to install a model."""
 
 from __future__ import annotations
 
@@ -38,6 +38,29 @@ class JudgeRequest(OneStepRequest):
     @property
     def makes(self) -> tuple[AssetKind, ...]:
         return ()
+
+
+CAPTION_LENGTHS = ("short", "normal", "long")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRequest(OneStepRequest):
+    """What a picture shows, in words of one of ``CAPTION_LENGTHS``. ``captioner`` is one of the operator's."""
+
+    task: ClassVar[Task] = Task.caption
+
+    pixels: int
+    captioner: str
+    length: str = "normal"
+    effort: float = 1e7  # of finding the words
+
+    @property
+    def cost(self) -> float:
+        return self.effort + self.pixels
+
+    @property
+    def makes(self) -> tuple[AssetKind, ...]:
+        return (AssetKind.text,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class Task(StrEnum):
     judge = "judge"
     upscale = "upscale"
     cut_out = "cut_out"
+    caption = "caption"
     install_model = "install_model"
 
 

@@ -74,6 +74,13 @@ class Assets:
         rows = await self._database.all("assets.outputs", id=job.id, account=account.id)
         return [await self._bytes(row) for row in rows]
 
+    async def texts(self, account: Account, job: Job) -> list[str]:
+        """What a job of the account's answers in words. Raises NotFound likewise."""
+        if job.request is None or AssetKind.text not in job.request.makes:
+            return []
+        rows = await self._database.all("assets.texts", id=job.id, account=account.id)
+        return [(await self._bytes(row)).decode() for row in rows]
+
     async def _bytes(self, row: Row) -> bytes:
         try:
             return await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))

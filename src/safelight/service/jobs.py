@@ -42,6 +42,7 @@ QUEUES = {  # a queue for each kind of work: what waits in one holds up none of 
     Task.judge: PICTURES,
     Task.upscale: EDITS,
     Task.cut_out: EDITS,
+    Task.caption: EDITS,
     Task.install_model: MODELS,
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from safelight.errors import Invalid
 from safelight.records import (
+    CaptionRequest,
     ControlUse,
     CutOutRequest,
     ImageRequest,
@@ -116,6 +117,7 @@ _READERS: dict[Task, Callable[[Mapping[str, Any]], JobRequest]] = {
     Task.generate: _image_request,
     Task.install_model: lambda body: InstallRequest(**_known(InstallRequest, body)),
     Task.judge: lambda body: JudgeRequest(**_known(JudgeRequest, body)),
+    Task.caption: lambda body: CaptionRequest(**_known(CaptionRequest, body)),
     Task.cut_out: lambda body: CutOutRequest(**_known(CutOutRequest, body)),
     Task.upscale: lambda body: UpscaleRequest(**_known(UpscaleRequest, body)),
 }

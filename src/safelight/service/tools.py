@@ -5,7 +5,9 @@ Knows names and files' sizes alone; whether one can be read is the worker's to f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from safelight.errors import NotFound, NotOffered
 from safelight.settings import Settings
@@ -19,6 +21,7 @@ NO_FINDER = (
     "This server finds no objects by their names: it has no model for that. Its operator can add one: SAFELIGHT_FINDERS."
     " Or send a mask to image_editing/object_removal."
 )
+NO_CAPTIONER = "This server does not put pictures into words: it has no model for that. Its operator can add one: SAFELIGHT_CAPTIONERS."
 FILTERS = ("lanczos", "nearest")  # upscalers that are no networks
 EFFORT = 4.0  # of the bundled enlarger for a pixel, beside a checkpoint's for a pixel of one row and step
 GRABBED = 1e7  # of GrabCut for a picture, in the same measure
@@ -47,10 +50,18 @@ def upscaler(name: str, settings: Settings) -> Tool:
 
 
 def finder(settings: Settings) -> Tool:
-    """The operator's first one. Raises NotOffered where there is none."""
-    if not settings.finders:
-        raise NotOffered(NO_FINDER)
-    name, folder = next(iter(settings.finders.items()))
+    return _first(settings.finders, NO_FINDER)
+
+
+def captioner(settings: Settings) -> Tool:
+    return _first(settings.captioners, NO_CAPTIONER)
+
+
+def _first(folders: Mapping[str, Path], refusal: str) -> Tool:
+    """Of the operator's. Raises NotOffered where there is none."""
+    if not folders:
+        raise NotOffered(refusal)
+    name, folder = next(iter(folders.items()))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     return Tool(name, GRABBED * max(1.0, size / SEGMENTER_BYTES))
 

@@ -71,19 +71,25 @@ class Webhooks:
             await self._attempt(delivery)
 
     async def _attempt(self, delivery: Delivery) -> None:
-        job = await self._live(delivery)
-        if job is None or job.request is None or not job.request.webhook:
+        told = await self._told(delivery)
+        if told is None:
             await self._outbox.dead(delivery, None)
             return
-        render = self._renderers[job.request.dialect]
-        body = json.dumps(render(job, self._urls(job, job.request))).encode()
-        await self._settle(delivery, await self._send(job.request.webhook, delivery, body))
+        address, body = told
+        await self._settle(delivery, await self._send(address, delivery, body))
 
-    async def _live(self, delivery: Delivery) -> Job | None:
+    async def _told(self, delivery: Delivery) -> tuple[str, bytes] | None:
+        """Where it goes and what it says, as far as that is not erased."""
+        account = Account(delivery.account_id, "")
         try:
-            return await self._jobs.get(Account(delivery.account_id, ""), delivery.job_id)
+            job = await self._jobs.get(account, delivery.job_id)
+            said = await self._assets.texts(account, job)
         except NotFound:
             return None
+        if job.request is None or not job.request.webhook:
+            return None
+        body = self._renderers[job.request.dialect](job, said or self._urls(job, job.request))
+        return job.request.webhook, json.dumps(body).encode()
 
     async def _send(self, address: str, delivery: Delivery, body: bytes) -> Answer | None:
         headers = {"Content-Type": "application/json"} | signature(delivery.webhook_secret, str(delivery.id), body)

@@ -41,7 +41,9 @@ def routes(services: Services) -> APIRouter:
 
     async def one(request: Request) -> Response:
         _, account = await read_caller(services, request)
-        return answer(write_job(services, await services.jobs.get(account, path_id(request))))
+        job = await services.jobs.get(account, path_id(request))
+        said = await services.assets.texts(account, job) if job.state is JobState.succeeded else []
+        return answer(write_job(services, job) | ({"output": said} if said else {}))
 
     async def erase(request: Request) -> Response:
         _, account = await read_caller(services, request)

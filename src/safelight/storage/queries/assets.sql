@@ -22,7 +22,7 @@ RETURNING request_id AS id
 
 -- name: abandon_job
 UPDATE assets SET state = 'deleting', sha256 = NULL, settles_at = now() + %(settle)s * interval '1 second'
-WHERE request_id = %(id)s AND kind IN ('output', 'model') AND state = 'pending'
+WHERE request_id = %(id)s AND kind IN ('output', 'text', 'model') AND state = 'pending'
 
 -- name: abandon_old
 -- Nobody is at work on these any more: the job ended or has another writer, or the caller left before it was accepted.
@@ -47,6 +47,9 @@ WHERE request_id = %(id)s AND account_id = %(account)s AND kind IN ('init_image'
 
 -- name: outputs
 SELECT * FROM assets WHERE request_id = %(id)s AND account_id = %(account)s AND kind = 'output' AND state = 'live' ORDER BY id
+
+-- name: texts
+SELECT * FROM assets WHERE request_id = %(id)s AND account_id = %(account)s AND kind = 'text' AND state = 'live' ORDER BY id
 
 -- name: readable
 SELECT a.* FROM assets a LEFT JOIN jobs j ON j.id = a.request_id

@@ -11,7 +11,7 @@ SELECT j.id FROM jobs j LEFT JOIN requests r ON r.job_id = j.id WHERE r.job_id I
 
 -- name: pictures
 SELECT j.id FROM jobs j WHERE j.state = 'succeeded' AND j.erased_at IS NULL AND j.files <>
-    (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live')
+    (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind IN ('output', 'text') AND a.state = 'live')
 
 -- name: erased
 SELECT a.id, a.state FROM assets a JOIN jobs j ON j.id = a.request_id

@@ -1,6 +1,6 @@
-"""Enlarging pictures, and reading the text in them.
+"""Enlarging pictures, putting them into words, and reading the text in them.
 
-A picture that is enlarged is a job like any other meanwhile, and is erased before the answer is given: nothing is kept.
+A picture that is enlarged or put into words is a job like any other meanwhile, and is erased before the answer is given: nothing is kept.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fastapi import Response
 
 from safelight.errors import EngineFailed, Invalid
-from safelight.records import AssetKind, Bitmap, Job, JobState, UpscaleRequest
-from safelight.service.tools import BUNDLED, FILTERS, Tool, upscaler
+from safelight.records import AssetKind, Bitmap, CaptionRequest, Job, JobState, UpscaleRequest
+from safelight.service.tools import BUNDLED, FILTERS, Tool, captioner, upscaler
 from safelight.settings import Settings
 from safelight.wire.a1111 import pictures, write
 from safelight.wire.a1111.making import PATIENCE, Call
@@ -63,6 +63,25 @@ async def extra_batch_images(call: Call) -> Response:
         raise Invalid("imageList", 'must hold {"data": base64, "name": ...}')
     images, receipt = await _enlarged(call, wanted, list(map(str, sources)), "imageList")
     return answer({"html_info": wanted.said, "images": images}, headers=receipt)
+
+
+async def interrogate(call: Call) -> Response:
+    services, tool = call.services, captioner(call.services.settings)
+    if call.form.text("model", limit=100, default="clip") != "clip":
+        raise Invalid("model", "must be clip; no model here tells pictures by tags")
+    source = call.form.required("image", limit=services.settings.max_body_bytes)
+    async with services.jobs.room(call.account):
+        bitmap = await services.inputs.bitmap(source, field="image", payer=call.account.id)
+    asked = CaptionRequest(
+        pixels=bitmap.width * bitmap.height, captioner=str(tool.name), effort=tool.effort, dialect=DIALECT,
+        store=read_store(call.form),
+    )  # fmt: skip
+    job = await services.jobs.submit(call.account, asked, {AssetKind.init_image: bitmap})
+    try:
+        said = await services.assets.texts(call.account, await _finished(call, job))
+    finally:
+        receipt = await services.erasure.delete(call.account, [job.id])
+    return answer({"caption": said[0]}, headers={RECEIPT: receipt.id})
 
 
 async def png_info(call: Call) -> Response:
@@ -134,11 +153,15 @@ def _request(call: Call, wanted: Enlargement, bitmap: Bitmap, field: str) -> Ups
 
 
 async def _image(call: Call, job: Job) -> str:
+    made = await call.services.assets.outputs(call.account, await _finished(call, job))
+    return base64.b64encode(made[0]).decode()
+
+
+async def _finished(call: Call, job: Job) -> Job:
     job = await call.services.jobs.wait(call.account, job.id, PATIENCE)
     if job.state is not JobState.succeeded:
         raise EngineFailed(job.error)
-    made = await call.services.assets.outputs(call.account, job)
-    return base64.b64encode(made[0]).decode()
+    return job
 
 
 def _within(bitmap: Bitmap, size: tuple[int, int]) -> tuple[int, int]:

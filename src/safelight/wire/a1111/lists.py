@@ -5,7 +5,6 @@ from __future__ import annotations
 import psutil
 from fastapi import Response
 
-from safelight.errors import Invalid
 from safelight.service.controls import MOST
 from safelight.wire.a1111 import extras, write
 from safelight.wire.a1111.controlnet import MODULES
@@ -98,7 +97,3 @@ async def controlnet_modules(_call: Call) -> Response:
 
 async def controlnet_settings(_call: Call) -> Response:
     return answer({"control_net_unit_count": MOST})
-
-
-async def interrogate(_call: Call) -> Response:
-    raise Invalid("model", "must be a captioning model; this server has none")

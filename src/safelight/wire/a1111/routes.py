@@ -55,7 +55,7 @@ WRITE: dict[str, Act] = {
     "extra-single-image": extras.extra_single_image,
     "extra-batch-images": extras.extra_batch_images,
     "png-info": extras.png_info,
-    "interrogate": lists.interrogate,
+    "interrogate": extras.interrogate,
     "refresh-checkpoints": lists.done,
     "refresh-vae": lists.done,
     "refresh-loras": lists.done,

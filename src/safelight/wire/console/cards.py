@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from safelight.records import CutOutRequest, ImageRequest, InstallRequest, Job, JobRequest, JobState, UpscaleRequest
+from safelight.records import (
+    CaptionRequest,
+    CutOutRequest,
+    ImageRequest,
+    InstallRequest,
+    Job,
+    JobRequest,
+    JobState,
+    UpscaleRequest,
+)
 from safelight.service.services import Services
 from safelight.wire.console.example import Example, example_of
 from safelight.wire.console.samplers import label_of
@@ -70,6 +79,8 @@ def _shown(request: JobRequest | None) -> tuple[str, int, int]:
             return f"Enlarged to {width} × {height}", width, height
         case CutOutRequest(only_mask=only_mask):
             return "A mask" if only_mask else "Background removed", USUAL_SIDE, USUAL_SIDE
+        case CaptionRequest():
+            return "A picture put into words", USUAL_SIDE, USUAL_SIDE
         case InstallRequest(kind=kind, name=name):
             return f"The {kind} {name}", USUAL_SIDE, USUAL_SIDE
     return "Not a picture", USUAL_SIDE, USUAL_SIDE

@@ -75,6 +75,7 @@ def task_name(task: str) -> str:
         "judge": "Checked",
         "upscale": "Enlarged",
         "cut_out": "Background removed",
+        "caption": "Put into words",
         "install_model": "Models",
     }.get(task, task.replace("_", " ").capitalize())
 

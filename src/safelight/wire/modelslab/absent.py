@@ -133,8 +133,8 @@ ABSENT: dict[str, Absence] = dict(
             EDITING,
             ("v3", "magic_mix"),
             ("v5", "outpaint magic_mix mixture_canvas multiview blip_diffusion"),
-            ("v6/image_editing", "caption qwen_edit"),
-            (f"{_ENTERPRISE}/image_editing", "caption qwen_edit magic_mix"),
+            ("v6/image_editing", "qwen_edit"),
+            (f"{_ENTERPRISE}/image_editing", "qwen_edit magic_mix"),
         ),
         *_each(
             INTERIOR,

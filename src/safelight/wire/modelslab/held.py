@@ -46,9 +46,9 @@ async def answer_held(call: Call, job: Job, *, single: bool = False) -> Response
     if request and not request.instant_response:
         job = await call.services.jobs.wait(call.account, job.id, call.services.settings.hold_seconds)
     if job.state.final or request is None:
-        return answer(write_final(call, job, single=single), headers=told(job.request))
+        return answer(await write_final(call, job, single=single), headers=told(job.request))
     eta = await call.services.jobs.eta(job)
-    names = [output_name(job.file_prefix, number) for number in range(len(request.makes))]
+    names = [output_name(job.file_prefix, number) for number in range(request.makes.count(AssetKind.output))]
     links = write.picture_urls(job, names, call.base_url)
     return answer(write.write_processing(job, links, eta, call.base_url), headers=told(job.request))
 
@@ -61,16 +61,20 @@ async def _answer_inline(call: Call, job: Job, *, single: bool) -> Response:
         if not job.state.final:
             raise Unavailable("The picture took too long, and nothing of it is kept. Send the request again.")
         files = await services.assets.outputs(account, job)
-    texts = [base64.b64encode(data).decode() for data in files]
+        texts = await services.assets.texts(account, job)
+    texts += [base64.b64encode(data).decode() for data in files]
     shown: object = texts[0] if single and len(texts) == 1 else texts
     done = job.state is JobState.succeeded
     body = write.write_success(job, []) | {"output": shown} if done else write.write_failed(job)
     return answer(body, headers=told(job.request) | receipt_of(gone))
 
 
-def write_final(call: Call, job: Job, *, single: bool = False) -> write.Json:
+async def write_final(call: Call, job: Job, *, single: bool = False) -> write.Json:
+    """Words stand where the addresses of pictures would."""
     if job.state is not JobState.succeeded:
         return write.write_failed(job)
+    if said := await call.services.assets.texts(call.account, job):
+        return write.write_success(job, []) | {"output": said}
     urls = write.picture_urls(job, call.services.assets.output_names(job), call.base_url)
     body = write.write_success(job, urls)
     return body | {"output": urls[0]} if single and len(urls) == 1 else body

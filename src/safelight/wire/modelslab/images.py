@@ -106,7 +106,7 @@ def _fields(init: str, mask: str, control: str) -> dict[AssetKind, str]:
 async def fetch(call: Call) -> Response:
     wanted = read_request_id(call.form) if call.path_id is None else read_path_id(call.path_id)
     job = await call.services.jobs.get(call.account, wanted)
-    body = write_final(call, job) if job.state.final else write.write_pending(call.family)
+    body = await write_final(call, job) if job.state.final else write.write_pending(call.family)
     return answer(body, headers=told(job.request))
 
 
