@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from safelight.engine.families.depth2img import Depth2Img
+from safelight.engine.families.instruct_pix2pix import InstructPix2Pix
 from safelight.errors import Invalid, NotFound
-from safelight.records import Wants
+from safelight.records import Operation, Wants
 from safelight.service.catalogue import Catalogue, Choice, known_loras
 from safelight.settings import Settings, read_settings
 from tests.house import House
@@ -31,6 +33,20 @@ async def test_a_checkpoint_brings_what_its_card_wants(house: House) -> None:
     catalogue = Catalogue(given, house.database, {"photo": photo})
     assert (await catalogue.checkpoint("photo")).wants == photo
     assert (await catalogue.checkpoint("")).wants == Wants()
+
+
+@pytest.mark.parametrize(
+    ("family", "operation"), [(InstructPix2Pix, Operation.pix2pix), (Depth2Img, Operation.depth2img)]
+)
+async def test_one_that_was_added_while_the_server_runs_is_found_by_its_kind(
+    house: House, family: type, operation: Operation
+) -> None:
+    catalogue, found = a_catalogue(house), {"path": str(HERE), "steps": 20, "guidance_scale": 7.5}
+    await house.database.run("additions.add", name="usual", family="StableDiffusion", **found)
+    assert await catalogue.suited(operation, "usual") is None
+    await house.database.run("additions.add", name="late", family=family.__name__, **found)
+    assert await catalogue.suited(operation, "usual") == "late"
+    assert (await catalogue.checkpoint("late")).wants.only is operation
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from safelight.errors import Invalid, NotFound, Unavailable
-from safelight.records import Wants
+from safelight.records import Operation, Wants
 from safelight.service.aside import run_aside
 from safelight.service.errands import Errands
 from safelight.settings import Settings
@@ -23,6 +23,10 @@ from safelight.storage.database import Database, Row
 
 NAME = re.compile(r"[\w.+-]{1,100}")
 MOST_PATH = 4096
+ONLY = {  # what families of one operation are named by ``models check``
+    "InstructPix2Pix": Operation.pix2pix,
+    "Depth2Img": Operation.depth2img,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,11 @@ def name_of(number: int) -> str:
 
 
 def addition_of(row: Row) -> Addition:
-    wants = Wants(row["steps"], row["guidance_scale"])
-    return Addition(row["id"], row["name"], Path(row["path"]), row["family"], wants, row["added_at"])
+    return Addition(row["id"], row["name"], Path(row["path"]), row["family"], wants_of(row), row["added_at"])
+
+
+def wants_of(row: Row) -> Wants:
+    return Wants(row["steps"], row["guidance_scale"], ONLY.get(row["family"]))
 
 
 def _refusal(complaint: bytes) -> Invalid | Unavailable:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from safelight.errors import Invalid, NotFound
 from safelight.records import Account, JobState, Operation, Wants
+from safelight.service.additions import wants_of
 from safelight.service.models import Installed, installed_of
 from safelight.settings import Settings
 from safelight.storage.database import Database
@@ -80,9 +81,10 @@ class Catalogue:
         """Of a checkpoint's card, None for the default one's."""
         return self._wants.get(model or self.default, USUAL)
 
-    def suited(self, operation: Operation, name: str) -> str | None:
+    async def suited(self, operation: Operation, name: str) -> str | None:
         """A checkpoint of the operator's that can do what others cannot: the one of that name, or else the first. None: there is none."""
-        able = [each for each, wants in self._wants.items() if wants.only is operation]
+        added = {row["name"]: wants_of(row) for row in await self._database.all("additions.all")}
+        able = [each for each, wants in {**self._wants, **added}.items() if wants.only is operation]
         return name if name in able else next(iter(able), None)
 
     async def _stand_in(self, name: str) -> Choice:
@@ -139,7 +141,7 @@ class Catalogue:
         if name in self._settings.models:
             return Choice(name, wants=self.wants(name))
         row = await self._database.one("additions.named", name=name)
-        return Choice(name, wants=Wants(row["steps"], row["guidance_scale"])) if row else None
+        return Choice(name, wants=wants_of(row)) if row else None
 
     async def _alias(self, name: str) -> str | None:
         """Upper and lower case are one."""

@@ -26,11 +26,11 @@ async def depth2img(call: Call) -> Response:
 
 async def _by_its_own(call: Call, operation: Operation) -> Response:
     """Such a page names no checkpoint: there is one of the kind, or there is none."""
-    name = call.services.catalogue.suited(operation, read_model(call.form))
+    name = await call.services.catalogue.suited(operation, read_model(call.form))
     if name is None:
         raise NotOffered(
             f"This server has no checkpoint for {operation.value} ({KINDS[operation]})."
-            " Its operator can add one: SAFELIGHT_MODELS."
+            " Its operator can add one: SAFELIGHT_MODELS, or `safelight models add`."
         )
     return await images.generate(filled(call, {}, model_id=name), operation, init="init_image", single=True)
 
