@@ -20,6 +20,7 @@ EDITORS = {
     "StableDiffusionInstructPix2PixPipeline": Operation.pix2pix,
     "StableDiffusionDepth2ImgPipeline": Operation.depth2img,
 }
+ONLOOKERS = "depth", "segmentation", "people", "pose"
 FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
 MOST_HEADER = 10 * 2**20  # bytes
 
@@ -55,12 +56,13 @@ def named_checkpoints(settings: Settings) -> Settings:
         *settings.segmenters.items(),
         *settings.finders.items(),
         *settings.captioners.items(),
-        *([] if settings.depth is None else [("depth", settings.depth)]),
+        *((name, path) for name in ONLOOKERS if (path := getattr(settings, name)) is not None),
     ):
         if not path.exists():
             raise SetupFailed(
                 f"{name} is to be at {path}, and nothing is there."
-                " Correct model, models, components, loras, embeddings, controlnets, upscalers, segmenters, finders, captioners or depth."
+                " Correct model, models, components, loras, embeddings, controlnets, upscalers, segmenters, finders, captioners,"
+                f" {', '.join(ONLOOKERS)}."
             )
     return settings.model_copy(update={"models": models, "model": chosen})
 

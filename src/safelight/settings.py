@@ -123,6 +123,19 @@ class Settings(BaseSettings):
         description="A depth network as a folder (DPT or Depth Anything, safetensors), for ControlNets of depth. "
         "Default: such hints are refused by name.",
     )
+    segmentation: Path | None = Field(
+        None,
+        description="A network that tells ADE20K's classes apart as a folder (SegFormer or UPerNet, safetensors), for ControlNets of "
+        "segmentation. Default: such hints are refused by name.",
+    )
+    people: Path | None = Field(
+        None, description="A network that finds people as a folder (RT-DETR, safetensors), for ControlNets of pose."
+    )
+    pose: Path | None = Field(
+        None,
+        description="A network that finds their joints as a folder (ViTPose, safetensors). Default for either: such hints are refused "
+        "by name.",
+    )
     model_aliases: dict[str, str] = Field(
         default_factory=dict,
         description="What other names of checkpoints stand for, as JSON; the first pattern that fits: "

@@ -19,13 +19,17 @@ from PIL import Image
 from safelight import supervisor
 from safelight.app import Ground
 from safelight.checkpoints import BUNDLED_NAME
-from safelight.engine import images, safety
+from safelight.engine import hints, images, safety
 from safelight.engine.captioners import captioning
+from safelight.engine.depth import Depth
 from safelight.engine.engine import Engine
 from safelight.engine.finders import finding
 from safelight.engine.generation import Pixels
+from safelight.engine.hints import Draw
 from safelight.engine.memory import memory_of
+from safelight.engine.pose import Pose
 from safelight.engine.rows import device_name
+from safelight.engine.segmentation import Segmentation
 from safelight.engine.shelf import Shelf
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.service import worker
@@ -118,8 +122,8 @@ def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     shelf = Shelf(
         settings.models, settings.model or BUNDLED_NAME, budget_bytes=budget, device=device, dtype=None,
-        loras=settings.loras, embeddings=settings.embeddings, controlnets=settings.controlnets, depth=settings.depth,
-        lenders=settings.components,
+        loras=settings.loras, embeddings=settings.embeddings, controlnets=settings.controlnets,
+        onlookers=onlookers_of(settings, device), lenders=settings.components,
         tuning_path=settings.data_dir / "tuning.json", compiled_path=settings.data_dir / "compiled",
     )  # fmt: skip
     try:
@@ -132,6 +136,18 @@ def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
             yield shelf, engine
     finally:
         shelf.close()
+
+
+def onlookers_of(settings: Settings, device: torch.device) -> dict[str, Draw]:
+    """The operator's networks that draw hints, by their kinds."""
+    found: dict[str, Draw] = {}
+    if settings.depth:
+        found[hints.DEPTH] = Depth(settings.depth, device)
+    if settings.segmentation:
+        found[hints.SEGMENTATION] = Segmentation(settings.segmentation, device)
+    if settings.people and settings.pose:
+        found[hints.POSE] = Pose(settings.people, settings.pose, device)
+    return found
 
 
 def device_of(settings: Settings) -> torch.device:

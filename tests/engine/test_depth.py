@@ -75,7 +75,7 @@ def test_a_hint_of_depth_is_that_of_transformers(write: Callable[[Path], Path], 
     truth = pipeline("depth-estimation", model=kind.from_pretrained(folder), image_processor=eye)(
         Image.fromarray(photo)
     )
-    depth = Depth(folder, torch.device("cpu"))
+    depth = {"depth": Depth(folder, torch.device("cpu"))}
     hint = (to_hint("depth", photo, None, 96, 64, depth)[0] * 255).round().numpy()
     assert hint.shape == (3, 64, 96)
     assert hint.max() == 255

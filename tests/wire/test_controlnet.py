@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from webuiapi import ControlNetUnit, WebUIApi
 
 from safelight.engine.generation import Generation
-from safelight.engine.hints import DEPTH, HINTS
+from safelight.engine.hints import HINTS, NETWORKS
 from safelight.service import controls
 from safelight.settings import Settings
 from tests.service.pictures import saved
@@ -98,6 +98,8 @@ def test_several_follow_one_picture_while_another_is_painted(steered: Site, aske
     ("fields", "said"),
     [
         ({"controlnet_type": "depth"}, "controlnet_type depth is drawn by a model that this server does not have"),
+        ({"controlnet_type": "segmentation"}, "controlnet_type segmentation is drawn by a model that this server"),
+        ({"controlnet_type": "openpose"}, "controlnet_type openpose is drawn by a model that this server does not"),
         ({"controlnet_type": "inpaint"}, "mask_image is required with an inpainting ControlNet"),
         ({"controlnet_model": ""}, "controlnet_model must name one to 3"),
         ({"controlnet_conditioning_scale": "1,2"}, "controlnet_conditioning_scale must be one number"),
@@ -160,7 +162,8 @@ def test_units_of_the_web_ui(steered: Site, asked: list[Generation]) -> None:
 
 
 def test_hints_are_the_engines() -> None:
-    assert set(controls.HINTS.values()) | {controls.PLAIN} == {*HINTS, DEPTH}
+    assert set(controls.HINTS.values()) | {controls.PLAIN} == {*HINTS, *NETWORKS}
+    assert controls.NETWORKS.keys() == NETWORKS.keys()
 
 
 def test_what_the_extension_lists(steered: Site) -> None:
@@ -168,6 +171,6 @@ def test_what_the_extension_lists(steered: Site) -> None:
     api = WebUIApi(baseurl=f"{steered.settings.base_url}/sdapi/v1", username="me", password=steered.key())
     assert (api.controlnet_version(), api.controlnet_model_list()) == (2, ["canny", "lines"])
     told = api.controlnet_module_list()
-    assert {module.partition("_")[0] for module in told} <= controls.HINTS.keys()
+    assert {module.partition("_")[0] for module in told} <= controls.HINTS.keys() - {"depth", "seg", "openpose"}
     refused = steered.http.get("/controlnet/model_list")
     assert (refused.status_code, refused.json()["error"]) == (401, "Unauthorized")

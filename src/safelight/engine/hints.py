@@ -1,5 +1,5 @@
 """What a ControlNet is shown, made of a picture: edges, strokes, tones, or the picture as it is, without any network;
-depth by the operator's.
+depth, segmentation and pose by the operator's.
 
 Each is drawn at the size of the picture to be, so that a line is as thin there as the network learned it. Knows nothing
 of requests.
@@ -7,7 +7,7 @@ of requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
@@ -21,7 +21,13 @@ from safelight.errors import Invalid
 
 CANNY_LOW, CANNY_HIGH = 100, 200  # as the published canny ControlNets were trained
 STROKE = 32  # of 255: what is that much darker than what lies around it is drawn
-PLAIN, INPAINT, DEPTH = "plain", "inpaint", "depth"
+PLAIN, INPAINT = "plain", "inpaint"
+DEPTH, SEGMENTATION, POSE = "depth", "segmentation", "pose"
+NETWORKS = {  # for each kind that they draw, the setting that names them
+    DEPTH: "SAFELIGHT_DEPTH names one",
+    SEGMENTATION: "SAFELIGHT_SEGMENTATION names one",
+    POSE: "SAFELIGHT_POSE and SAFELIGHT_PEOPLE name one",
+}
 UNKNOWN = -1.0  # what the inpainting ControlNets are shown where a picture is to be painted anew
 
 
@@ -29,15 +35,13 @@ Draw = Callable[[Pixels], Pixels]
 
 
 def to_hint(
-    kind: str, picture: Pixels, mask: Pixels | None, width: int, height: int, depth: Draw | None = None
+    kind: str, picture: Pixels, mask: Pixels | None, width: int, height: int, networks: Mapping[str, Draw] | None = None
 ) -> Tensor:
-    """(1, 3, height, width) in [0, 1]; ``mask`` is what an inpainting ControlNet is not shown, ``depth`` the operator's network."""
-    draw = depth if kind == DEPTH else HINTS[kind]
-    if draw is None:
-        raise Invalid(
-            "controlnet_type", "depth is drawn by a model that this server does not have; SAFELIGHT_DEPTH names one"
-        )
-    drawn = draw(images.resize(picture, width, height))
+    """(1, 3, height, width) in [0, 1]; ``mask`` is what an inpainting ControlNet is not shown, ``networks`` are the operator's."""
+    draws = HINTS | dict(networks or {})
+    if kind not in draws:
+        raise Invalid("controlnet_type", f"{kind} is drawn by a model that this server does not have; {NETWORKS[kind]}")
+    drawn = draws[kind](images.resize(picture, width, height))
     hint = torch.from_numpy(drawn.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
     if kind != INPAINT or mask is None:
         return hint

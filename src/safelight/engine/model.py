@@ -22,11 +22,11 @@ from torch import Tensor
 from safelight.engine.checkpoint import part_of, read_components
 from safelight.engine.components import Components
 from safelight.engine.controlnet import ControlNets
-from safelight.engine.depth import Depth
 from safelight.engine.families import additions
 from safelight.engine.families.autoencoder import Moments, Place
 from safelight.engine.families.family import Conditioning, Inputs, Networks, Row, Shape
 from safelight.engine.generation import LoraUse, Pixels
+from safelight.engine.hints import Draw
 from safelight.engine.lone import Lenders
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
 from safelight.engine.openvino import Compiled, place
@@ -52,7 +52,7 @@ class Model:
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
-        depth: Depth | None = None,
+        onlookers: Mapping[str, Draw] | None = None,
     ) -> None:
         self.name = name
         self.device = device
@@ -64,7 +64,7 @@ class Model:
         self._parts = components.parts.networks
         for part in self._parts.values():
             placed.settle(part)
-        self.depth = depth
+        self.onlookers = onlookers or {}  # the operator's networks that draw hints
         self.controlnets = ControlNets(controlnets or {}, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled

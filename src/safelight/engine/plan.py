@@ -16,7 +16,7 @@ from safelight.engine import images
 from safelight.engine.controlnet import Cue
 from safelight.engine.families.family import Shape
 from safelight.engine.generation import Control, Generation, LoraUse, Pixels
-from safelight.engine.hints import DEPTH, HINTS, INPAINT, to_hint
+from safelight.engine.hints import HINTS, INPAINT, NETWORKS, to_hint
 from safelight.engine.model import Model
 from safelight.engine.samplers import Samplers, canonical
 from safelight.engine.tables import Table
@@ -146,8 +146,8 @@ def _check_mixture(g: Generation) -> None:
 
 
 def _check_control(control: Control, *, masked: bool) -> None:
-    if control.hint not in (*HINTS, DEPTH):
-        raise Invalid("controlnet_type", f"must be one of {', '.join((*HINTS, DEPTH))}")
+    if control.hint not in (*HINTS, *NETWORKS):
+        raise Invalid("controlnet_type", f"must be one of {', '.join((*HINTS, *NETWORKS))}")
     if control.hint == INPAINT and not masked:
         raise Invalid("mask_image", f"is required by {control.name}, which is shown where to paint")
     if control.picture.ndim != 3 or control.picture.shape[2] != 3:
@@ -191,7 +191,7 @@ def _cue(control: Control, generation: Generation, model: Model, width: int, hei
     network, kind = model.controlnets.get(control.name), model.family.control
     if control.hint == INPAINT and kind is not None and kind.latents:
         raise Invalid("controlnet_type", "inpaint is not possible with this kind of checkpoint")
-    hint = to_hint(control.hint, control.picture, generation.mask_image, width, height, model.depth)
+    hint = to_hint(control.hint, control.picture, generation.mask_image, width, height, model.onlookers)
     digest = f"{control.hint} {images.digest(control.picture)} {width}x{height}"
     return Cue(network, hint.to(model.device), control.scale, control.start, control.end, digest)
 

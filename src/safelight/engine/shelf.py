@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from safelight.engine.checkpoint import count_weights
-from safelight.engine.depth import Depth
+from safelight.engine.hints import Draw
 from safelight.engine.lone import Lenders
 from safelight.engine.model import CPU, Model
 from safelight.engine.tuning import tuned
@@ -64,7 +64,7 @@ class Shelf:
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
-        depth: Path | None = None,
+        onlookers: Mapping[str, Draw] | None = None,
         lenders: Lenders | None = None,
         openvino: bool = False,
         tuning_path: Path | None = None,
@@ -86,7 +86,7 @@ class Shelf:
         self._compiled_path = compiled_path
         self._loras = dict(loras or {})
         self._files: dict[str, Any] = {"loras": self._loras, "embeddings": embeddings, "controlnets": controlnets}
-        self._files["depth"] = Depth(depth, device) if depth else None  # one for all checkpoints
+        self._files["onlookers"] = onlookers  # the same for all checkpoints
         self._lenders = lenders or {}  # folders, by family, of what a transformer that comes alone lacks
         self._guests: set[str] = set()
         self._patience = patience

@@ -12,7 +12,11 @@ from safelight.settings import Settings
 
 MOST = 3  # for one picture
 PLAIN, INPAINT = "plain", "inpaint"  # a hint already; the picture, but for what is to be painted
-DEPTH = "depth"  # by a network that the operator names
+NETWORKS = {  # the settings that name what draws them
+    "depth": ("depth",),
+    "segmentation": ("segmentation",),
+    "pose": ("people", "pose"),
+}
 HINTS = {  # by the vendors' words, as the engine calls what is made of a picture
     "none": PLAIN,
     "qrcode": PLAIN,
@@ -25,7 +29,11 @@ HINTS = {  # by the vendors' words, as the engine calls what is made of a pictur
     "gray": "gray",
     "recolor": "gray",
     "inpaint": INPAINT,
-    DEPTH: DEPTH,
+    "depth": "depth",
+    "segmentation": "segmentation",
+    "seg": "segmentation",
+    "openpose": "pose",
+    "pose": "pose",
 }
 
 
@@ -38,8 +46,13 @@ def known_controlnet(field: str, names: Sequence[str], settings: Settings) -> st
     return found
 
 
+def drawn_here(kind: str, settings: Settings) -> bool:
+    """Whether this server makes hints of this kind."""
+    return kind in HINTS and all(getattr(settings, name) is not None for name in NETWORKS.get(HINTS[kind], ()))
+
+
 def hint_of(field: str, kind: str, instead: str, settings: Settings) -> str:
     """What is made of a picture for this kind. Raises Invalid for what a model would have to draw, with what to do ``instead``."""
-    if kind not in HINTS or (kind == DEPTH and settings.depth is None):
+    if not drawn_here(kind, settings):
         raise Invalid(field, f"{kind} is drawn by a model that this server does not have; {instead}")
     return HINTS[kind]

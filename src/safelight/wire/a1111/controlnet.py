@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from safelight.errors import Invalid
 from safelight.records import AssetKind, ControlUse
-from safelight.service.controls import INPAINT, MOST, hint_of, known_controlnet
+from safelight.service.controls import INPAINT, MOST, drawn_here, hint_of, known_controlnet
 from safelight.settings import Settings
 from safelight.wire.forms import Form
 
 SCRIPT, FIELD = "controlnet", "alwayson_scripts"
 INSTEAD = "send the hint itself, with module none"
-MODULES = (
+_MODULES = (
     "none",
     "canny",
     "softedge_hed",
@@ -23,6 +23,9 @@ MODULES = (
     "blur_gaussian",
     "recolor_luminance",
     "inpaint_only",
+    "depth_midas",
+    "seg_ofade20k",
+    "openpose",
 )
 BALANCED = ("", "0", "Balanced")
 PICTURES = (AssetKind.control_image, AssetKind.second_control_image, AssetKind.third_control_image)
@@ -60,6 +63,11 @@ def read_units(form: Form, settings: Settings, *, starts: bool, masked: bool) ->
     return read
 
 
+def modules(settings: Settings) -> list[str]:
+    """Those that make something here."""
+    return [module for module in _MODULES if drawn_here(_kind(module), settings)]
+
+
 def is_controlnet(script: object) -> bool:
     return str(script).lower() == SCRIPT
 
@@ -73,13 +81,17 @@ def _read(unit: Form, settings: Settings, kind: AssetKind) -> Unit:
     use = ControlUse(
         known_controlnet(FIELD, (_HASH.sub("", unit.text("model", limit=200)),), settings),
         (kind if source else AssetKind.init_image).label,
-        hint_of(FIELD, module if module == "none" else module.partition("_")[0], INSTEAD, settings),
+        hint_of(FIELD, _kind(module), INSTEAD, settings),
         unit.real("weight", 1.0, 0, 5),
         start,
         end,
     )
     mode = str(unit.fields.get("control_mode") or "")
     return Unit(use, source, "" if mode in BALANCED else f"control_mode {mode[:80]} is not here; Balanced is used.")
+
+
+def _kind(module: str) -> str:
+    return module.partition("_")[0]
 
 
 def _source(unit: Mapping[str, object]) -> str:

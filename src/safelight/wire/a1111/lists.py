@@ -7,7 +7,7 @@ from fastapi import Response
 
 from safelight.service.controls import MOST
 from safelight.wire.a1111 import extras, write
-from safelight.wire.a1111.controlnet import MODULES
+from safelight.wire.a1111.controlnet import modules
 from safelight.wire.a1111.making import Call
 from safelight.wire.a1111.read import CHECKPOINT, CLIP_LAYERS, DIALECT, read_model
 from safelight.wire.http import answer
@@ -91,8 +91,8 @@ async def controlnet_models(call: Call) -> Response:
     return answer({"model_list": sorted(call.services.settings.controlnets)})
 
 
-async def controlnet_modules(_call: Call) -> Response:
-    return answer(write.write_modules(MODULES))
+async def controlnet_modules(call: Call) -> Response:
+    return answer(write.write_modules(modules(call.services.settings)))
 
 
 async def controlnet_settings(_call: Call) -> Response:
