@@ -1,9 +1,9 @@
-"""What forgetting costs, and whether it grows with what is kept: an empty house against one with a million requests; a table and a plot.
+"""What forgetting costs, and whether it grows with what is kept: an empty house, one with a million requests, in turns; a table and a plot.
 
 Rows are put in by SQL, in the shape that a server leaves behind; the files of old requests are left out, since nothing here reads
 them. Everything measured is done by the services that a server runs, on an embedded PostgreSQL, without HTTP and without an engine.
 
-Run: python -m benchmarks.erasure --kept 0 1000000 --out run/erasure.json
+Run: python -m benchmarks.erasure --kept 0 10000 1000000 --out run/erasure.json
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from benchmarks import plots
-from safelight import app
+from safelight.app import make_services
+from safelight.ground import Ground, opened, prepare
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
 from safelight.service.outbound import Outbound
 from safelight.service.reconciler import Reconciler
@@ -53,6 +55,9 @@ SELECT account_id, id, kind, 'live', file_prefix || kind, kind || '/00/' || md5(
        CASE kind WHEN 'output' THEN fence ELSE 0 END, 400000, true, created_at
 FROM jobs, (VALUES ('output'), ('init_image')) v (kind);
 """
+Figures = dict[str, dict[str, dict[str, float]]]
+"""What was measured, then how many are kept, then p50, p95 and how often."""
+
 TEMPORARY = """
 WITH ids AS (SELECT nextval('request_ids') AS id FROM generate_series(1, %(count)s)),
      keys AS (INSERT INTO request_keys (request_id, sent, master, wrapped)
@@ -65,14 +70,20 @@ SELECT %(account)s, id, 'upload', 'live', md5(id::text) || '.png', 'upload/00/' 
 
 @dataclass(frozen=True)
 class House:
-    ground: app.Ground
+    ground: Ground
     services: Services
     reconciler: Reconciler
     account: Account
+    jobs: list[Job] = field(default_factory=list)
+
+    @property
+    def newest(self) -> Job:
+        return self.jobs[-1]
 
     async def accepted(self, *, picture: bytes = PICTURE) -> Job:
         bitmap = Bitmap(picture, 512, 512, sha256(picture).hexdigest())
-        return await self.services.jobs.submit(self.account, REQUEST, {AssetKind.init_image: bitmap})
+        self.jobs.append(await self.services.jobs.submit(self.account, REQUEST, {AssetKind.init_image: bitmap}))
+        return self.newest
 
 
 @asynccontextmanager
@@ -97,12 +108,12 @@ async def furnished(folder: Path, kept: int) -> AsyncIterator[tuple[House, float
 
 @asynccontextmanager
 async def _open(settings: Settings, address: str) -> AsyncIterator[House]:
-    ground = app.prepare(settings, address)
-    services = app.make_services(ground, Outbound(frozenset()))
+    ground = prepare(settings, address)
+    services = make_services(ground, Outbound(frozenset()))
     sealer = Sealer(ground.database, ground.blobs, ground.vault)
     rescue = Rescue(settings, ground.database, ground.queue)
     reconciler = Reconciler(settings, ground.database, rescue, services.erasure, services.retention, sealer)
-    async with app.opened(ground):
+    async with opened(ground):
         await ground.vault.open(may_make=True)
         await services.erasure.replay.open()
         account = await services.accounts.create_account("measured")
@@ -134,55 +145,84 @@ async def timed(work: Callable[[], Awaitable[object]]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def measure(house: House, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each."""
-    jobs, found = house.services.jobs, house.services
-    times: dict[str, list[float]] = {}
-    accepted: list[Job] = []
+async def accept(house: House) -> float:
+    return await timed(house.accepted)
 
-    async def accept() -> None:
-        accepted.append(await house.accepted())
 
-    times["accept"] = [await timed(accept) for _ in range(rounds)]
-    ids = [job.id for job in accepted]
-    times["fetch"] = [await timed(partial(jobs.get, house.account, each)) for each in ids]
-    uploads = [await found.assets.upload(house.account, Bitmap(PICTURE, 512, 512, "")) for _ in range(rounds)]
-    times["serve a picture"] = [await timed(partial(found.assets.open, each.name)) for each in uploads]
-    times["delete one"] = [await timed(partial(found.erasure.delete, house.account, [each])) for each in ids]
+async def fetch(house: House) -> float:
+    return await timed(partial(house.services.jobs.get, house.account, house.newest.id))
+
+
+async def serve(house: House) -> float:
+    upload = await house.services.assets.upload(house.account, Bitmap(PICTURE, 512, 512, ""))
+    return await timed(partial(house.services.assets.open, upload.name))
+
+
+async def delete_one(house: House) -> float:
+    job = await house.accepted()
+    return await timed(partial(house.services.erasure.delete, house.account, [job.id]))
+
+
+async def delete_many(house: House) -> float:
     many = [(await house.accepted(picture=b"small")).id for _ in range(1000)]
-    times["delete 1,000"] = [await timed(lambda: found.erasure.delete(house.account, many))]
+    spent = await timed(partial(house.services.erasure.delete, house.account, many))
     await house.reconciler.keep_up()  # what the reply did not wait for would be measured in the next line
-    times["clear a nearly empty cache"] = [await _cleared(house, 1) for _ in range(rounds)]
-    times["clear 10,000"] = [await _cleared(house, 10_000)]
-    times["numbers of /metrics"] = [await timed(found.overview.statistics) for _ in range(rounds)]
-    times["a turn of the reconciler, after all this"] = [await timed(house.reconciler.keep_up)]
-    times["a turn of the reconciler, after one delete"] = [await _turn_after_delete(house) for _ in range(10)]
-    times["a part of the keys written anew"] = [await _part_anew(house) for _ in range(10)]
-    return times
+    return spent
 
 
-async def _put_temporary(house: House, count: int) -> None:
+async def clear(house: House, count: int) -> float:
     async with house.ground.database.transaction() as tx:
         await tx.connection.execute(TEMPORARY.encode(), {"account": house.account.id, "count": count})
+    return await timed(partial(house.services.erasure.clear_cache, house.account))
 
 
-async def _cleared(house: House, count: int) -> float:
-    await _put_temporary(house, count)
-    return await timed(lambda: house.services.erasure.clear_cache(house.account))
+async def numbers(house: House) -> float:
+    return await timed(house.services.overview.statistics)
 
 
-async def _turn_after_delete(house: House) -> float:
-    await house.services.erasure.delete(house.account, [(await house.accepted()).id])
+async def turn(house: House) -> float:
     return await timed(house.reconciler.keep_up)
 
 
-async def _part_anew(house: House) -> float:
+async def turn_after_delete(house: House) -> float:
+    await house.services.erasure.delete(house.account, [(await house.accepted()).id])
+    return await turn(house)
+
+
+async def part_anew(house: House) -> float:
     """The fullest: what is locked while an erasure is carried through the database's files."""
     find = "SELECT relname FROM pg_class WHERE relname ~ '^request_keys_[0-9]+$' ORDER BY relpages DESC LIMIT 1"
     async with house.ground.database.outside_transaction() as session:
         row = await (await session.connection.execute(find)).fetchone()
         assert row is not None
-        return await timed(lambda: session.connection.execute(f"VACUUM (FULL) {row['relname']}".encode()))
+        return await timed(partial(session.connection.execute, f"VACUUM (FULL) {row['relname']}".encode()))
+
+
+OFTEN, SOMETIMES, FEW = 100, 10, 3
+THINGS: tuple[tuple[str, Callable[[House], Awaitable[float]], int], ...] = (
+    ("accept", accept, OFTEN),
+    ("fetch", fetch, OFTEN),
+    ("serve a picture", serve, OFTEN),
+    ("delete one", delete_one, OFTEN),
+    ("delete 1,000", delete_many, FEW),
+    ("clear a nearly empty cache", partial(clear, count=1), OFTEN),
+    ("clear 10,000", partial(clear, count=10_000), FEW),
+    ("numbers of /metrics", numbers, OFTEN),
+    ("a turn of the reconciler, after all this", turn, FEW),
+    ("a turn of the reconciler, after one delete", turn_after_delete, SOMETIMES),
+    ("a part of the keys written anew", part_anew, SOMETIMES),
+)
+
+
+async def measured(houses: Mapping[str, House]) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds of each thing in each house, in turns: what else the machine does meanwhile is then the same for all."""
+    times: dict[str, dict[str, list[float]]] = {}
+    for name, thing, rounds in THINGS:
+        times[name] = {kept: [] for kept in houses}
+        for _ in range(rounds):
+            for kept in random.sample(list(houses), len(houses)):
+                times[name][kept].append(await thing(houses[kept]))
+    return times
 
 
 def share(values: list[float], part: float) -> float:
@@ -190,36 +230,38 @@ def share(values: list[float], part: float) -> float:
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
 
 
-async def examined(kept: int, rounds: int) -> dict[str, dict[str, float]]:
-    with tempfile.TemporaryDirectory(prefix="safelight-erasure-") as folder:
-        async with furnished(Path(folder) / "d", kept) as (house, start):
-            times = {"start": [start * 1000], **await measure(house, rounds)}
+async def examined(counts: Sequence[int]) -> Figures:
+    async with AsyncExitStack() as opened:
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="safelight-erasure-"))
+        starts, houses = {}, {}
+        for kept in counts:
+            house, start = await opened.enter_async_context(furnished(Path(folder) / str(kept), kept))
+            houses[f"{kept:,}"], starts[f"{kept:,}"] = house, [start * 1000]
+        times = {"start": starts, **await measured(houses)}
     return {
-        name: {"p50": round(share(values, 0.5), 1), "p95": round(share(values, 0.95), 1), "n": len(values)}
-        for name, values in times.items()
+        name: {
+            kept: {"p50": round(share(each, 0.5), 1), "p95": round(share(each, 0.95), 1), "n": len(each)}
+            for kept, each in by_kept.items()
+        }
+        for name, by_kept in times.items()
     }
 
 
 def main() -> None:
     read = argparse.ArgumentParser(description=__doc__)
-    read.add_argument("--kept", type=int, nargs="+", default=[0, 1_000_000])
-    read.add_argument("--rounds", type=int, default=100)
+    read.add_argument("--kept", type=int, nargs="+", default=[0, 10_000, 1_000_000])
     read.add_argument("--out", type=Path, default=Path("run/erasure.json"))
     given = read.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
-    figures = {f"{kept:,}": asyncio.run(examined(kept, given.rounds)) for kept in given.kept}
-    given.out.write_text(json.dumps({"load average before": load, "milliseconds": figures}, indent=1))
+    figures = asyncio.run(examined(given.kept))
+    loads = [round(each, 1) for each in (load, os.getloadavg()[0])]
+    given.out.write_text(json.dumps({"load average before and after": loads, "milliseconds": figures}, indent=1))
     plots.forgetting(figures, given.out.with_suffix(".png"))
-    names = list(next(iter(figures.values())))
-    print("| p50 / p95, ms | " + " | ".join(f"{kept} kept" for kept in figures) + " |")
-    print("|---|" + "---|" * len(figures))
-    for name in names:
-        print(
-            f"| {name} | "
-            + " | ".join(f"{each[name]['p50']} / {each[name]['p95']}" for each in figures.values())
-            + " |"
-        )
+    print("| p50 / p95, ms | " + " | ".join(f"{kept:,} kept" for kept in given.kept) + " |")
+    print("|---|" + "---|" * len(given.kept))
+    for name, by_kept in figures.items():
+        print(f"| {name} | " + " | ".join(f"{each['p50']} / {each['p95']}" for each in by_kept.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -92,12 +92,12 @@ def breakdown(results: dict[str, Any], path: Path) -> None:
 
 def forgetting(milliseconds: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     """How long each thing takes with so many requests kept, p95, on a scale that shows small and large ones."""
-    parts, kept = list(next(iter(milliseconds.values()))), list(milliseconds)
+    parts, kept = list(milliseconds), list(next(iter(milliseconds.values())))
     figure, axes = plt.subplots(figsize=(8, 0.5 * len(parts) + 1.4), layout="constrained")
     thick = 0.8 / len(kept)
     for number, (many, colour) in enumerate(zip(kept, (COLOURS["a"], COLOURS["ours"], COLOURS["b"]), strict=False)):
         places = [each + (number - (len(kept) - 1) / 2) * thick for each in range(len(parts))]
-        values = [milliseconds[many][part]["p95"] for part in parts]
+        values = [milliseconds[part][many]["p95"] for part in parts]
         bars = axes.barh(places, values, thick, color=colour, label=f"{many} requests kept")
         axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=7)
     axes.set(

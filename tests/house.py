@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from safelight.app import make_serving, opened, prepare
+from safelight.app import make_serving
 from safelight.cancelling import cancel
 from safelight.engine.generation import Generation, Picture, Pixels, Progress, Result
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Cancelled
+from safelight.ground import opened, prepare
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, Operation
 from safelight.service.makers.caption import Caption
 from safelight.service.makers.cut_out import CutOut

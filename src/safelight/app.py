@@ -1,35 +1,29 @@
-"""The composition root: puts the rooms together for each command. With `workshop`, where things are made, the only file that knows
-a concrete thing from every room. Loads no torch.
+"""The composition root of a serving process. With `workshop`, where things are made, the only file that knows a concrete thing from
+every room. Loads no torch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 
-import structlog
-
-from safelight.checkpoints import BUNDLED_NAME, named_checkpoints, read_wants
-from safelight.door import is_loopback, listen, reachable
+from safelight.checkpoints import named_checkpoints, read_wants
+from safelight.door import Opening, is_loopback, listen, reachable
 from safelight.engine.prompts import enhance
 from safelight.errors import SetupFailed
+from safelight.ground import Ground, make_erasure, opened, prepare, worker_environment
 from safelight.service.accounts import Accounts
 from safelight.service.additions import Additions
 from safelight.service.assets import Assets
 from safelight.service.catalogue import Catalogue
 from safelight.service.chat import Chat
-from safelight.service.erasure import Erasure
 from safelight.service.examination import Examination
 from safelight.service.following import Following
 from safelight.service.history import History
 from safelight.service.inputs import Inputs
 from safelight.service.jobs import Jobs
 from safelight.service.ledger import Ledger
-from safelight.service.masters import Masters
 from safelight.service.models import Models
 from safelight.service.outbound import Outbound
 from safelight.service.outbox import Outbox
@@ -49,89 +43,20 @@ from safelight.service.steering import Steering
 from safelight.service.stocktaking import Stocktaking
 from safelight.service.unstored import Unstored
 from safelight.service.usage import Usage
-from safelight.service.vault import Vault
 from safelight.service.webhooks import Webhooks
 from safelight.service.wishes import Wishes
 from safelight.serving import Ending, Serving, Watch
 from safelight.settings import Settings
 from safelight.storage import postgres
-from safelight.storage.blobs import Blobs, open_blobs
-from safelight.storage.database import Database
-from safelight.storage.deletion_log import DeletionLog
 from safelight.storage.migrate import migrate
-from safelight.storage.queue import WEBHOOKS, Queue
+from safelight.storage.queue import WEBHOOKS
 from safelight.wire.modelslab import write as modelslab
-
-log = structlog.get_logger(__name__)
 
 FIRST_ACCOUNT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a server tells its operator when it opens: its address, the first key where one was just made, and the address at which a
-    browser is signed in to the console, once."""
-
-    url: str
-    key: str | None
-    console: str | None
-
-
 Announce = Callable[[Opening], None]
 RENDERERS = {"modelslab": modelslab.webhook_body}
-
-
-# What every command stands on.
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The database, the queue in it, the blob store and the keys to what is in them, open."""
-
-    settings: Settings
-    database: Database
-    queue: Queue
-    blobs: Blobs
-    vault: Vault
-
-
-@contextmanager
-def database_address(settings: Settings, *, start: bool = True) -> Iterator[str]:
-    """The operator's own database, or the embedded one: whoever runs it here already, else started for as long as this."""
-    found = settings.database_url or (None if start else postgres.find(settings.data_dir))
-    if found is not None:
-        yield found
-        return
-    if not start:
-        raise SetupFailed(
-            f"No server runs on {settings.data_dir}. Start `safelight serve` there, or give --database-url."
-        )
-    embedded = postgres.EmbeddedPostgres(settings.data_dir)
-    address = embedded.start()
-    try:
-        yield address
-    finally:
-        embedded.stop()
-
-
-def prepare(settings: Settings, address: str) -> Ground:
-    """Made, not yet open: whoever wants to hear notifications says so before ``opened``."""
-    database = Database(address)
-    queue = Queue(database, heartbeat_seconds=settings.heartbeat_seconds, stalled_seconds=settings.stalled_seconds)
-    return Ground(settings, database, queue, open_blobs(settings.blobs_url), Vault(database, Masters(settings)))
-
-
-@asynccontextmanager
-async def opened(ground: Ground) -> AsyncIterator[None]:
-    await ground.database.open()
-    try:
-        await ground.queue.open()
-        yield
-    finally:
-        await ground.database.close()
-
-
-# safelight serve
 
 
 async def serve(settings: Settings, announce: Announce) -> None:
@@ -181,20 +106,6 @@ async def console_address(settings: Settings, services: Services) -> str | None:
     if operator is None or "console" not in settings.dialects:
         return None
     return f"{settings.base_url}/console/enter?ticket={services.sessions.ticket(operator)}"
-
-
-def worker_environment(settings: Settings, address: str) -> dict[str, str]:
-    """What a worker process of ours needs to be told; the rest it reads from the same environment."""
-    return {
-        "OMP_WAIT_POLICY": "PASSIVE",  # unless set: threads that spin while they wait starve the others on shared cores
-        **os.environ,
-        "SAFELIGHT_DATA_DIR": str(settings.data_dir),
-        "SAFELIGHT_DATABASE_URL": address,
-        "SAFELIGHT_BLOB_URL": settings.blobs_url,
-        "SAFELIGHT_MODELS": json.dumps({name: str(path) for name, path in settings.models.items()}),
-        "SAFELIGHT_MODEL": settings.model or BUNDLED_NAME,
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 def make_serving(ground: Ground) -> Serving:
@@ -247,8 +158,3 @@ def make_services(ground: Ground, outbound: Outbound) -> Services:
         usage=Usage(database),
         enhance=enhance,
     )
-
-
-def make_erasure(ground: Ground) -> Erasure:
-    deletions = DeletionLog(ground.settings.deletion_log_path)
-    return Erasure(ground.settings, ground.database, ground.blobs, ground.vault, deletions)

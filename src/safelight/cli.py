@@ -14,8 +14,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from safelight import accounts_cli, app, commands, edit_cli, logs, models_cli, webhooks_cli, working
+from safelight import accounts_cli, commands, edit_cli, logs, models_cli, webhooks_cli, working
 from safelight import doctor as examination
+from safelight.door import Opening
 from safelight.errors import SafelightError
 from safelight.records import Key
 from safelight.settings import read_settings
@@ -56,10 +57,12 @@ def serve(
     if not console:
         settings = settings.model_copy(update={"dialects": settings.dialects - {"console"}})
     logs.set_up(settings.log_level)
+    from safelight import app  # with the web framework, which no other command waits for
+
     asyncio.run(app.serve(settings, lambda opening: _announce(opening, as_json)))
 
 
-def _announce(opening: app.Opening, as_json: bool) -> None:
+def _announce(opening: Opening, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(opening)), flush=True)
         return

@@ -10,9 +10,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeVar
 
-from safelight.app import Ground, database_address, make_erasure, opened, prepare
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
+from safelight.ground import Ground, database_address, make_erasure, opened, prepare
 from safelight.records import Account, Key, Limits, Receipt
 from safelight.service.accounts import Accounts
 from safelight.service.additions import Additions

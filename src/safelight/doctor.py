@@ -13,10 +13,11 @@ from typing import Any
 
 import psycopg
 
-from safelight import __version__, app, commands
+from safelight import __version__, commands
 from safelight.checkpoints import named_checkpoints
 from safelight.door import unreachable
 from safelight.errors import Damaged, SafelightError, Unavailable
+from safelight.ground import database_address
 from safelight.service.examination import Finding
 from safelight.service.replay import GO_ON, known_logs
 from safelight.service.stocktaking import last
@@ -207,7 +208,7 @@ def wishes(settings: Settings) -> str:
 def _connected(settings: Settings) -> Iterator[tuple[psycopg.Connection[tuple[Any, ...]], str]]:
     running = settings.database_url or postgres.find(settings.data_dir)
     how = "yours" if settings.database_url else "embedded, running" if running else "embedded, started for this look"
-    with app.database_address(settings.model_copy(update={"database_url": running})) as address:
+    with database_address(settings.model_copy(update={"database_url": running})) as address:
         try:
             connection = psycopg.connect(address, connect_timeout=5)
         except psycopg.Error as error:

@@ -1,9 +1,10 @@
-"""The socket that the server listens on, and by which address clients find it."""
+"""The socket that the server listens on, by which address clients find it, and what is said when it opens."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from dataclasses import dataclass
 
 import structlog
 
@@ -11,6 +12,16 @@ from safelight.errors import SetupFailed
 from safelight.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a server tells its operator when it opens: its address, the first key where one was just made, and the address at which a
+    browser is signed in to the console, once."""
+
+    url: str
+    key: str | None
+    console: str | None
 
 
 def listen(settings: Settings) -> socket.socket:

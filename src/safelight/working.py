@@ -10,9 +10,9 @@ from contextlib import ExitStack
 import structlog
 
 from safelight import supervisor
-from safelight.app import database_address, opened, prepare, worker_environment
 from safelight.checkpoints import named_checkpoints
 from safelight.errors import SetupFailed
+from safelight.ground import database_address, opened, prepare, worker_environment
 from safelight.service.jobs import QUEUES
 from safelight.service.rescue import Rescue
 from safelight.service.steering import RESTART

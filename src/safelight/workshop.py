@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 from safelight import supervisor
-from safelight.app import Ground
 from safelight.checkpoints import BUNDLED_NAME
 from safelight.engine import hints, images, safety
 from safelight.engine.captioners import captioning
@@ -32,6 +31,7 @@ from safelight.engine.rows import device_name
 from safelight.engine.segmentation import Segmentation
 from safelight.engine.shelf import Shelf
 from safelight.engine.upscaling import UpscalingRoom
+from safelight.ground import Ground
 from safelight.service import worker
 from safelight.service.additions import Shown
 from safelight.service.jobs import QUEUES

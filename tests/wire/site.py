@@ -25,12 +25,13 @@ import torch
 import uvicorn
 from psycopg.sql import SQL, Identifier
 
-from safelight.app import make_serving, opened, prepare
+from safelight.app import make_serving
 from safelight.engine.captioners import captioning
 from safelight.engine.finders import finding
 from safelight.engine.generation import Generation
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import Unavailable
+from safelight.ground import opened, prepare
 from safelight.service.additions import Shown
 from safelight.service.makers.caption import Caption
 from safelight.service.makers.cut_out import CutOut

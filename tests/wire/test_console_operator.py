@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import re
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from safelight.engine.generation import Generation
+from safelight.wire.console.operator import ACCOUNTS
 from safelight.wire.console.plots import HEIGHT, WIDTH, plot
 from safelight.wire.console.routes import FORMS, PAGES
 from tests.engine.checkpoints import write_sd1
@@ -68,6 +71,18 @@ def test_a_key_for_an_account(site: Site, operator: SignedIn) -> None:
     assert html.escape("<new> team") in made
     assert site.ask(site.services.accounts.authenticate(secret)).name == "<new> team"
     assert operator.post("/operator/keys", account=" ").status_code == 400
+
+
+def test_accounts_are_found_by_name_and_shown_some_at_a_time(site: Site, operator: SignedIn) -> None:
+    team, shown = f"team {secrets.token_hex(4)}", []
+    for number in range(ACCOUNTS + 5):
+        site.ask(site.services.accounts.create_account(f"{team} {number}"))
+    told = operator.get(f"/operator/accounts?named={team.upper()}").text
+    while more := re.search(r'hx-get="/console([^"]+)"', told):
+        shown.append(told.count(f"<td>{team} "))
+        told = operator.get(html.unescape(more[1])).text
+    assert [*shown, told.count(f"<td>{team} ")] == [ACCOUNTS, 5]
+    assert "No account" in operator.get(f"/operator/accounts?named={team}%20x").text
 
 
 def test_limits_of_an_account(site: Site, operator: SignedIn, key: str) -> None:

@@ -50,6 +50,9 @@ class AccountRow:
     wallet: Wallet
     limits: Limits
     kept: int  # bytes
+    keys: int  # that are not revoked
+    operator: bool
+    seen_at: datetime | None
 
 
 class Ledger:
@@ -72,8 +75,9 @@ class Ledger:
         async with self._database.transaction() as tx:
             return await _calls(tx, account.id)
 
-    async def accounts(self) -> list[AccountRow]:
-        rows = await self._database.all("ledger.accounts")
+    async def accounts(self, named: str = "", *, after: int = 0, limit: int | None = None) -> list[AccountRow]:
+        """In whose name those words are, from the one after that id."""
+        rows = await self._database.all("ledger.accounts", named=named, after=after, limit=limit)
         return [_account_row(row) for row in rows]
 
     async def credit(self, name: str, amount: Decimal, note: str = "") -> Wallet:
@@ -178,7 +182,9 @@ async def _calls(tx: Transaction, account_id: int) -> int:
 
 def _account_row(row: Row) -> AccountRow:
     wallet, limits = Wallet(row["available"], row["held"]), Limits(row["most_jobs"], row["most_bytes"])
-    return AccountRow(row["id"], row["name"], row["plan"] or FREE_PLAN, wallet, limits, row["kept"])
+    return AccountRow(
+        row["id"], row["name"], row["plan"] or FREE_PLAN, wallet, limits, row["kept"], row["keys"], row["operator"], row["seen_at"]
+    )  # fmt: skip
 
 
 def _check(settings: Settings) -> None:

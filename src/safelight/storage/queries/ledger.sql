@@ -71,9 +71,13 @@ SELECT a.id, a.name, coalesce(w.available, 0) AS available, coalesce(w.held, 0) 
      ORDER BY s.id DESC LIMIT 1) AS plan,
     a.most_jobs, a.most_bytes, (SELECT coalesce(sum(amount), 0)::bigint FROM (
         SELECT amount FROM tallies WHERE account_id = a.id AND what = 'bytes'
-        UNION ALL SELECT amount FROM deltas WHERE account_id = a.id AND what = 'bytes') counted) AS kept
-FROM accounts a LEFT JOIN wallets w ON w.account_id = a.id
-WHERE a.erased_at IS NULL ORDER BY a.id
+        UNION ALL SELECT amount FROM deltas WHERE account_id = a.id AND what = 'bytes') counted) AS kept,
+    k.keys, k.operator, k.seen_at
+FROM accounts a LEFT JOIN wallets w ON w.account_id = a.id, LATERAL (
+    SELECT count(*) AS keys, coalesce(bool_or(operator), false) AS operator, max(last_used_at) AS seen_at
+    FROM keys WHERE account_id = a.id AND revoked_at IS NULL) k
+WHERE a.erased_at IS NULL AND a.id > %(after)s AND position(lower(%(named)s) IN lower(a.name)) > 0
+ORDER BY a.id LIMIT %(limit)s
 
 -- name: named
 SELECT id, name FROM accounts WHERE name = %(name)s

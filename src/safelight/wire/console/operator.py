@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 from fastapi import Response
 
@@ -15,6 +16,7 @@ from safelight.wire.console.pages import size
 from safelight.wire.console.plots import Plot, plot
 
 HOURS = 24
+ACCOUNTS = 50  # at a time
 MOST_NAME = 200
 MOST_JOBS, MOST_GIGABYTES, GIGABYTE = 1_000_000, 1_000_000, 10**9
 
@@ -36,12 +38,15 @@ async def page(call: Call) -> Response:
         "operator.html",
         plots=_hours(await services.overview.done("hour", HOURS)),
         failures=await services.overview.failures(),
-        accounts=await services.ledger.accounts(),
-        keys=await services.accounts.list_keys(),
-        settings=services.settings,
         shelved=await _shelf(call),
+        **await _accounts(call),
         **await _now(call),
     )
+
+
+async def accounts(call: Call) -> Response:
+    """Those with the asked words in their name, and the next of them."""
+    return call.fragment("accounts.html", **await _accounts(call))
 
 
 async def now(call: Call) -> Response:
@@ -102,6 +107,15 @@ async def clear_queue(call: Call) -> Response:
 async def restart_workers(call: Call) -> Response:
     await call.services.steering.restart_workers()
     return call.fragment("said.html", said="The workers finish what they are on, and start anew.")
+
+
+async def _accounts(call: Call) -> dict[str, object]:
+    named, after = call.form.text("named", limit=MOST_NAME).strip(), call.form.whole("after", 0, 0, 2**63 - 1)
+    found = await call.services.ledger.accounts(named, after=after, limit=ACCOUNTS + 1)
+    shown, more = found[:ACCOUNTS], None
+    if len(found) > ACCOUNTS:
+        more = "/console/operator/accounts?" + urlencode({"named": named, "after": shown[-1].id})
+    return {"accounts": shown, "more": more, "beginning": not after, "settings": call.services.settings}
 
 
 async def _shelf(call: Call) -> dict[str, object]:

@@ -27,6 +27,7 @@ PAGES: dict[str, Act] = {
     "/account": account.page,
     "/gallery": gallery.page,
     "/operator": operator.for_operators(operator.page),
+    "/operator/accounts": operator.for_operators(operator.accounts),
     "/operator/now": operator.for_operators(operator.now),
     "/thumbs/{name}": gallery.thumb,
     "/jobs/{id}": gallery.details,
