@@ -71,7 +71,7 @@ def held(given: argparse.Namespace, name: str) -> dict[str, float]:
         text = model.encode_text(["a red apple on a wooden table"])[0]
         forget_most(device)
         model.denoise([Row(x, 500.0, text)] * given.rows)
-        return {"most": most(device)} | model.memory
+        return {"most": most(device)} | model.footprint.apart
 
 
 def forget_most(device: torch.device) -> None:

@@ -139,7 +139,9 @@ def model(settings: Settings) -> str:
         began = time.perf_counter()
         loaded = shelf.wait(None)
     scale = f", draws at {loaded.native_size} px" if loaded.native_size else ""
-    size = f"{loaded.bytes / 2**20:.0f} MiB in memory"
+    parts = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in loaded.footprint.apart.items())
+    where = {"cpu": "; encoders beside the device", "drop": "; encoders only while prompts are read"}
+    size = f"{loaded.bytes / 2**20:.0f} MiB in memory ({parts}{where.get(loaded.footprint.place, '')})"
     return f"{settings.model}: {size}, loaded in {time.perf_counter() - began:.1f} s, runs on {loaded.runtime}{scale}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -76,7 +77,26 @@ def models_check(path: Path, as_json: AsJson = False) -> None:
         out.print(f"In memory: {4 * gib:.1f} GiB in float32 (CPU), {2 * gib:.1f} GiB in bfloat16 (CUDA).")
         shares = ", ".join(f"{name} {2 * count / 2**30:.1f}" for name, count in found.apart.items())
         out.print(f"Of the latter: {shares} GiB.")
+        for line in as_set(path) if found.whole else ():
+            out.print(line, soft_wrap=True)
     raise typer.Exit(0 if found.whole else 1)
+
+
+def as_set(path: Path) -> Iterator[str]:
+    """What the checkpoint takes by the settings, where these are not the usual ones."""
+    from safelight.engine.checkpoint import count_weights
+    from safelight.engine.memory import EncoderPlace
+    from safelight.engine.quantised import Bits
+
+    settings = read_settings()
+    place, bits = EncoderPlace(settings.encoders), Bits(settings.weights)
+    if (place, bits) != (EncoderPlace.device, Bits.native):
+        counted = count_weights(path, settings.components)
+        on_cpu = counted.footprint(4, EncoderPlace.device if place == EncoderPlace.cpu else place, bits)
+        on_cuda = counted.footprint(2, place, bits)
+        stay = f"{on_cpu.stays / 2**30:.1f} GiB (CPU) or {on_cuda.stays / 2**30:.1f} GiB (CUDA) stay"
+        more = f", {on_cuda.passes / 2**30:.1f} more while prompts are read" if on_cuda.passes else ""
+        yield f"With encoders={place}, weights={bits}: {stay}{more}."
 
 
 @models.command("add")

@@ -159,6 +159,15 @@ class Settings(BaseSettings):
         gt=0,
         description="Memory budget for loaded checkpoints in GiB; the least recently used one goes first. Default: no limit.",
     )
+    encoders: Literal["device", "cpu", "drop"] = Field(
+        "device",
+        description="Where checkpoints' text encoders are: on the device, beside it on the CPU, or (drop) nowhere until prompts are read; "
+        "then they are read from the checkpoint's files.",
+    )
+    weights: Literal["native", "int8", "nf4"] = Field(
+        "native",
+        description="How denoisers' weights rest in memory: native, or those of linear layers in 8 or 4 bits (int8, nf4).",
+    )
     exactness: Literal["exact", "fast"] = Field(
         "exact",
         description="exact: a picture's bytes never depend on load or neighbours. fast: within the stated tolerance.",

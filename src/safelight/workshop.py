@@ -25,11 +25,12 @@ from safelight.engine.engine import Engine
 from safelight.engine.finders import finding
 from safelight.engine.generation import Pixels
 from safelight.engine.hints import Draw
-from safelight.engine.memory import memory_of
+from safelight.engine.memory import EncoderPlace, memory_of
 from safelight.engine.pose import Pose
+from safelight.engine.quantised import Bits
 from safelight.engine.rows import device_name
 from safelight.engine.segmentation import Segmentation
-from safelight.engine.shelf import Shelf
+from safelight.engine.shelf import Listing, Shelf
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.ground import Ground
 from safelight.service import worker
@@ -105,8 +106,18 @@ def pulse_of(shop: Workshop, device: torch.device) -> worker.Pulse:
     load, memory = shop.engine.load(), memory_of(device)
     return worker.Pulse(
         load.seconds_per_step, load.rows_per_tick, load.rows_waiting, device_name(device), memory.used, memory.free, memory.total,
-        {each.name: {"state": each.state.value, "bytes": each.bytes} for each in shop.shelf.held()},
+        {each.name: _told(each) for each in shop.shelf.held()},
     )  # fmt: skip
+
+
+def _told(held: Listing) -> dict[str, object]:
+    footprint = held.footprint
+    return {
+        "state": held.state.value,
+        "bytes": held.bytes,
+        "parts": footprint.apart if held.bytes else {},
+        "encoders": footprint.place.value,
+    }
 
 
 def _pixels(png: bytes) -> Pixels:
@@ -124,6 +135,7 @@ def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
         settings.models, settings.model or BUNDLED_NAME, budget_bytes=budget, device=device, dtype=None,
         loras=settings.loras, embeddings=settings.embeddings, controlnets=settings.controlnets,
         onlookers=onlookers_of(settings, device), lenders=settings.components,
+        encoders=EncoderPlace(settings.encoders), weights=Bits(settings.weights),
         tuning_path=settings.data_dir / "tuning.json", compiled_path=settings.data_dir / "compiled",
     )  # fmt: skip
     try:

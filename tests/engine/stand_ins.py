@@ -108,6 +108,9 @@ class MicroModel:
                 raise RuntimeError("the encoder broke")
         return [Conditioning(embed(prompt)) for prompt in prompts]
 
+    def rest(self) -> None:
+        """Its encoder stays."""
+
     def encode_image(self, pixels: Tensor) -> Moments:
         self.looked += len(pixels)
         posterior = self.vae.encode(pixels).latent_dist

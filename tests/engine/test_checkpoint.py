@@ -11,7 +11,9 @@ import torch
 from transformers import CLIPTokenizer
 
 from safelight.engine.checkpoint import count_weights
+from safelight.engine.memory import EncoderPlace
 from safelight.engine.model import Model
+from safelight.engine.quantised import Bits
 
 from . import checkpoints
 
@@ -45,7 +47,9 @@ def test_a_single_file_is_read_offline_tokenizer_and_all(tmp_path: Path) -> None
 
 def test_headers_alone_tell_the_size(sdxl: Path) -> None:
     model = Model.load(sdxl)
-    assert count_weights(sdxl) * 4 == pytest.approx(model.bytes, rel=1e-3)
+    assert count_weights(sdxl).footprint(4, EncoderPlace.device, Bits.native).stays == pytest.approx(
+        model.bytes, rel=1e-3
+    )
 
 
 def test_a_tokenizer_is_clips_whether_from_files_or_aboard(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_checkpoint_is_told_without_its_weights(name: str, tmp_path: Path) -> 
     model = Model.load(tmp_path / "it")
     assert found.weights * 4 == pytest.approx(model.bytes, rel=0.02)
     apart = {part: 4 * count for part, count in found.apart.items()}
-    assert apart == pytest.approx(model.memory, rel=0.1)  # files hold buffers too
+    assert apart == pytest.approx(model.footprint.apart, rel=0.1)  # files hold buffers too
 
 
 def test_what_is_missing_is_named(sd1: Path, tmp_path: Path) -> None:
@@ -82,3 +82,10 @@ def test_the_command_says_it_in_words_and_in_json() -> None:
     found = json.loads(CliRunner().invoke(cli, ["models", "check", "--json", str(BUNDLED)]).output)
     assert found["whole"] is True
     assert {part["name"] for part in found["parts"]} == {"unet", "vae", "text_encoder", "tokenizer"}
+
+
+def test_the_command_does_the_sum_by_the_settings() -> None:
+    env = {"SAFELIGHT_ENCODERS": "drop", "SAFELIGHT_WEIGHTS": "int8"}
+    told = CliRunner().invoke(cli, ["models", "check", str(BUNDLED)], env=env).output
+    assert "With encoders=drop, weights=int8: " in told
+    assert "more while prompts are read." in told

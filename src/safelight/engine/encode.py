@@ -82,6 +82,8 @@ class Encoder:
     def begin(self, starts: Sequence[Start]) -> list[Canvas | SafelightError]:
         """The canvases of new pictures, or why there is none."""
         texts = self._find(self._texts, [want for start in starts for want in _texts(start)], self._read)
+        for model in {start.plan.model for start in starts}:
+            model.rest()
         looks = [want for start in starts for want in (*_moments(start), *_hints(start))]
         moments = self._find(self._moments, looks, self._look)
         sights = self._find(self._sights, [want for start in starts for want in _sights(start)], self._see)

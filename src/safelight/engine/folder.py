@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import SchedulerMixin
-from torch import Tensor
+from torch import Tensor, nn
 
 from safelight.engine.components import Components, build, find_in, scheduler_class
 from safelight.engine.families import family_of
@@ -42,6 +42,14 @@ def read_folder(folder: Path, read: ReadTensors = read_tensors) -> Components:
         *read_scheduler(folder, index),
         notes=read_config(folder / NOTES) if (folder / NOTES).exists() else {},
     )
+
+
+def read_encoders(folder: Path) -> dict[str, nn.Module]:
+    """The text encoders alone."""
+    index = read_config(folder / INDEX)
+    kinds = read_kinds(index, parts_of(read_family(index), index))
+    texts = [name for name in kinds if name.startswith("text")]
+    return {name: build(kinds[name], *folder_part(folder / name, read_tensors)) for name in texts}
 
 
 def read_family(index: Config) -> type[Family]:

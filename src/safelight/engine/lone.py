@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from safelight.engine.components import MISFITS, Components, build, find_in
 from safelight.engine.families.family import Family, Parts
@@ -84,17 +84,31 @@ def read_lone(path: Path, layout: Layout, lenders: Lenders, read: ReadTensors = 
         raise EngineFailed(f"The file holds a transformer alone; {lacking(lone.family)}")
     kinds = read_kinds(lone.index, lone.parts)
     kind, config, find = lone.transformer()
-    networks = {TRANSFORMER: build(kind, config, find)}
-    for name in lone.lent:
-        own = lone.inside.get(name)
-        part = folder_part(lone.folder / name, read) if own is None else inner(lone.folder / name, own)
-        networks[name] = build(kinds[name], *part)
+    networks = {TRANSFORMER: build(kind, config, find)} | _lent(lone, lone.folder, lone.lent, read)
     return Components(
         lone.family,
         Parts(networks, read_tokenizers(lone.folder, kinds), lone.family.pipelines[0]),
         *read_scheduler(lone.folder, lone.index, layout.scheduler(config)),
         notes=lone.notes,
     )
+
+
+def read_lone_encoders(path: Path, layout: Layout, lenders: Lenders) -> dict[str, nn.Module]:
+    """The text encoders alone, once the whole was read."""
+    inside = tuple(layout.inside.values())
+    lone = Lone(path, layout, lenders, read_tensors(path, lambda name: name.startswith(inside)))
+    assert lone.folder is not None, "else nothing was read"
+    return _lent(lone, lone.folder, [name for name in lone.lent if name.startswith("text")], read_tensors)
+
+
+def _lent(lone: Lone, folder: Path, names: list[str], read: ReadTensors) -> dict[str, nn.Module]:
+    """Those networks beside the transformer, wherever their weights are."""
+    kinds, networks = read_kinds(lone.index, lone.parts), {}
+    for name in names:
+        own = lone.inside.get(name)
+        part = folder_part(folder / name, read) if own is None else inner(folder / name, own)
+        networks[name] = build(kinds[name], *part)
+    return networks
 
 
 def lent_files(path: Path, lenders: Lenders) -> list[Path]:

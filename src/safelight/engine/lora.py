@@ -79,10 +79,8 @@ def _adding(deltas: list[tuple[Delta, float]]) -> Callable[[nn.Module, tuple[Any
     return add
 
 
-def read_lora(
-    path: Path, components: Mapping[str, nn.Module], spellings: Spellings, device: torch.device, dtype: torch.dtype
-) -> Lora:
-    """Read a LoRA file and fit it to a model's components (named as in a diffusers folder)."""
+def read_lora(path: Path, components: Mapping[str, nn.Module], spellings: Spellings, dtype: torch.dtype) -> Lora:
+    """Read a LoRA file and fit it to a model's components (named as in a diffusers folder), beside whose weights it lies."""
     tensors = read_tensors(path)
     alphas = _declared_alphas(path, components)
     names = {name: _names(name, module, spellings) for name, module in components.items()}
@@ -91,7 +89,9 @@ def read_lora(
         component, paths = _resolve(key, names)
         down = halves["down"]
         alpha = halves["alpha"].item() if "alpha" in halves else alphas.get(component, down.shape[0])
-        for part, up in _shares(components[component], paths, down, halves["up"]):
+        module = components[component]
+        for part, up in _shares(module, paths, down, halves["up"]):
+            device = module.get_submodule(part).get_parameter("weight").device
             lora[component][part] = Delta(down.to(device, dtype), up.to(device, dtype), alpha / down.shape[0])
     return lora
 
@@ -131,12 +131,19 @@ def _names(component: str, module: nn.Module, spellings: Spellings) -> Names:
 
 def _shares(component: nn.Module, paths: Sequence[str], down: Tensor, up: Tensor) -> list[tuple[str, Tensor]]:
     """A file's one module may be several of ours, one after the other in what it gives out."""
-    weights = [component.get_submodule(path).weight for path in paths]
-    sizes = [weight.shape[0] for weight in weights if isinstance(weight, Tensor)]
+    shapes = [_shape(component.get_submodule(path)) for path in paths]
+    sizes = [shape[0] for shape in shapes]
     fits = up.shape[0] == sum(sizes) and up.shape[1] == down.shape[0] and down.shape[0] > 0
-    if not fits or any(down.shape[1:] != weight.shape[1:] for weight in weights if isinstance(weight, Tensor)):
+    if not fits or any(tuple(down.shape[1:]) != shape[1:] for shape in shapes):
         raise Invalid(FIELD, "was made for another kind of checkpoint: its shapes do not fit")
     return list(zip(paths, torch.split(up, sizes), strict=True))
+
+
+def _shape(module: nn.Module) -> tuple[int, ...]:
+    """Of its weight, which may be packed."""
+    if isinstance(module, nn.Linear):
+        return module.out_features, module.in_features
+    return tuple(module.get_parameter("weight").shape)
 
 
 def _declared_alphas(path: Path, components: Iterable[str]) -> dict[str, float]:

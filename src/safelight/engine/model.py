@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any, Self
 import torch
 from diffusers import SchedulerMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
-from safelight.engine.checkpoint import part_of, read_components
+from safelight.engine.checkpoint import part_of, read_again, read_components
 from safelight.engine.components import Components
 from safelight.engine.controlnet import ControlNets
 from safelight.engine.families import additions
@@ -29,7 +30,10 @@ from safelight.engine.generation import LoraUse, Pixels
 from safelight.engine.hints import Draw
 from safelight.engine.lone import Lenders
 from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
+from safelight.engine.memory import EncoderPlace, Footprint, encoder_place
 from safelight.engine.openvino import Compiled, place
+from safelight.engine.passing import Passing
+from safelight.engine.quantised import Bits, resting, settle_small
 from safelight.engine.textual_inversion import read_concept
 from safelight.errors import Invalid
 
@@ -53,17 +57,30 @@ class Model:
         embeddings: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
         onlookers: Mapping[str, Draw] | None = None,
+        encoders: EncoderPlace = EncoderPlace.device,
+        again: Callable[[], Mapping[str, nn.Module]] | None = None,
+        weights: Bits = Bits.native,
     ) -> None:
+        """``again`` reads the text encoders from the checkpoint's files, for those that are dropped."""
         self.name = name
         self.device = device
         self.dtype = dtype
         self._scheduler = components.scheduler_class, components.scheduler_config
-        concepts = [read_concept(word, path) for word, path in (embeddings or {}).items()]
-        placed = Place(device, dtype, torch.channels_last if channels_last else torch.contiguous_format)
-        self.family = components.family(components.parts, placed, concepts)
         self._parts = components.parts.networks
-        for part in self._parts.values():
-            placed.settle(part)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        placed = Place(device, dtype, layout, CPU if encoders == EncoderPlace.cpu else None)
+        self._encoders = encoder_place(encoders, device)
+        self._weights = weights
+        texts = {name: part for name, part in self._parts.items() if part_of(name) == "encoders"}
+        self._passing = Passing(texts, placed, again) if encoders == EncoderPlace.drop and again else None
+        concepts = [read_concept(word, path) for word, path in (embeddings or {}).items()]
+        self.family = components.family(components.parts, placed, concepts)
+        for part_name, part in self._parts.items():
+            if weights != Bits.native and part_name == self.family.denoiser:
+                settle_small(part, placed, weights)
+            else:
+                (placed.text if part_name in texts else placed).settle(part)
+        self.rest()
         self.onlookers = onlookers or {}  # the operator's networks that draw hints
         self.controlnets = ControlNets(controlnets or {}, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
@@ -88,30 +105,30 @@ class Model:
         """The checkpoint at ``path``; ``options`` are those of the class, ``lenders`` as ``read_components`` has them.
 
         ``openvino`` runs the UNet and the autoencoder compiled, as far as no LoRA is asked for; ``kept`` is the folder
-        that remembers what was traced for that. A family that cannot be compiled is left to torch.
+        that remembers what was traced for that. A family that cannot be compiled is left to torch, and so are weights in
+        fewer bits.
         """
         name, components = name or path.stem, read_components(path, lenders=lenders)
         compiled = None
-        if openvino and components.family.compiles:
+        if openvino and components.family.compiles and options.get("weights", Bits.native) == Bits.native:
             folder = kept and place(kept, name, path)
             networks = components.parts.networks
             compiled = Compiled(networks["unet"], networks["vae"], options.get("dtype", torch.float32), folder)
-        return cls(name, components, compiled=compiled, **options)
+        return cls(name, components, compiled=compiled, again=partial(read_again, path, lenders), **options)
+
+    @property
+    def footprint(self) -> Footprint:
+        """A compiled network has weights of its own beside those that LoRA files are applied to."""
+        found = {"encoders": 0, "denoiser": self.controlnets.bytes, "autoencoder": 0}
+        for name, network in self._parts.items():
+            times = 2 if self._compiled and name in ("vae", self.family.denoiser) else 1
+            found[part_of(name)] += times * sum(weight.nbytes for weight in resting(network))
+        return Footprint(**found, place=self._encoders)
 
     @property
     def bytes(self) -> int:
-        """In memory. A compiled network has weights of its own beside those that LoRA files are applied to."""
-        parts = list(self._parts.values())
-        parts += [self._parts["vae"], self._parts[self.family.denoiser]] if self._compiled else []
-        return sum(weight.nbytes for part in parts for weight in part.parameters()) + self.controlnets.bytes
-
-    @property
-    def memory(self) -> dict[str, float]:
-        """Bytes of weights, apart: encoders, denoiser, autoencoder."""
-        found = {"encoders": 0.0, "denoiser": 0.0, "autoencoder": 0.0}
-        for name, network in self._parts.items():
-            found[part_of(name)] += sum(weight.nbytes for weight in network.parameters())
-        return found
+        """On its device, as long as it is loaded."""
+        return self.footprint.stays
 
     @property
     def compiled(self) -> bool:
@@ -122,7 +139,8 @@ class Model:
     def runtime(self) -> str:
         """What computes: with the same numbers in, another one gives other last bits."""
         part = "openvino" if self._compiled else "torch"
-        return f"{part} {version(part)}"
+        small = "" if self._weights == Bits.native else f", weights in {self._weights}"
+        return f"{part} {version(part)}{small}"
 
     def scheduler(self) -> SchedulerMixin:
         """A fresh scheduler, configured as the checkpoint asks."""
@@ -139,13 +157,21 @@ class Model:
         pieces: int = 0,
     ) -> list[Conditioning]:
         """``picture`` is what the prompts speak of, for families whose text encoder looks at it; with ``pieces`` their
-        words are weighed and they are read in so many.
+        words are weighed and they are read in so many. Whoever has no more prompts for now says ``rest``.
         """
-        if pieces:
-            return self.family.read_weighed(self._networks(adapters), prompts, clip_skip, pieces)
-        if picture is not None:
-            return self.family.read_beside(self._networks(adapters), prompts, picture)
-        return self.family.read(self._networks(adapters), prompts, clip_skip)
+        with self._passing.there() if self._passing else nullcontext():
+            if pieces:
+                told = self.family.read_weighed(self._networks(adapters), prompts, clip_skip, pieces)
+            elif picture is not None:
+                told = self.family.read_beside(self._networks(adapters), prompts, picture)
+            else:
+                told = self.family.read(self._networks(adapters), prompts, clip_skip)
+        return [text.to(self.device) for text in told]
+
+    def rest(self) -> None:
+        """Prompts are read for now: text encoders that do not stay go."""
+        if self._passing:
+            self._passing.go()
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Moments:
@@ -193,9 +219,7 @@ class Model:
                 raise Invalid(FIELD, "is not a LoRA on this server")
             if name not in self._loras:
                 parts = {part: network.module for part, network in self._adaptable.items()}
-                self._loras[name] = read_lora(
-                    self._lora_paths[name], parts, self.family.spellings, self.device, self.dtype
-                )
+                self._loras[name] = read_lora(self._lora_paths[name], parts, self.family.spellings, self.dtype)
             self._loras.move_to_end(name)
             if len(self._loras) > LORAS_KEPT:
                 self._loras.popitem(last=False)

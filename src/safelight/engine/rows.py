@@ -93,6 +93,7 @@ class Trial:
         times = torch.rand(count, generator=dice).mul(1000).floor().tolist()
         prompts = model.family.trial_prompts(plan.generation)
         said = model.encode_text(prompts, 1, plan.generation.loras, plan.shown, plan.pieces)
+        model.rest()
         longest = max(said, key=lambda text: len(text.embedding))
         texts = [vary(longest, dice) for _ in range(count)]
         shown = plan.reference and torch.randn(plan.reference, generator=dice).to(model.device)

@@ -22,13 +22,16 @@ import torch
 from safelight.engine.checkpoint import count_weights
 from safelight.engine.hints import Draw
 from safelight.engine.lone import Lenders
+from safelight.engine.memory import EncoderPlace, Footprint, encoder_place, together
 from safelight.engine.model import CPU, Model
+from safelight.engine.quantised import Bits
 from safelight.engine.tuning import tuned
 from safelight.errors import EngineFailed, Invalid, SafelightError
 
 log = logging.getLogger(__name__)
 
 REMEMBER_FAILURE = 30.0  # seconds before a checkpoint that would not load is tried again
+NOTHING = Footprint(0, 0, 0)
 
 
 class State(StrEnum):
@@ -45,9 +48,13 @@ class Listing:
     """One line of ``safelight models list``."""
 
     name: str
-    bytes: int  # in memory, once loaded; 0 when the file cannot be read
+    footprint: Footprint  # once loaded; nothing when the file cannot be read
     state: State
     default: bool
+
+    @property
+    def bytes(self) -> int:
+        return self.footprint.stays
 
 
 class Shelf:
@@ -66,6 +73,8 @@ class Shelf:
         controlnets: Mapping[str, Path] | None = None,
         onlookers: Mapping[str, Draw] | None = None,
         lenders: Lenders | None = None,
+        encoders: EncoderPlace = EncoderPlace.device,
+        weights: Bits = Bits.native,
         openvino: bool = False,
         tuning_path: Path | None = None,
         compiled_path: Path | None = None,
@@ -88,13 +97,15 @@ class Shelf:
         self._files: dict[str, Any] = {"loras": self._loras, "embeddings": embeddings, "controlnets": controlnets}
         self._files["onlookers"] = onlookers  # the same for all checkpoints
         self._lenders = lenders or {}  # folders, by family, of what a transformer that comes alone lacks
+        self._encoders = encoder_place(encoders, device)
+        self._weights = weights
         self._guests: set[str] = set()
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
         self._loading: dict[str, Future[Model]] = {}
         self._failed: dict[str, tuple[float, SafelightError]] = {}
-        self._leaving: dict[int, int] = {}  # id of an evicted model that someone still holds -> its bytes
+        self._leaving: dict[int, Footprint] = {}  # by id, evicted models that someone still holds
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="shelf")  # one load at a time keeps the sum honest
 
     def get(self, name: str | None) -> Model | None:
@@ -117,13 +128,15 @@ class Shelf:
         return model or loading.result()  # type: ignore[union-attr]  # get() has just started it
 
     def names(self) -> list[Listing]:
-        return [Listing(name, self._size(name), self._state(name), name == self._default) for name in list(self._paths)]
+        return [
+            Listing(name, self._footprint(name), self._state(name), name == self._default) for name in list(self._paths)
+        ]
 
     def held(self) -> list[Listing]:
         """What is in memory, on its way there, or would not come. Reads no file."""
         with self._changed:
             names = dict.fromkeys([*self._loaded, *self._loading, *self._failed])
-            return [Listing(name, self._bytes(name), self._state(name), name == self._default) for name in names]
+            return [Listing(name, self._taken(name), self._state(name), name == self._default) for name in names]
 
     def add(self, name: str, path: Path) -> None:
         """A checkpoint that came later and may go. It runs as the default one does: nothing about it is remembered in files."""
@@ -171,14 +184,16 @@ class Shelf:
 
     def _load(self, name: str) -> Model:
         try:
-            size = self._size(name)
-            self._make_room(name, size)
+            footprint = self._footprint(name)
+            self._make_room(name, footprint)
             ways = self._ways(name) | {"kept": self._compiled_path}
-            if ways["openvino"] and self._budget is not None and 2 * size > self._budget:
+            ways |= {"encoders": self._encoders, "weights": self._weights}
+            ways["openvino"] = ways["openvino"] and self._weights == Bits.native
+            if ways["openvino"] and self._budget is not None and together([footprint.compiled]) > self._budget:
                 log.warning("no room for compiled networks in the memory budget; torch runs it", extra={"model": name})
                 ways["openvino"] = False
             if ways["openvino"]:
-                self._make_room(name, 2 * size)  # at most: see Model.bytes
+                self._make_room(name, footprint.compiled)  # at most: not every family is compiled
             ways |= {"device": self._device, "lenders": self._lenders}
             model = Model.load(self._paths[name], name, **ways, **self._files)
         except Exception as error:
@@ -205,21 +220,23 @@ class Shelf:
         torch.set_num_threads(tuning.threads)
         return tuning.options
 
-    def _make_room(self, name: str, need: int) -> None:
+    def _make_room(self, name: str, footprint: Footprint) -> None:
         budget = self._budget
         if budget is None:
             return
-        if need > budget:
+        if (need := together([footprint])) > budget:
             raise EngineFailed(f"The model {name} needs {need >> 20} MiB; the memory budget is {budget >> 20} MiB")
-        while self._held() + need > budget and self._evict():
+        while self._with(footprint) > budget and self._evict():
             gc.collect()  # modules hold cycles; without this the weights linger
         with self._changed:
-            if not self._changed.wait_for(lambda: self._held() + need <= budget, self._patience):
+            if not self._changed.wait_for(lambda: self._with(footprint) <= budget, self._patience):
                 log.warning("memory budget exceeded: running work still holds a model", extra={"model": name})
 
-    def _held(self) -> int:
+    def _with(self, footprint: Footprint) -> int:
+        """What would be taken."""
         with self._changed:
-            return sum(model.bytes for model in self._loaded.values()) + sum(self._leaving.values())
+            loaded = [model.footprint for model in self._loaded.values()]
+            return together([*loaded, *self._leaving.values(), footprint])
 
     def _evict(self) -> bool:
         with self._changed:
@@ -231,7 +248,7 @@ class Shelf:
     def _let_go(self, name: str) -> None:
         with self._changed:
             if (model := self._loaded.pop(name, None)) is not None:
-                self._leaving[id(model)] = model.bytes
+                self._leaving[id(model)] = model.footprint
                 weakref.finalize(model, self._gone, id(model))
 
     def _gone(self, key: int) -> None:
@@ -239,18 +256,20 @@ class Shelf:
             self._leaving.pop(key, None)
             self._changed.notify_all()
 
-    def _bytes(self, name: str) -> int:
+    def _taken(self, name: str) -> Footprint:
         """In memory."""
         with self._changed:
-            return self._loaded[name].bytes if name in self._loaded else 0
+            return self._loaded[name].footprint if name in self._loaded else NOTHING
 
-    def _size(self, name: str) -> int:
-        if taken := self._bytes(name):
+    def _footprint(self, name: str) -> Footprint:
+        if (taken := self._taken(name)) is not NOTHING:
             return taken
+        size = (self._dtype or (torch.bfloat16 if self._device.type == "cuda" else torch.float32)).itemsize
         try:
-            return count_weights(self._paths[name], self._lenders) * (self._dtype or torch.float32).itemsize
+            counted = count_weights(self._paths[name], self._lenders)
+            return counted.footprint(size, self._encoders, self._weights)
         except (EngineFailed, OSError):
-            return 0
+            return NOTHING
 
     def _state(self, name: str) -> State:
         with self._changed:

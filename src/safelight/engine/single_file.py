@@ -78,6 +78,19 @@ def read_single_file(path: Path, read: ReadTensors = read_tensors) -> Components
     )
 
 
+def read_single_encoders(path: Path) -> dict[str, nn.Module]:
+    """The text models alone."""
+    texts, _ = _text_encoders(read_tensors(path, lambda name: part_of_key(name) == "encoders"))
+    return texts
+
+
+def part_of_key(name: str) -> str:
+    """Which of the three things that take memory a tensor is of."""
+    if name.startswith((CLIP_1, OPEN_CLIP_2, CLIP_XL, OPEN_CLIP_XL, "text_encoders.")):
+        return "encoders"
+    return "autoencoder" if name.startswith((VAE, "vae.")) else "denoiser"
+
+
 def infer_unet(unet: Part, pooled_width: int | None) -> Config:
     """The configuration of a UNet, from the names and shapes of its tensors."""
     blocks = unet.count("input_blocks.{}.")

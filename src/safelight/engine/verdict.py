@@ -71,7 +71,7 @@ def _fitting(path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> str:
 def _fit(path: Path, components: Components) -> str:
     family = components.family(components.parts, Place(CPU, torch.float32, torch.contiguous_format), ())
     networks = {name: part for name, part in components.parts.networks.items() if name != "vae"}
-    read_lora(path, networks, family.spellings, CPU, torch.float32)
+    read_lora(path, networks, family.spellings, torch.float32)
     return components.family.__name__
 
 

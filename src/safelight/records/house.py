@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -39,6 +39,8 @@ class HeldCheckpoint:
     name: str
     state: str
     bytes: int
+    parts: Mapping[str, int] = field(default_factory=dict)  # bytes of encoders, denoiser and autoencoder
+    encoders: str = "device"  # where these are
 
 
 @dataclass(frozen=True, slots=True)

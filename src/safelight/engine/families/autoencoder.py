@@ -5,7 +5,7 @@ A latent that the denoiser sees has about unit variance; ``shrink`` makes it of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +21,12 @@ class Place:
     device: torch.device
     dtype: torch.dtype
     layout: torch.memory_format = torch.contiguous_format
+    encoders: torch.device | None = None  # where prompts are read, if elsewhere
+
+    @property
+    def text(self) -> Place:
+        """Where text encoders compute."""
+        return self if self.encoders is None else replace(self, device=self.encoders, encoders=None)
 
     def enter(self, tensor: Tensor) -> Tensor:
         """Whole numbers stay what they are."""

@@ -35,6 +35,10 @@ class Conditioning:
     embedding: Tensor  # (L, D), a vector for each token
     pooled: Tensor | None = None  # (P,)
 
+    def to(self, device: torch.device) -> Conditioning:
+        """The same where it is there already."""
+        return Conditioning(self.embedding.to(device), None if self.pooled is None else self.pooled.to(device))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:

@@ -74,8 +74,8 @@ class QwenImageEdit(QwenImage):
         size = self.looked_size(picture)
         seen = self._eye(images=images.resize(picture, *size), return_tensors="pt")
         told = {
-            "pixel_values": self.place.enter(seen["pixel_values"]),
-            "image_grid_thw": self.place.enter(seen["image_grid_thw"]),
+            "pixel_values": self.place.text.enter(seen["pixel_values"]),
+            "image_grid_thw": self.place.text.enter(seen["image_grid_thw"]),
         }
         return [self._read_one(networks, self._expanded(prompt, self._looked_at(size)), told) for prompt in prompts]
 

@@ -112,7 +112,7 @@ class StableDiffusion(Family):
 
     def _outputs(self, networks: Networks, texts: Sequence[Tensor]) -> list[Any]:
         return [
-            networks[name](self.place.enter(ids), output_hidden_states=True)
+            networks[name](self.place.text.enter(ids), output_hidden_states=True)
             for name, ids in zip(self._text_models, texts, strict=True)
         ]
 

@@ -25,7 +25,7 @@ class Reader:
     def __init__(self, tokenizer: Any, length: int, place: Place) -> None:
         self._tokenizer = tokenizer
         self._length = length
-        self._place = place
+        self._place = place.text
         self._turn = threading.Lock()  # padding is a state of the tokenizer
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
@@ -50,7 +50,7 @@ class Words:
         self._tokenizer = tokenizer
         self._template = template
         self._longest = longest
-        self._place = place
+        self._place = place.text
         self._turn = threading.Lock()  # truncation is a state of the tokenizer
 
     def _ids(self, prompt: str) -> list[int]:
