@@ -200,7 +200,7 @@ class Settings(BaseSettings):
         "The first one is used.",
     )
     max_model_bytes: int = Field(
-        16 * 2**30, ge=1024, description="Largest model that may be installed by address, as a file."
+        16 * 2**30, ge=1024, description="Largest model that may be installed by address, all its files together."
     )
     account_model_bytes: int = Field(
         64 * 2**30,

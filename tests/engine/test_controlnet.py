@@ -74,6 +74,19 @@ def test_latents_equal_the_pipelines_alone_and_among_others(
     assert distance(by_engine(model, [replace(asked, controls=())])[0], truth) > 1e-3
 
 
+def test_one_that_comes_later_is_used_until_it_goes(sd1: Path, steering: dict[str, dict[str, Path]]) -> None:
+    known = dict[str, Path]()
+    controlnets = loaded(sd1, known).controlnets
+    for _ in range(2):
+        with pytest.raises(Invalid, match="is not a ControlNet"):
+            controlnets.get("later")
+        known["later"] = steering["sd1"]["lines"]
+        assert controlnets.get("later").training is False
+        del known["later"]
+        controlnets.forget("later")
+    assert controlnets.bytes == 0
+
+
 def by_pipeline(folder: Path, controlnets: dict[str, Path], kind: str, asked: Generation) -> Tensor:
     nets = [diffusers.ControlNetModel.from_pretrained(controlnets[use.name]) for use in asked.controls]
     hints = [Image.fromarray(use.picture) for use in asked.controls]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_a_lora_must_fit_one_of_the_checkpoints(sd1: Path, sd2: Path, tmp_path: 
     assert verdict("checkpoint", lora) == "leads to a LoRA; send it with model_category lora"
 
 
+def test_a_controlnet_must_fit_one_of_the_checkpoints(sd1: Path, sd2: Path, tmp_path: Path) -> None:
+    folder = checkpoints.write_controlnet(tmp_path / "lines", sd1)
+    ours = folder / "diffusion_pytorch_model.safetensors"
+    original = checkpoints.write_controlnet_file(tmp_path / "original.safetensors", folder)
+    assert verdict("controlnet", ours, sd2, sd1) == verdict("controlnet", original, sd1) == "fits StableDiffusion"
+    assert verdict("controlnet", ours, sd2).startswith("leads to a ControlNet that was made for another kind")
+    assert verdict("controlnet", ours) == "leads to a ControlNet that fits none of the checkpoints here"
+
+
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     page = written(tmp_path / "page.html", b"<html>" + bytes(100))
     assert "is not a safetensors file" in verdict("checkpoint", page)
@@ -70,7 +80,7 @@ def test_the_program_says_what_is_wrong_and_no_more(tmp_path: Path) -> None:
     path = written(tmp_path / "odd", struct.pack("<Q", len(header)) + header)
     with path.open("rb") as file:
         ran = subprocess.run(
-            [sys.executable, "-m", "safelight.engine.verdict", "checkpoint", str(file.fileno()), "{}"],
-            pass_fds=[file.fileno()], capture_output=True, text=True, check=True, timeout=120,
+            [sys.executable, "-m", "safelight.engine.verdict", "checkpoint", f"/proc/{os.getpid()}/fd/{file.fileno()}", "{}"],
+            capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
     assert json.loads(ran.stdout)["wrong"].startswith("leads to a file that ")

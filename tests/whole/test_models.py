@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -79,6 +80,22 @@ def a_lora(path: Path, checkpoint: Path) -> Path:
     return checkpoints.write_kohya_lora(path, {"lora_unet": pairs})
 
 
+def check_controlnet(server: Running, checkpoint: Path) -> None:
+    """One that steers the installed checkpoint: it changes the picture while it is here, and is unknown afterwards."""
+    folder = checkpoints.write_controlnet(checkpoint.parent / "lines", checkpoint.parent / "sd1")
+    with shelter(checkpoints.write_controlnet_file(folder / "lines.safetensors", folder)) as host:
+        assert installed(server, "lines", host.url, "controlnet") == "model_ready"
+    photo = "data:image/png;base64," + base64.b64encode(server.picture(server.draw(**SMALL))).decode()
+    followed = {"controlnet_model": "lines", "controlnet_type": "canny", "init_image": photo, "model_id": "stranger"}
+    pictures = {
+        server.picture(server.post("v5/controlnet", **followed, **SMALL, **PLAIN, controlnet_conditioning_scale=scale))
+        for scale in ("0", "1")
+    }
+    assert len(pictures) == 2
+    assert server.answer("v3/delete_model", model_id="lines").status_code == 200
+    assert server.answer("v5/controlnet", **followed, **SMALL).status_code == 501
+
+
 def kept(server: Running) -> list[Path]:
     return [path for path in (server.data / "blobs" / "model").rglob("*") if path.is_file()]
 
@@ -112,6 +129,7 @@ def test_a_model_from_a_broken_host_is_used_by_two_workers_and_erased(
         assert len(set(pictures.values())) == 1
         assert own not in pictures.values()
         plain = next(iter(pictures.values()))
+        check_controlnet(server, stranger)
         with shelter(a_lora(tmp_path / "ink.safetensors", stranger)) as second:
             assert installed(server, "ink-lora", second.url, "lora") == "model_ready"
         inked = server.draw(model_id="stranger", lora_model="ink-lora", lora_strength="2", **SMALL)
@@ -119,6 +137,11 @@ def test_a_model_from_a_broken_host_is_used_by_two_workers_and_erased(
         assert server.answer("v3/delete_model", model_id="ink-lora").status_code == 200
         refused = server.answer("v3/text2img", lora_model="ink-lora", **SMALL).json()["message"]
         assert refused.startswith("lora_model must name LoRAs of this server")
+        with shelter(stranger.parent / "sd1", 300) as folder:
+            assert installed(server, "foldered", folder.url) == "model_ready"
+        same = server.draw(model_id="foldered", **SMALL)
+        assert (same["meta"]["model"], server.picture(same)) == ("foldered", plain)
+        assert server.answer("v3/delete_model", model_id="foldered").status_code == 200
         gone = server.answer("v1/enterprise/delete_model", model_id="stranger")
         assert gone.json()["message"] == "Model deleted on server"
         receipt = gone.headers["X-Safelight-Receipt"]

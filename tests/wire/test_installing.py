@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shutil
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers import UNet2DConditionModel
 
-from tests.engine.checkpoints import write_sd1, write_single_file
+from safelight.service.makers.install import check_form
+from tests.engine.checkpoints import write_controlnet, write_sd1, write_single_file
 from tests.whole.shelter import Shelter, shelter
-from tests.wire.site import Site
+from tests.wire.site import PHOTO, Site
 from tests.wire.test_generation import listening
 
 GOOD = {"url": "https://models.example/one.safetensors", "model_id": "one"}
@@ -46,6 +49,37 @@ def entry(site: Site, key: str, name: str) -> dict[str, str]:
 
     found: dict[str, str] = eventually(settled)
     return found
+
+
+@pytest.fixture(scope="module")
+def folder(host: Shelter) -> Path:
+    """The same checkpoint in diffusers' layout, its denoiser in shards."""
+    to = host.file.parent / "sharded"
+    shutil.copytree(host.file.parent / "sd1", to)
+    shutil.rmtree(to / "unet")
+    UNet2DConditionModel.from_pretrained(host.file.parent / "sd1", subfolder="unet").save_pretrained(
+        to / "unet", max_shard_size="1MB"
+    )
+    assert len([*(to / "unet").glob("*-of-*.safetensors")]) > 1
+    return to
+
+
+def test_a_folder_is_installed_by_its_index_and_erased(site: Site, folder: Path) -> None:
+    key, before = site.key(), kept(site)
+    with shelter(folder, 200) as host:
+        told = site.post("v3/load_model", key, url=host.url, model_id="in-shards", model_format="diffusers")
+        assert entry(site, key, "in-shards")["status"] == "model_ready"
+    engines = f"installed {told.json()['id']}"
+    eventually(lambda: engines in site.shelf.loaded)
+    shown = site.shelf.shown[engines]
+    weights = {path.relative_to(folder) for path in folder.rglob("*.safetensors")}
+    assert weights == {path.relative_to(shown) for path in shown.rglob("*.safetensors")}
+    for name in (*map(str, weights), "unet/config.json", "tokenizer/tokenizer.json", "scheduler/scheduler_config.json"):
+        assert (shown / name).read_bytes() == (folder / name).read_bytes()
+    assert site.made(key, model_id="in-shards")["meta"]["model"] == "in-shards"
+    assert site.post("v3/delete_model", key, model_id="in-shards").headers["x-safelight-receipt"]
+    eventually(lambda: kept(site) <= before and not shown.exists())
+    assert engines not in site.shelf.shown
 
 
 def kept(site: Site) -> set[Path]:
@@ -82,6 +116,27 @@ def test_a_checkpoint_is_installed_used_and_erased(site: Site, host: Shelter) ->
     assert again.json()["meta"]["model"] == "plain"
 
 
+def check_controlnet(site: Site, host: Shelter, key: str, other: str) -> None:
+    """One that steers the checkpoint that was just installed: used by name, listed and deleted."""
+    lines = write_controlnet(host.file.parent / "lines", host.file.parent / "sd1")
+    with shelter(lines / "diffusion_pytorch_model.safetensors") as second:
+        told = site.post("v3/load_model", key, url=second.url, model_id="lines", model_type="controlnet")
+        found = entry(site, key, "lines")
+    assert (found["description"], found["status"], found["model_category"]) == ("", "model_ready", "controlnet")
+    header = {"Authorization": f"Bearer {key}"}
+    assert site.http.get("/controlnet/model_list", headers=header).json() == {"model_list": ["lines"]}
+    given = {"prompt": "a cat", "init_image": PHOTO, "controlnet_model": "lines", "controlnet_type": "canny"}
+    asked = {**given, "model_id": "secret-one", "num_inference_steps": 4, "width": 64, "height": 64}
+    made = site.post("v5/controlnet", key, **asked)
+    assert (made.json()["status"], made.json()["meta"]["controlnet_model"]) == ("success", "lines")
+    engines = f"installed {told.json()['id']}"
+    assert site.shelf.shown[engines].read_bytes() == second.file.read_bytes()
+    assert site.post("v5/controlnet", other, **asked).status_code == 501
+    assert site.post("v3/delete_model", key, model_id="lines").headers["x-safelight-receipt"]
+    eventually(lambda: engines not in site.shelf.shown)
+    assert site.post("v5/controlnet", key, **asked).status_code == 501
+
+
 NAMED = ("/api/v7/models/{}", "/api/v6/model-search/{}", "/api/agents/v1/models/{}", "/v1/models/{}")
 
 
@@ -91,6 +146,7 @@ def test_a_private_one_is_its_accounts_alone(site: Site, host: Shelter) -> None:
     told = site.post("v3/upload_model", key, url=host.url, model_id="secret-one", model_visibility="public")
     assert "needs an operator's key" in told.headers["x-safelight-notes"]
     assert entry(site, key, "secret-one")["status"] == "model_ready"
+    check_controlnet(site, host, key, other)
     listed = [[one["model_id"] for one in site.post("v4/dreambooth/model_list", who).json()] for who in (key, other)]
     assert ["secret-one" in names for names in listed] == [True, False]
     assert site.made(other, model_id="secret-one")["meta"]["model"] == "plain"
@@ -129,6 +185,11 @@ def test_what_is_no_model_gets_its_sentence_and_leaves_nothing(
     assert site.post("v3/delete_model", key, model_id="odd").status_code == 200
 
 
+@pytest.mark.parametrize("length", [0x80, 0x4B50])
+def test_a_header_whose_length_looks_like_a_pickle_or_a_zip_is_none(length: int) -> None:
+    check_form(struct.pack("<Q", length))
+
+
 def test_an_account_has_so_much_room(site: Site, host: Shelter) -> None:
     key = site.key()
     large = host.file.with_suffix(".large")
@@ -147,11 +208,18 @@ def test_an_account_has_so_much_room(site: Site, host: Shelter) -> None:
         ({"model_id": None}, 400, "model_id is required"),
         ({"model_id": "../x"}, 400, "model_id must be up to 100 letters"),
         ({"model_id": "plain"}, 400, "model_id plain is a model of this server's operator"),
-        ({"model_format": "ckpt"}, 400, "model_format must be safetensors"),
+        ({"model_format": "ckpt"}, 400, "model_format must be safetensors or diffusers"),
+        ({"model_format": "diffusers"}, 400, "url must be that of the folder's model_index.json"),
+        (
+            {"url": "http://a.example/model_index.json", "model_category": "lora"},
+            400,
+            "url must lead to one safetensors file",
+        ),
         ({"model_visibility": "all"}, 400, "model_visibility must be public or private"),
         ({"url": "file:///etc/passwd"}, 400, "url must begin with http:// or https://"),
         ({"webhook": "ftp://here"}, 400, "webhook must be"),
-        ({"model_category": "controlnet"}, 501, "This server installs checkpoints and LoRAs"),
+        ({"model_category": "embeddings"}, 501, "This server installs checkpoints, LoRAs and ControlNets"),
+        ({"model_type": "vae"}, 501, "This server installs checkpoints, LoRAs and ControlNets"),
     ],
 )
 @pytest.mark.parametrize("path", ["v3/load_model", "v1/enterprise/load_model_v2"])

@@ -23,7 +23,7 @@ from safelight.engine.families.additions import Control, summed
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import Family, Row
 from safelight.engine.folder import weight_files
-from safelight.engine.weights import Config, Weights, read_config, read_tensors
+from safelight.engine.weights import Config, ReadTensors, Weights, read_config, read_tensors
 from safelight.errors import EngineFailed, Invalid
 
 FIELD = "controlnet_model"
@@ -63,7 +63,7 @@ class ControlNets:
     """Those that one checkpoint may use, by name, read when they are first asked for. Any thread may ask."""
 
     def __init__(self, paths: Mapping[str, Path], family: Family, place: Place) -> None:
-        self._paths = dict(paths)
+        self._paths = paths  # more may come, and some may go
         self._family = family
         self._place = place
         self._kept: OrderedDict[str, nn.Module] = OrderedDict()
@@ -87,18 +87,30 @@ class ControlNets:
                 self._kept.popitem(last=False)
             return self._kept[name]
 
+    def forget(self, name: str) -> None:
+        with self._reading:
+            self._kept.pop(name, None)
+
     def _read(self, path: Path) -> nn.Module:
-        steered_network: Any = self._family.networks[self._family.denoiser]
-        assert self._family.control is not None, "else there is nothing to read"
         try:
-            network = read_controlnet(path, self._family.control, steered_network.config)
+            network = read_for(self._family, path)
         except EngineFailed as error:
             raise Invalid(FIELD, f"cannot be used with this checkpoint: {error}") from error
         self._place.settle(network)
         return network
 
 
-def read_controlnet(path: Path, control: Control, steered_config: Config) -> nn.Module:
+def read_for(family: Family, path: Path, read: ReadTensors = read_tensors) -> nn.Module:
+    """Raises EngineFailed for what does not fit a checkpoint of this kind and make."""
+    if family.control is None:
+        raise EngineFailed("no ControlNet steers this kind of checkpoint")
+    steered_network: Any = family.networks[family.denoiser]
+    return read_controlnet(path, family.control, steered_network.config, read)
+
+
+def read_controlnet(
+    path: Path, control: Control, steered_config: Config, read: ReadTensors = read_tensors
+) -> nn.Module:
     """A diffusers folder, or a single file in diffusers' or the original layout, whose network is built like the one
     that it steers.
     """
@@ -110,7 +122,7 @@ def read_controlnet(path: Path, control: Control, steered_config: Config) -> nn.
         raise EngineFailed(told)
     weights: Weights = {}
     for file in weight_files(path) if path.is_dir() else [path]:
-        weights |= read_tensors(file)
+        weights |= read(file)
     return build(kind, config, _find(weights, config))
 
 

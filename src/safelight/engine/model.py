@@ -82,7 +82,7 @@ class Model:
                 (placed.text if part_name in texts else placed).settle(part)
         self.rest()
         self.onlookers = onlookers or {}  # the operator's networks that draw hints
-        self.controlnets = ControlNets(controlnets or {}, self.family, placed)
+        self.controlnets = ControlNets({} if controlnets is None else controlnets, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
         self._lora_paths = {} if loras is None else loras  # more may come, and some may go
@@ -209,9 +209,11 @@ class Model:
     def _deltas(self, component: str, adapters: Sequence[LoraUse]) -> list[tuple[Deltas, float]]:
         return [(self._lora(use.name)[component], use.strength) for use in adapters]
 
-    def forget_lora(self, name: str) -> None:
+    def forget(self, name: str) -> None:
+        """A LoRA or ControlNet that is no longer here."""
         with self._reading_lora:
             self._loras.pop(name, None)
+        self.controlnets.forget(name)
 
     def _lora(self, name: str) -> Lora:
         with self._reading_lora:

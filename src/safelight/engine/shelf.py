@@ -93,8 +93,10 @@ class Shelf:
         self._openvino = openvino
         self._tuning_path = tuning_path
         self._compiled_path = compiled_path
-        self._loras = dict(loras or {})
-        self._files: dict[str, Any] = {"loras": self._loras, "embeddings": embeddings, "controlnets": controlnets}
+        self._loras, self._controlnets = dict(loras or {}), dict(controlnets or {})
+        self._files: dict[str, Any] = {
+            "loras": self._loras, "embeddings": embeddings, "controlnets": self._controlnets,
+        }  # fmt: skip
         self._files["onlookers"] = onlookers  # the same for all checkpoints
         self._lenders = lenders or {}  # folders, by family, of what a transformer that comes alone lacks
         self._encoders = encoder_place(encoders, device)
@@ -147,8 +149,11 @@ class Shelf:
     def add_lora(self, name: str, path: Path) -> None:
         self._loras[name] = path
 
+    def add_controlnet(self, name: str, path: Path) -> None:
+        self._controlnets[name] = path
+
     def remove(self, name: str) -> None:
-        """A checkpoint or LoRA that came later: out of memory as soon as no running work holds it, and never loaded again."""
+        """A checkpoint, LoRA or ControlNet that came later: out of memory as soon as no running work holds it, and never loaded again."""
         with self._changed:
             self._paths.pop(name, None)
             self._guests.discard(name)
@@ -156,8 +161,9 @@ class Shelf:
             self._let_go(name)
             models = list(self._loaded.values())
         self._loras.pop(name, None)
+        self._controlnets.pop(name, None)
         for model in models:
-            model.forget_lora(name)
+            model.forget(name)
         gc.collect()  # modules hold cycles
 
     def close(self) -> None:

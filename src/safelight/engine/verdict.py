@@ -1,5 +1,5 @@
-"""Judges the file of a checkpoint or LoRA that a stranger gave: KIND, its open descriptor, the folders that lend to transformers
-that come alone, as JSON by family, and the checkpoints that a LoRA may fit.
+"""Judges a model that a stranger gave: KIND, where its file or folder is, the folders that lend to transformers that come alone,
+as JSON by family, and the checkpoints that a LoRA or ControlNet may fit.
 
 Nothing imports this file: it is run as a program of its own, so that a file made to overwhelm its reader overwhelms nobody else.
 It prints one JSON object, in which ``wrong`` completes a sentence that begins with the file's address.
@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from safelight.engine import controlnet
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
 from safelight.engine.families.autoencoder import Place
+from safelight.engine.families.family import Family
 from safelight.engine.lone import Lenders
 from safelight.engine.lora import read_lora
 from safelight.engine.weights import Header, outlined_tensors, read_header
@@ -29,14 +31,13 @@ CPU_SECONDS = 200
 CPU = torch.device("cpu")
 
 
-def main(kind: str, file: str, lenders: str, *checkpoints: str) -> None:
+def main(kind: str, place: str, lenders: str, *checkpoints: str) -> None:
     _confine()
     try:
-        path = Path(f"/proc/self/fd/{int(file)}")
         lent = {family: Path(folder) for family, folder in json.loads(lenders).items()}
-        said = judge(kind, path, [Path(each) for each in checkpoints], lent)
+        said = judge(kind, Path(place), [Path(each) for each in checkpoints], lent)
     except (EngineFailed, Invalid) as error:
-        said = {"wrong": _of_the_file(error, file)}
+        said = {"wrong": _of_the_file(error, Path(place).name)}
     except MemoryError:
         said = {"wrong": "leads to a file that takes too much memory to read"}
     print(json.dumps(said))
@@ -44,10 +45,10 @@ def main(kind: str, file: str, lenders: str, *checkpoints: str) -> None:
 
 def judge(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> dict[str, str]:
     """Raises EngineFailed or Invalid for what this server could not use."""
-    header = read_header(path)
-    if kind == "lora":
-        return {"family": _fitting(path, checkpoints, lenders)}
-    if _is_lora(header):
+    if kind in _FIT:
+        read_header(path)
+        return {"family": _fitting(kind, path, checkpoints, lenders)}
+    if path.is_file() and _is_lora(read_header(path)):
         raise Invalid("", "leads to a LoRA; send it with model_category lora")
     return {"family": read_components(path, outlined_tensors, lenders).family.__name__}
 
@@ -56,23 +57,37 @@ def _is_lora(header: Header) -> bool:
     return any(".lora_" in name or ".lora." in name for name in header.tensors)
 
 
-def _fitting(path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> str:
-    """The family of the first checkpoint that the LoRA changes parts of."""
+def _fitting(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> str:
+    """The family of the first checkpoint that it can be used with."""
     reasons = []
     for checkpoint in checkpoints:
         with suppress(EngineFailed):
+            components = read_components(checkpoint, outlined_tensors, lenders)
+            family = components.family(components.parts, Place(CPU, torch.float32, torch.contiguous_format), ())
             try:
-                return _fit(path, read_components(checkpoint, outlined_tensors, lenders))
+                _FIT[kind](path, components, family)
             except Invalid as error:
                 reasons.append(error.rule)
-    raise Invalid("", f"leads to a LoRA that {reasons[0] if reasons else 'fits none of the checkpoints here'}")
+            else:
+                return components.family.__name__
+    why = reasons[0] if reasons else "fits none of the checkpoints here"
+    raise Invalid("", f"leads to a {NAMES[kind]} that {why}")
 
 
-def _fit(path: Path, components: Components) -> str:
-    family = components.family(components.parts, Place(CPU, torch.float32, torch.contiguous_format), ())
+def _fit_lora(path: Path, components: Components, family: Family) -> None:
     networks = {name: part for name, part in components.parts.networks.items() if name != "vae"}
     read_lora(path, networks, family.spellings, torch.float32)
-    return components.family.__name__
+
+
+def _fit_controlnet(path: Path, _components: Components, family: Family) -> None:
+    try:
+        controlnet.read_for(family, path, outlined_tensors)
+    except EngineFailed as error:
+        raise Invalid("", f"was made for another kind of checkpoint: {error}") from error
+
+
+NAMES = {"lora": "LoRA", "controlnet": "ControlNet"}
+_FIT: dict[str, Callable[[Path, Components, Family], None]] = {"lora": _fit_lora, "controlnet": _fit_controlnet}
 
 
 def _of_the_file(error: EngineFailed | Invalid, file: str) -> str:

@@ -83,6 +83,7 @@ class ControlUse(NamedTuple):
     scale: float = 1.0
     start: float = 0.0  # of the way from noise to picture, 0 .. 1
     end: float = 1.0
+    installed: int | None = None  # the job that installed it, where one did
 
 
 class MixUse(NamedTuple):

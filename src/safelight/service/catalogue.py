@@ -1,4 +1,4 @@
-"""What requests may name: the checkpoints and LoRAs of this server, and what stands for a name that it does not have.
+"""What requests may name: the checkpoints, LoRAs and ControlNets of this server, and what stands for a name that it does not have.
 
 Knows names alone; whether a checkpoint can be loaded is the worker's to find out.
 """
@@ -39,7 +39,7 @@ DEFAULT_CHECKPOINT = Choice()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something on offer. ``kind`` is checkpoint or lora; ``added_at`` is its file's, where this process sees the file.
+    """Something on offer. ``kind`` is checkpoint, lora or controlnet; ``added_at`` is its file's, where this process sees the file.
 
     ``installed`` is of those that a job brought or is to bring: how far it is, and what it failed by.
     """
@@ -77,6 +77,10 @@ class Catalogue:
         """All that the account may use, each with the job that installed it, where one did."""
         return {**await self._installed(account, "lora"), **dict.fromkeys(self._settings.loras)}
 
+    async def controlnets(self, account: Account) -> dict[str, int | None]:
+        """Likewise."""
+        return {**await self._installed(account, "controlnet"), **dict.fromkeys(self._settings.controlnets)}
+
     def wants(self, model: str | None) -> Wants:
         """Of a checkpoint's card, None for the default one's."""
         return self._wants.get(model or self.default, USUAL)
@@ -109,7 +113,8 @@ class Catalogue:
         models = self._settings.models
         checkpoints = [_entry(name, "checkpoint", path, default=name == self.default) for name, path in models.items()]
         loras = [_entry(name, "lora", path) for name, path in self._settings.loras.items()]
-        return sorted(checkpoints, key=lambda entry: not entry.default) + loras
+        controlnets = [_entry(name, "controlnet", path) for name, path in self._settings.controlnets.items()]
+        return sorted(checkpoints, key=lambda entry: not entry.default) + loras + controlnets
 
     async def aliases(self) -> list[tuple[str, str]]:
         """Every pattern with what it stands for, in the order in which they are tried."""

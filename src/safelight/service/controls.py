@@ -1,11 +1,11 @@
-"""ControlNets that a picture may follow: which of this server's are meant, and what is made of a picture for each kind.
+"""ControlNets that a picture may follow: which of those here are meant, and what is made of a picture for each kind.
 
 Knows names alone; whether a ControlNet can be read and fits the checkpoint is the worker's to find out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from safelight.errors import Invalid
 from safelight.settings import Settings
@@ -37,11 +37,11 @@ HINTS = {  # by the vendors' words, as the engine calls what is made of a pictur
 }
 
 
-def known_controlnet(field: str, names: Sequence[str], settings: Settings) -> str:
-    """The first of these names that is one of this server's. Raises Invalid with those that there are."""
-    found = next((name for name in names if name in settings.controlnets), None)
+def known_controlnet(field: str, names: Sequence[str], known: Collection[str]) -> str:
+    """The first of these names that is ``known``. Raises Invalid with those that are."""
+    found = next((name for name in names if name in known), None)
     if found is None:
-        listed = ", ".join(sorted(settings.controlnets)) or "there are none"
+        listed = ", ".join(sorted(known)) or "there are none"
         raise Invalid(field, f"must name ControlNets of this server: {listed}")
     return found
 

@@ -15,7 +15,12 @@ from safelight.service.outbound import BROKEN_OFF, Outbound, Response, header_of
 
 TRIES = 5  # in a row that bring nothing new
 PAUSE = 0.5  # seconds before the second; each further one waits twice as long
+ABSENT = (403, 404, 410)  # the first by stores that do not tell strangers what is not there
 _RANGE = re.compile(r"bytes (?P<start>\d{1,19})-\d{1,19}/(?P<whole>\d{1,19})")
+
+
+class Missing(Unfetchable):
+    """Nothing is at the address."""
 
 
 @dataclass
@@ -67,7 +72,8 @@ class Download:
     def _take_place(self, response: Response) -> None:
         """Behind what is here, where the answer goes on with it; else from the beginning."""
         if response.status not in (200, 206):
-            raise Unfetchable(self.field, f"was answered with status {response.status}")
+            kind = Missing if response.status in ABSENT else Unfetchable
+            raise kind(self.field, f"was answered with status {response.status}")
         if (header_of(response, b"content-encoding") or "identity").lower() != "identity":
             raise Unfetchable(self.field, "is sent compressed, which was not asked for")
         part = _RANGE.fullmatch(header_of(response, b"content-range") or "")

@@ -41,7 +41,7 @@ class Models:
 
     async def install(self, account: Account, request: InstallRequest) -> Job:
         """Accepted, not yet here. Raises Invalid for a name that is taken; one whose installation failed is free again."""
-        taken = request.name in {**self._settings.models, **self._settings.loras}
+        taken = request.name in {**self._settings.models, **self._settings.loras, **self._settings.controlnets}
         if taken or await self._database.one("additions.named", name=request.name):
             raise Invalid("model_id", f"{request.name} is a model of this server's operator")
         if request.everybody and not account.operator:

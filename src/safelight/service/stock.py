@@ -1,22 +1,22 @@
 """Installed models on a worker's side: their parts put together in files without a name, and shown to the shelf that loads them.
 
 A model is brought when a job asks for it, and in every worker as soon as it is installed. When it is erased it leaves the shelf,
-and its file goes with the last who reads it. Logs and files know it by its number alone.
+and its files go with the last who reads it. Logs and files know it by its number alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import math
 import struct
-import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from safelight.errors import Damaged, Invalid, NotFound
 from safelight.service.errands import Errands
+from safelight.service.nameless import ALONE, PART_BYTES, Nameless
 from safelight.service.seals import SEALED_BYTES
 from safelight.service.vault import Vault
 from safelight.storage.blobs import Blobs
@@ -30,6 +30,7 @@ class Shelf(Protocol):
 
     def add(self, name: str, path: Path) -> None: ...
     def add_lora(self, name: str, path: Path) -> None: ...
+    def add_controlnet(self, name: str, path: Path) -> None: ...
     def get(self, name: str | None) -> object: ...
     def remove(self, name: str) -> None: ...
 
@@ -43,7 +44,7 @@ class Stock:
         """``own`` are the checkpoints of the settings."""
         self._database, self._blobs, self._vault, self._shelf = database, blobs, vault, shelf
         self._scratch, self._own = scratch, own
-        self._held: dict[int, BinaryIO] = {}
+        self._held: dict[int, Nameless] = {}
         self._bringing = asyncio.Lock()
         self._errands = Errands("an installed model was not brought")
         database.on("safelight_installed", self._hear_of_installation)
@@ -65,9 +66,9 @@ class Stock:
             paths = [*self._own, *(Path(row["path"]) for row in await self._database.all("additions.all"))]
             for row in seen:
                 if row["kind"] == "checkpoint" and row["state"] == "succeeded":
-                    file = open_files.enter_context(tempfile.TemporaryFile(dir=self._scratch))
-                    await self._outline(row["job_id"], file)
-                    paths.append(_path(file))
+                    model = open_files.enter_context(Nameless(self._scratch))
+                    await self._write(row, model, outlined=True)
+                    paths.append(model.show())
             yield paths
 
     async def _bring(self, row: Row) -> None:
@@ -77,28 +78,25 @@ class Stock:
             if job_id in self._held:
                 return
             with ExitStack() as half_made:
-                file = half_made.enter_context(tempfile.TemporaryFile(dir=self._scratch))
+                model = half_made.enter_context(Nameless(self._scratch))
                 try:
-                    await self._write(job_id, file)
+                    await self._write(row, model)
                 except (FileNotFoundError, NotFound, Damaged):
                     raise GONE from None
                 half_made.pop_all()  # held until it is erased
-            self._held[job_id] = file
-            add = self._shelf.add if row["kind"] == "checkpoint" else self._shelf.add_lora
-            add(name_of(job_id), _path(file))
+            self._held[job_id] = model
+            shelf = self._shelf
+            add = {"checkpoint": shelf.add, "lora": shelf.add_lora, "controlnet": shelf.add_controlnet}
+            add[row["kind"]](name_of(job_id), model.show())
 
-    async def _write(self, job_id: int, file: BinaryIO) -> None:
-        for row in await self._database.all("models.parts", id=job_id):
-            data = await self._vault.file_of(row, await self._blobs.get(row["blob_key"]))
-            await asyncio.to_thread(file.write, data)
-        file.flush()
-
-    async def _outline(self, job_id: int, file: BinaryIO) -> None:
-        rows = await self._database.all("models.parts", id=job_id)
-        first = await self._vault.file_of(rows[0], await self._blobs.get(rows[0]["blob_key"]))
-        file.write(first[: 8 + struct.unpack("<Q", first[:8])[0]])
-        file.truncate(sum(row["size"] - SEALED_BYTES for row in rows))
-        file.flush()
+    async def _write(self, row: Row, model: Nameless, *, outlined: bool = False) -> None:
+        """``outlined``: of weights the header, and emptiness in place of the rest."""
+        for name, size, parts in _files(row, await self._database.all("models.parts", id=row["job_id"])):
+            file, bare = model.add(name), outlined and (name == ALONE or name.endswith(".safetensors"))
+            for part in parts[:1] if bare else parts:
+                data = await self._vault.file_of(part, await self._blobs.get(part["blob_key"]))
+                await asyncio.to_thread(file.write, _head(data) if bare else data)
+            file.truncate(size)
 
     def _hear_of_installation(self, payload: str | None) -> None:
         if payload is not None:
@@ -126,18 +124,29 @@ class Stock:
                 await self._remove(job_id)
 
     async def _remove(self, job_id: int) -> None:
-        """The file is closed at once: what is loaded was copied, and what is not shall not be."""
+        """The files are closed at once: what is loaded was copied, and what is not shall not be."""
         async with self._bringing:
-            file = self._held.pop(job_id, None)
-        if file is not None:
+            model = self._held.pop(job_id, None)
+        if model is not None:
             await asyncio.to_thread(self._shelf.remove, name_of(job_id))
-            file.close()
+            model.close()
 
 
 def name_of(job_id: int) -> str:
     return f"installed {job_id}"
 
 
-def _path(file: BinaryIO) -> Path:
-    """By which programs of this user can open it though it has no name; Linux knows that way."""
-    return Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+def _files(row: Row, parts: Sequence[Row]) -> Iterator[tuple[str, int, Sequence[Row]]]:
+    """Name and size of each file, and its own of the parts: each file begins with a new one."""
+    if row["names"] is None:
+        yield ALONE, sum(part["size"] - SEALED_BYTES for part in parts), parts
+        return
+    begin = 0
+    for name, size in zip(row["names"], row["sizes"], strict=True):
+        end = begin + math.ceil(size / PART_BYTES)
+        yield name, size, parts[begin:end]
+        begin = end
+
+
+def _head(data: bytes) -> bytes:
+    return data[: 8 + struct.unpack("<Q", data[:8])[0]]

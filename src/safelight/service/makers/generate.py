@@ -167,7 +167,8 @@ class Generate:
         own = use.picture == AssetKind.init_image.label
         pixels = init if own else await self._given(use.picture, request, order)
         assert pixels is not None
-        return Control(use.name, pixels, use.hint, use.scale, use.start, use.end)
+        name = await self._called(use.name, use.installed, order.owner)
+        return Control(str(name), pixels, use.hint, use.scale, use.start, use.end)
 
     async def _given(self, label: str, request: ImageRequest, order: Order) -> Pixels:
         """A further picture, framed like the init image."""

@@ -1,4 +1,4 @@
-"""Installing a model: fetched into a file without a name, judged in a limited process of its own, handed over in parts to be kept.
+"""Installing a model: fetched into files without a name, judged in a limited process of its own, handed over in parts to be kept.
 
 Whatever goes wrong, and whenever, nothing is left on the disk: a file without a name goes with whoever holds it.
 """
@@ -8,28 +8,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import os
 import struct
 import sys
-import tempfile
 import time
-import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, overload
 
 from safelight.errors import Cancelled, Invalid
 from safelight.records import AssetKind, InstallRequest, Task
 from safelight.service.download import Download
+from safelight.service.folder import Folder, is_index
 from safelight.service.makers.maker import Made, Order
+from safelight.service.nameless import ALONE, Nameless, Parts
 from safelight.service.outbound import Outbound, megabytes
 from safelight.settings import Settings
 from safelight.storage.database import Database, Transaction
 
-PART_BYTES = 32 * 2**20
 JUDGE_SECONDS = 300.0
 FIELD = "url"
 MOST_HEADER = 10 * 2**20
@@ -37,29 +34,6 @@ GAVE_UP = "leads to a file that could not be judged within the time and memory f
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 
 Checkpoints = Callable[[str], AbstractAsyncContextManager[Sequence[Path]]]  # those that an owner's LoRA may be for
-
-
-class Parts(Sequence[bytes]):
-    """A file, a part at a time; each is read when it is asked for. The file stays open for as long as this is held."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = os.dup(file.fileno())
-        self._size = os.fstat(self._file).st_size
-        weakref.finalize(self, os.close, self._file)
-
-    def __len__(self) -> int:
-        return math.ceil(self._size / PART_BYTES)
-
-    @overload
-    def __getitem__(self, number: int) -> bytes: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[bytes]: ...
-    def __getitem__(self, number: int | slice) -> bytes | Sequence[bytes]:
-        if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return os.pread(self._file, PART_BYTES, number * PART_BYTES)
 
 
 class Install:
@@ -76,14 +50,15 @@ class Install:
     async def make(self, order: Order) -> Made:
         request, began = order.request, time.monotonic()
         assert isinstance(request, InstallRequest)
-        with tempfile.TemporaryFile(dir=self._scratch) as file:
+        with Nameless(self._scratch) as model:
             async with _ended_with(order):
                 limit = min(await self._room(order.owner), self._settings.max_model_bytes)
-                await self._download(request, file, limit, order).run(self._settings.model_seconds)
+                await self._download(request, model, limit, order).run(self._settings.model_seconds)
                 async with self._checkpoints(order.owner) as checkpoints:
-                    await self._judge(request, file, checkpoints)
-            parts = Parts(file)
-        keep = partial(self._keep, int(order.owner))
+                    await self._judge(request, model, checkpoints)
+            sizes = {name: size for name, size in model.sizes.items() if name != ALONE}
+            parts = Parts([*model.files.values()])
+        keep = partial(self._keep, int(order.owner), sizes)
         return Made(
             parts, request.steps_to_run, time.monotonic() - began,
             kinds=[AssetKind.model] * len(parts), keep=keep,
@@ -92,13 +67,15 @@ class Install:
     def purge(self, owner: str) -> None:
         """It keeps nothing of anybody."""
 
-    def _download(self, request: InstallRequest, file: BinaryIO, limit: int, order: Order) -> Download:
+    def _download(self, request: InstallRequest, model: Nameless, limit: int, order: Order) -> Download | Folder:
         most = request.steps_to_run - 1  # the last one is the judgement
 
         def note(done: int, whole: int) -> None:
             order.note(min(most, done * most // whole) if whole else 0, request.steps_to_run)
 
-        return Download(self._outbound, request.url, file, FIELD, limit, note)
+        if is_index(request.url):
+            return Folder(self._outbound, request.url, model, FIELD, limit, note)
+        return Download(self._outbound, request.url, model.add(), FIELD, limit, note)
 
     async def _room(self, owner: str) -> int:
         row = await self._database.one("models.kept", account=int(owner))
@@ -108,9 +85,11 @@ class Install:
             raise self._too_much()
         return left
 
-    async def _keep(self, account: int, tx: Transaction, job_id: int) -> None:
-        """Of several installed at the same time, none may be too much."""
+    async def _keep(self, account: int, sizes: Mapping[str, int], tx: Transaction, job_id: int) -> None:
+        """``sizes`` of a folder's files tell its parts apart. Of several models installed at the same time, none may be too much."""
         await tx.run("models.lock", account=account)
+        if sizes:
+            await tx.run("models.list", id=job_id, names=[*sizes], sizes=[*sizes.values()])
         await tx.run("models.announce", id=job_id)
         row = await tx.one("models.kept", account=account)
         if row and row["bytes"] > self._settings.account_model_bytes:
@@ -120,33 +99,36 @@ class Install:
         most = megabytes(self._settings.account_model_bytes)
         return Invalid(FIELD, f"leads to more than there is room for: an account's models may have {most} MB together")
 
-    async def _judge(self, request: InstallRequest, file: BinaryIO, checkpoints: Sequence[Path]) -> None:
-        """Raises Invalid. The judge is given the file's descriptor, and no name, key or address."""
-        file.flush()
-        _check_form(os.pread(file.fileno(), 8, 0))
-        said = await _ask(request.kind, file.fileno(), self._settings.components, checkpoints)
+    async def _judge(self, request: InstallRequest, model: Nameless, checkpoints: Sequence[Path]) -> None:
+        """Raises Invalid. The judge is told where the bytes are, and no name, key or address."""
+        place = model.show()
+        for name, file in model.files.items():
+            if name == ALONE or name.endswith(".safetensors"):
+                check_form(os.pread(file.fileno(), 8, 0))
+        said = await _ask(request.kind, place, self._settings.components, checkpoints)
         if wrong := said.get("wrong"):
             raise Invalid(FIELD, str(wrong))
 
 
-def _check_form(first: bytes) -> None:
-    """What the first eight bytes can tell needs no judge."""
+def check_form(first: bytes) -> None:
+    """What the first eight bytes can tell needs no judge. Lengths come first: one of them begins as a pickle does."""
+    length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
+    if 2 <= length <= MOST_HEADER:
+        return
     if first.startswith(b"PK"):
         raise Invalid(
             FIELD, "leads to a zip archive, as .ckpt and .pt files are, which can hold code; send safetensors"
         )
     if first.startswith(b"\x80"):
         raise Invalid(FIELD, "leads to a pickle, which can run code; send safetensors")
-    length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
-    if not 2 <= length <= MOST_HEADER:
-        raise Invalid(FIELD, "leads to a file that is not a safetensors file: its header is missing or too long")
+    raise Invalid(FIELD, "leads to a file that is not a safetensors file: its header is missing or too long")
 
 
-async def _ask(kind: str, file: int, lenders: Mapping[str, Path], checkpoints: Sequence[Path]) -> dict[str, object]:
+async def _ask(kind: str, place: Path, lenders: Mapping[str, Path], checkpoints: Sequence[Path]) -> dict[str, object]:
     lent = json.dumps({family: str(folder) for family, folder in lenders.items()})
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "safelight.engine.verdict", kind, str(file), lent, *map(str, checkpoints),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, pass_fds=[file], env=_environment(),
+        sys.executable, "-P", "-m", "safelight.engine.verdict", kind, str(place), lent, *map(str, checkpoints),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env=_environment(),
     )  # fmt: skip
     try:
         async with asyncio.timeout(JUDGE_SECONDS):

@@ -31,6 +31,9 @@ SELECT coalesce(sum(size), 0)::bigint AS bytes FROM assets WHERE account_id = %(
 SELECT count(*) AS places FROM models m JOIN jobs j ON j.id = m.job_id
 WHERE m.account_id = %(account)s AND j.state = 'succeeded' AND j.erased_at IS NULL
 
+-- name: list
+UPDATE models SET names = %(names)s, sizes = %(sizes)s WHERE job_id = %(id)s
+
 -- name: announce
 SELECT pg_notify('safelight_installed', %(id)s::text)
 

@@ -28,6 +28,7 @@ _MODULES = (
     "openpose",
 )
 BALANCED = ("", "0", "Balanced")
+Known = Mapping[str, int | None]  # names of ControlNets, each with the job that installed it, where one did
 PICTURES = (AssetKind.control_image, AssetKind.second_control_image, AssetKind.third_control_image)
 _HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]$")
 
@@ -41,8 +42,8 @@ class Unit:
     note: str = ""
 
 
-def read_units(form: Form, settings: Settings, *, starts: bool, masked: bool) -> list[Unit]:
-    """Those that are switched on. ``starts``: there is an init image. Raises Invalid."""
+def read_units(form: Form, settings: Settings, known: Known, *, starts: bool, masked: bool) -> list[Unit]:
+    """Those that are switched on. ``known`` are the ControlNets that may be named; ``starts``: there is an init image. Raises Invalid."""
     scripts = form.fields.get(FIELD)
     given = next(
         (each for name, each in (scripts.items() if isinstance(scripts, dict) else ()) if is_controlnet(name)), None
@@ -55,7 +56,7 @@ def read_units(form: Form, settings: Settings, *, starts: bool, masked: bool) ->
     )
     if len(acting) > MOST:
         raise Invalid(FIELD, f"has more than {MOST} ControlNet units")
-    read = [_read(Form(unit), settings, kind) for unit, kind in zip(acting, PICTURES, strict=False)]
+    read = [_read(Form(unit), settings, known, kind) for unit, kind in zip(acting, PICTURES, strict=False)]
     if not starts and any(not unit.source for unit in read):
         raise Invalid(FIELD, "has a ControlNet unit without an image")
     if not masked and any(unit.use.hint == INPAINT for unit in read):
@@ -72,19 +73,21 @@ def is_controlnet(script: object) -> bool:
     return str(script).lower() == SCRIPT
 
 
-def _read(unit: Form, settings: Settings, kind: AssetKind) -> Unit:
+def _read(unit: Form, settings: Settings, known: Known, kind: AssetKind) -> Unit:
     module = unit.text("module", limit=200, default="none").lower()
     source = _source(unit.fields)
     start, end = (unit.real(name, usual, 0, 1) for name, usual in (("guidance_start", 0.0), ("guidance_end", 1.0)))
     if start >= end:
         raise Invalid(FIELD, "has a ControlNet unit that ends before it starts")
+    name = known_controlnet(FIELD, (_HASH.sub("", unit.text("model", limit=200)),), known)
     use = ControlUse(
-        known_controlnet(FIELD, (_HASH.sub("", unit.text("model", limit=200)),), settings),
+        name,
         (kind if source else AssetKind.init_image).label,
         hint_of(FIELD, _kind(module), INSTEAD, settings),
         unit.real("weight", 1.0, 0, 5),
         start,
         end,
+        known[name],
     )
     mode = str(unit.fields.get("control_mode") or "")
     return Unit(use, source, "" if mode in BALANCED else f"control_mode {mode[:80]} is not here; Balanced is used.")

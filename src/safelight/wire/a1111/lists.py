@@ -88,7 +88,7 @@ async def controlnet_version(_call: Call) -> Response:
 
 
 async def controlnet_models(call: Call) -> Response:
-    return answer({"model_list": sorted(call.services.settings.controlnets)})
+    return answer({"model_list": sorted(await call.services.catalogue.controlnets(call.account))})
 
 
 async def controlnet_modules(call: Call) -> Response:

@@ -38,7 +38,7 @@ class Call:
 
 
 async def txt2img(call: Call) -> Response:
-    units = read_units(call.form, call.services.settings, starts=False, masked=False)
+    units = await _units(call, starts=False, masked=False)
     request = _following(await _request(call, Operation.text2img), units)
     async with call.services.jobs.room(call.account):
         followed = await _followed(call, units)
@@ -51,7 +51,7 @@ async def img2img(call: Call) -> Response:
     sources = given if isinstance(given, list) else []
     if len(sources) != 1 or not isinstance(sources[0], str):
         raise Invalid("init_images", "must be a list of one picture, as base64 or data URI")
-    units = read_units(form, call.services.settings, starts=True, masked=form.has("mask"))
+    units = await _units(call, starts=True, masked=form.has("mask"))
     request = await _request(call, Operation.inpaint if form.has("mask") else Operation.img2img)
     request = _following(request, units)
     async with call.services.jobs.room(call.account):
@@ -60,6 +60,11 @@ async def img2img(call: Call) -> Response:
         followed = await _followed(call, units)
     prepared = await asyncio.to_thread(_prepared, form, request, init, mask)
     return await _make(call, request, prepared | followed)
+
+
+async def _units(call: Call, *, starts: bool, masked: bool) -> list[Unit]:
+    known = await call.services.catalogue.controlnets(call.account)
+    return read_units(call.form, call.services.settings, known, starts=starts, masked=masked)
 
 
 def _following(request: ImageRequest, units: Sequence[Unit]) -> ImageRequest:

@@ -1,4 +1,4 @@
-"""The vendor's ControlNet pages: pictures that follow the lines or tones of another, by the ControlNets of this server.
+"""The vendor's ControlNet pages: pictures that follow the lines or tones of another, by ControlNets that are here.
 
 With ``control_image`` that one is followed and ``init_image`` is what the picture starts from; without, the init image is
 followed and the picture drawn from noise.
@@ -6,6 +6,7 @@ followed and the picture drawn from noise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from fastapi import Response
@@ -25,6 +26,7 @@ from safelight.wire.modelslab.read import has_size
 from safelight.wire.openapi import Shape
 
 MODEL, TYPE, SCALE = "controlnet_model", "controlnet_type", "controlnet_conditioning_scale"
+Known = Mapping[str, int | None]  # names of ControlNets, each with the job that installed it, where one did
 NO_GUESSING = "guess_mode is not here: the prompt counts as it always does."
 FROM_NOISE = (
     "strength has no effect without control_image: init_image is what the picture follows, and it is drawn from noise."
@@ -33,13 +35,14 @@ FROM_NOISE = (
 
 async def controlnet(call: Call) -> Response:
     form, settings = call.form, call.services.settings
-    if not settings.controlnets:
+    known = await call.services.catalogue.controlnets(call.account)
+    if not known:
         raise absent.CONTROL.refusal()
     apart, masked = form.has("control_image"), form.has("mask_image")
     starts = masked or (apart and form.has("init_image"))
     operation = Operation.inpaint if masked else Operation.img2img if starts else Operation.text2img
     followed = AssetKind.control_image if apart or not starts else AssetKind.init_image
-    uses, notes = _read_uses(form, settings, followed, operation)
+    uses, notes = _read_uses(form, settings, known, followed, operation)
     notes += [FROM_NOISE] if not starts and form.has("strength") else []
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
@@ -62,14 +65,14 @@ async def controlnet(call: Call) -> Response:
 
 
 def _read_uses(
-    form: Form, settings: Settings, followed: AssetKind, operation: Operation
+    form: Form, settings: Settings, known: Known, followed: AssetKind, operation: Operation
 ) -> tuple[tuple[ControlUse, ...], list[str]]:
     names, types = _words(form, MODEL), _words(form, TYPE)
     count = max(len(names), len(types))
     if not 0 < count <= MOST:
         raise Invalid(MODEL, f"must name one to {MOST} ControlNets, separated by commas")
     names, types = names + types[len(names) :], types + names[len(types) :]
-    uses = tuple(_use(form, settings, followed, i, names[i], types[i], count) for i in range(count))
+    uses = tuple(_use(form, settings, known, followed, i, (names[i], types[i]), count) for i in range(count))
     if any(use.hint == INPAINT for use in uses) and operation is not Operation.inpaint:
         raise Invalid("mask_image", "is required with an inpainting ControlNet")
     notes = [
@@ -80,17 +83,22 @@ def _read_uses(
     return uses, notes + ([NO_GUESSING] if form.yes("guess_mode", False) else [])
 
 
-def _use(form: Form, settings: Settings, followed: AssetKind, i: int, name: str, kind: str, count: int) -> ControlUse:
+def _use(
+    form: Form, settings: Settings, known: Known, followed: AssetKind, i: int, asked: tuple[str, str], count: int
+) -> ControlUse:
+    """``asked`` are a name and a kind; where there is none of that name, the kind may be one."""
+    name = known_controlnet(MODEL, asked, known)
     drawn = form.yes("auto_hint", True)
     instead = "send the hint itself as control_image, with auto_hint no"
-    hint = hint_of(TYPE, kind, instead, settings) if drawn else PLAIN
+    hint = hint_of(TYPE, asked[1], instead, settings) if drawn else PLAIN
     return ControlUse(
-        known_controlnet(MODEL, (name, kind), settings),
+        name,
         followed.label,
         hint,
         _number(form, SCALE, i, count, 1.0, 5.0),
         _number(form, "control_guidance_start", i, count, 0.0, 1.0),
         _number(form, "control_guidance_end", i, count, 1.0, 1.0),
+        known[name],
     )
 
 
@@ -108,7 +116,7 @@ def _words(form: Form, name: str) -> list[str]:
 
 _FIELDS: openapi.Schema = {
     **images.MASKED,
-    MODEL: words.string("ControlNets by the names that the operator gave them, separated by commas."),
+    MODEL: words.string("ControlNets by name: the operator's, and those that were installed, separated by commas."),
     TYPE: words.string("What is made of the picture for each: canny, softedge, scribble, tile, blur, gray, inpaint."),
     "auto_hint": words.yes("Make the hint of the picture; no takes it as one already.", "yes"),
     "control_image": words.string("The picture to follow, where it is not init_image."),

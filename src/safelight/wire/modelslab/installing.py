@@ -1,4 +1,4 @@
-"""Installing a checkpoint or LoRA by its address, and deleting one: the vendor's `load_model` under its names."""
+"""Installing a checkpoint, LoRA or ControlNet by its address, and deleting one: the vendor's `load_model` under its names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import Response
 
 from safelight.errors import Invalid, NotOffered
 from safelight.records import InstallRequest
+from safelight.service.folder import INDEX, is_index
 from safelight.wire.forms import Form
 from safelight.wire.http import RECEIPT, answer, told
 from safelight.wire.modelslab import describe as words
@@ -18,15 +19,15 @@ from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import MOST_NAME, MOST_TRACK_ID, MOST_URL, read_webhook
 from safelight.wire.openapi import Operation, Schema, Shape
 
+LAYOUTS = ("safetensors", "diffusers")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-LORA, NOT_HERE = "lora", ("controlnet", "embeddings", "vae")
+BESIDE, NOT_HERE = ("lora", "controlnet"), ("embeddings", "vae")  # a checkpoint
 WITHOUT_EFFECT = {
     "force_load": "a name is taken until its model is deleted",
     "from_safetensors": "nothing else is installed",
     "hf_upload": "nothing is handed on",
     "model_image": "lists have no pictures",
     "model_name": "a model goes by its `model_id`",
-    "model_type": "a file is judged by its header",
     "revision": "weights stay as their file has them",
     "upcast_attention": "number types are chosen by timing",
 }
@@ -40,9 +41,18 @@ async def load_model(call: Call) -> Response:
     for field, address in (("url", request.url), ("webhook", request.webhook)):
         if address:
             services.inputs.check_address(address, field=field)
+    _check_layout(call.form, request)
     job = await services.models.install(call.account, request)
     said = {"status": "success", "message": "model load started", "id": job.id, "model_id": request.name}
     return answer(said, headers=told(job.request))
+
+
+def _check_layout(form: Form, request: InstallRequest) -> None:
+    """One file, or a folder by its index."""
+    if is_index(request.url) and request.kind != "checkpoint":
+        raise Invalid("url", f"must lead to one safetensors file, for a {request.kind}")
+    if form.text("model_format", limit=MOST_NAME).lower() == "diffusers" and not is_index(request.url):
+        raise Invalid("url", f"must be that of the folder's {INDEX}, where model_format is diffusers")
 
 
 async def delete_model(call: Call) -> Response:
@@ -55,18 +65,20 @@ def read_install(form: Form, family: Family) -> InstallRequest:
     name = form.required("model_id", limit=MOST_NAME)
     if not NAME.fullmatch(name):
         raise Invalid("model_id", "must be up to 100 letters, digits, dots, dashes or underscores")
-    category = form.text("model_category", limit=MOST_NAME).lower()
+    category = (form.text("model_category", limit=MOST_NAME) or form.text("model_type", limit=MOST_NAME)).lower()
     if category in NOT_HERE:
-        raise NotOffered(f"This server installs checkpoints and LoRAs; a model of category {category} it cannot use.")
-    if (form.text("model_format", limit=MOST_NAME).lower() or "safetensors") != "safetensors":
-        raise Invalid("model_format", "must be safetensors: one file, which cannot hold code")
+        raise NotOffered(
+            f"This server installs checkpoints, LoRAs and ControlNets; a model of category {category} it cannot use."
+        )
+    if form.text("model_format", limit=MOST_NAME).lower() not in ("", *LAYOUTS):
+        raise Invalid("model_format", "must be safetensors or diffusers; others can hold code")
     visible = form.text("model_visibility", limit=MOST_NAME).lower() or "private"
     if visible not in ("public", "private"):
         raise Invalid("model_visibility", "must be public or private")
     return InstallRequest(
         url=form.required("url", limit=MOST_URL).strip(),
         name=name,
-        kind="lora" if category == LORA else "checkpoint",
+        kind=category if category in BESIDE else "checkpoint",
         everybody=visible == "public",
         webhook=read_webhook(form),
         track_id=form.scalar("track_id", limit=MOST_TRACK_ID),
@@ -78,10 +90,15 @@ def read_install(form: Form, family: Family) -> InstallRequest:
 _TAKEN: Schema = words.fields(
     words.KEY
     | {
-        "url": {"type": "string", "minLength": 1, "description": "Where the safetensors file is, as http or https."},
+        "url": {
+            "type": "string",
+            "minLength": 1,
+            "description": "Where the safetensors file is, or a diffusers folder's model_index.json, as http or https.",
+        },
         "model_id": {"type": "string", "minLength": 1, "description": "By which name requests ask for it."},
-        "model_category": words.string("lora for a LoRA; anything else is a checkpoint."),
-        "model_format": words.string("safetensors; others are refused."),
+        "model_category": words.string("lora or controlnet for one of these; anything else is a checkpoint."),
+        "model_type": words.string("The same on the vendor's older pages."),
+        "model_format": words.string("safetensors, or diffusers for a folder; others are refused."),
         "model_visibility": words.string("private, or public with an operator's key."),
         "webhook": words.string("Called with POST when it is installed, or cannot be."),
         "track_id": {
@@ -94,7 +111,7 @@ _TAKEN: Schema = words.fields(
 )
 _SAID: Schema = words.fields(words.DONE | {"message": {"type": "string"}}, "status", "message")
 _INSTALL = Operation(
-    "Install a checkpoint or LoRA from an address",
+    "Install a checkpoint, LoRA or ControlNet from an address",
     "Models",
     Shape("InstallStarted", _SAID),
     {"status": "success", "message": "model load started", "id": 302455, "model_id": "my-model"},

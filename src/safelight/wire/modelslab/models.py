@@ -1,6 +1,6 @@
 """What there is to choose from: the vendor's model lists, old and new, and its questions about one checkpoint.
 
-The old lists are of checkpoints; the new ones also hold LoRAs, are searched by words and come in pages.
+The old lists are of checkpoints; the new ones also hold LoRAs and ControlNets, are searched by words and come in pages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROVIDER = "safelight"  # everything here is served by this server
 FEATURE = "imagen"  # the vendor's word for pictures; others are of video, sound and text
 MOST_WORDS = 200  # characters
 MOST_PAGE = 100
-CATEGORIES = {"checkpoint": "stable_diffusion", "lora": "lora"}
+CATEGORIES = {"checkpoint": "stable_diffusion", "lora": "lora", "controlnet": "controlnet"}
 SORTS: dict[str, Callable[[Entry], object]] = {
     "recommended": lambda entry: (not entry.default, entry.name),
     "latest": lambda entry: -entry.added_at.timestamp() if entry.added_at else math.inf,
@@ -249,12 +249,12 @@ _RELOAD = _about(
     model_id="safelight-tiny",
 )
 _SEARCH = _about(
-    "Checkpoints and LoRAs, by words and in pages (search, model_type, feature, sort, page, per_page)",
+    "Checkpoints, LoRAs and ControlNets, by words and in pages (search, model_type, feature, sort, page, per_page)",
     Shape("FoundModels", _SEARCHED),
     {"status": "success", "data": [_EXAMPLE], "pagination": _PAGE},
 )
 _ONE = _about(
-    "One checkpoint or LoRA",
+    "One checkpoint, LoRA or ControlNet",
     Shape("Model", words.fields(words.DONE | {"data": _ENTRY}, "status", "data")),
     {"status": "success", "data": _EXAMPLE},
 )
