@@ -27,6 +27,7 @@ def settings_for(tmp_path: Path, card: str | None) -> Settings:
         (None, Wants(20, 7.5)),
         ('{"native_size": 128}', Wants(20, 7.5)),
         ('{"guidance_scale": 4, "steps": 30, "guidance_rescale": 0.7, "nouns": ["cat"]}', Wants(30, 4.0)),
+        ('{"repaints": false}', Wants(repaints=False)),
     ],
 )
 def test_the_card_beside_a_checkpoint_is_read(tmp_path: Path, card: str | None, wants: Wants) -> None:

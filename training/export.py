@@ -48,6 +48,7 @@ def export(data: Path, size: Size, work: Path, out: Path, started: Path | None =
         "name": NAME,
         "native_size": size.pixels,
         "guidance_scale": pictures.GUIDANCE,
+        "repaints": False,  # it has learned things, and grounds of one colour
         "description": DESCRIPTION.format(len(size.nouns)),
         "nouns": list(size.nouns),
     }

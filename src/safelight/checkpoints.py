@@ -30,6 +30,7 @@ class Card(BaseModel):
 
     steps: int = Field(Wants().steps, ge=1, le=1000)
     guidance_scale: float = Field(Wants().guidance_scale, ge=1, le=20)
+    repaints: bool = Wants().repaints
     guidance_rescale: float = Field(0.0, ge=0, le=1)  # the engine's, checked before it is loaded
 
 
@@ -80,7 +81,7 @@ def wants_of(name: str, path: Path) -> Wants:
         card = Card.model_validate_json(place.read_bytes())
     except ValueError as error:
         raise SetupFailed(f"The card {place} of checkpoint {name} cannot be obeyed: {error}") from error
-    return Wants(card.steps, card.guidance_scale, _only(path))
+    return Wants(card.steps, card.guidance_scale, _only(path), card.repaints)
 
 
 def _only(path: Path) -> Operation | None:

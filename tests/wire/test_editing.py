@@ -8,7 +8,8 @@ import io
 import pytest
 from PIL import Image
 
-from tests.wire.site import PHOTO, Json, Site
+from safelight.records import Wants
+from tests.wire.site import PHOTO, Json, Site, heard
 
 INTERIORS = [
     "v3/interior", "v5/interior", "v6/interior/make", "v6/interior/room_decorator", "v6/interior/floor_planning",
@@ -18,8 +19,12 @@ INTERIORS = [
 
 
 def wide() -> str:
+    return uri(Image.new("RGB", (96, 64), "teal"))
+
+
+def uri(picture: Image.Image) -> str:
     file = io.BytesIO()
-    Image.new("RGB", (96, 64), "teal").save(file, "PNG")
+    picture.save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -66,7 +71,28 @@ def test_an_outpainting_that_is_too_large_is_cut_and_says_so(site: Site, key: st
 @pytest.mark.parametrize("path", ["v6/image_editing/object_removal", "v1/enterprise/image_editing/object_removal"])
 def test_what_a_mask_covers_is_painted_away(site: Site, key: str, path: str) -> None:
     body, _ = made(site, key, path, init_image=PHOTO, mask_image=PHOTO, width=64, height=64)
-    assert body["meta"]["prompt"].startswith("empty background")
+    assert (body["meta"]["prompt"][:16], body["meta"]["strength"]) == ("empty background", 1.0)
+
+
+def test_a_checkpoint_that_would_paint_things_into_the_hole_is_not_asked(
+    site: Site, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is outside of the mask stays to the last bit, and inside is what is around it."""
+    monkeypatch.setattr(site.services.catalogue, "_wants", {site.services.catalogue.default: Wants(repaints=False)})
+    told = heard(site, monkeypatch)
+    before, mask = Image.new("RGB", (96, 64), "teal"), Image.new("L", (96, 64))
+    before.paste("red", (40, 20, 60, 40))
+    mask.paste(255, (36, 16, 64, 44))
+    asked = {"init_image": uri(before), "mask_image": uri(mask)}
+    body, headers = made(site, key, "v6/image_editing/object_removal", **asked)
+    assert (told, body["meta"]["strength"]) == ([], 0.0)
+    assert headers["x-safelight-notes"].startswith("What was removed was filled from around it, by no network")
+    with Image.open(io.BytesIO(site.http.get(body["output"][0]).content)) as picture:
+        assert picture.convert("RGB").getcolors() == [(96 * 64, (0, 128, 128))]
+    made(site, key, "v6/image_editing/object_removal", **asked, strength=0.5)
+    assert told[0].strength == 0.5
+    assert told[0].init_image is not None
+    assert tuple(told[0].init_image[30, 50]) == (0, 128, 128)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ class ImageRequest(JobRequest):
     strength: float = 0.7  # 0 .. 1; 0 keeps the init image
     finder: str | None = None  # one of the operator's: the mask is where it finds what ``words`` name
     words: str = ""
+    cleared: bool = False  # what lies under the mask is first filled from around it, by no network
     fit: str = "crop"  # what becomes of an init image of other proportions: crop, stretch or pad
     seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed
     model: str | None = None
@@ -151,8 +152,12 @@ class ImageRequest(JobRequest):
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What a checkpoint asks for, by its own card, where a caller leaves a field out. ``only``: the one operation that it can do."""
+    """What a checkpoint asks for, by its own card, where a caller leaves a field out. ``only``: the one operation that it can do.
+
+    ``repaints``: what it paints where something was removed is the ground that belongs there, and no thing.
+    """
 
     steps: int = 20
     guidance_scale: float = 7.5
     only: Operation | None = None
+    repaints: bool = True

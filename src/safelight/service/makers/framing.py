@@ -1,14 +1,19 @@
 """An init image brought to the proportions of the picture that is asked for, its mask with it; and then to its size.
 
+What the mask covers may be filled from around it.
+
 What is cut or added is measured on the init image and applied to the mask in proportion, whatever its own size.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from safelight.engine.generation import Generation, Picture, Pixels, Result
+
+REACH = 5  # pixels around each that is filled
 
 
 def framed(init: Pixels, mask: Pixels | None, width: int, height: int, fit: str) -> tuple[Pixels, Pixels | None]:
@@ -21,6 +26,15 @@ def framed(init: Pixels, mask: Pixels | None, width: int, height: int, fit: str)
     }
     across, down = shares[fit]
     return _to(init, across, down), None if mask is None else _to(mask, across, down)
+
+
+def cleared(init: Pixels, mask: Pixels) -> Pixels:
+    """What the mask covers filled from around it, as Telea (2004) does it. Where nothing is known there is nothing to go by."""
+    hole = np.asarray(Image.fromarray(mask).resize((init.shape[1], init.shape[0]), Image.Resampling.NEAREST)) > 0
+    if hole.all():
+        return init
+    found: Pixels = np.asarray(cv2.inpaint(init, hole.astype(np.uint8), REACH, cv2.INPAINT_TELEA), np.uint8)
+    return found
 
 
 def kept(generation: Generation) -> Result:

@@ -16,7 +16,7 @@ from safelight.engine.generation import Control, Generation, Ingredient, LoraUse
 from safelight.errors import Invalid
 from safelight.records import AssetKind, ControlUse, ImageRequest, JobRequest, Task
 from safelight.service.makers.covers import covered
-from safelight.service.makers.framing import framed, kept
+from safelight.service.makers.framing import cleared, framed, kept
 from safelight.service.makers.maker import Made, Order
 
 
@@ -126,6 +126,8 @@ class Generate:
             mask = await asyncio.to_thread(self._found, request.finder, init, request.words)
         if init is not None:
             init, mask = await asyncio.to_thread(framed, init, mask, request.width, request.height, request.fit)
+        if init is not None and mask is not None and request.cleared:
+            init = await asyncio.to_thread(cleared, init, mask)
         mixture = [
             Ingredient(await self._given(use.picture, request, order), use.prompt, use.share) for use in request.mixture
         ]

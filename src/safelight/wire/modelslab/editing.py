@@ -6,6 +6,7 @@ Each is a generation with other defaults; where the vendor has a model of its ow
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from fastapi import Response
@@ -19,7 +20,7 @@ from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, images
 from safelight.wire.modelslab.call import Act, Call, Row, filled
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import has_size
+from safelight.wire.modelslab.read import KEPT, has_size, read_model
 from safelight.wire.openapi import Shape
 
 UNIT = 8  # pixels; a model's latents stand for squares of so many
@@ -27,6 +28,7 @@ WIDE, HIGH, MOST_OVERLAP = 1280, 720, 42  # pixels, as documented
 MOST_WORDS = 300
 _ASKED = re.compile(r"^\s*(?:remove|erase|delete)\s+(.+?)(?:\s+from\s+(?:the|this|my)\s+\w+)?[\s.]*$", re.IGNORECASE)
 CLEAN = "empty background, clean surface, nothing there"
+FILLED = "What was removed was filled from around it, by no network; strength above 0 paints there."
 KEPT_STRUCTURE = (
     "There is no interior model here: the picture is made anew by img2img, and a lower strength keeps more of it."
 )
@@ -67,8 +69,7 @@ async def remove_object(call: Call) -> Response:
     """What a mask covers, or what a word names, found by a model of the operator's."""
     if call.form.has("object_name") and not call.form.has("mask_image"):
         return await remove_named(call)
-    given = filled(call, {"prompt": CLEAN, "strength": 1, "enhance_prompt": "no"})
-    return await images.generate(given, Operation.inpaint, init="init_image", mask="mask_image")
+    return await _removed(call, mask="mask_image")
 
 
 async def remove_named(call: Call) -> Response:
@@ -76,12 +77,26 @@ async def remove_named(call: Call) -> Response:
     word = call.form.required("object_name", limit=MOST_WORDS).strip()
     named = _ASKED.sub(r"\1", word)  # a page prints a whole sentence
 
+    def named_so(request: ImageRequest) -> ImageRequest:
+        return _echoing(replace(request, finder=tool.name, words=named), object_name=word)
+
+    return await _removed(call, also=named_so)
+
+
+async def _removed(
+    call: Call, *, mask: str = "", also: Callable[[ImageRequest], ImageRequest] = lambda request: request
+) -> Response:
+    """A checkpoint that would paint things into the hole is not asked to, unless the caller gives a strength."""
+    checkpoint = await call.services.catalogue.checkpoint(read_model(call.form), call.account)
+    strength = 1 if checkpoint.wants.repaints else 0
+    given = filled(call, {"prompt": CLEAN, "strength": strength, "enhance_prompt": "no"})
+
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
         sized = request if has_size(call.form) else images.sized_like(request, pictures, call.services.settings)
-        return _echoing(replace(sized, finder=tool.name, words=named), object_name=word), pictures
+        notes = tuple(FILLED if note == KEPT else note for note in request.notes)
+        return also(replace(sized, cleared=True, notes=notes)), pictures
 
-    given = filled(call, {"prompt": CLEAN, "strength": 1, "enhance_prompt": "no"})
-    return await images.generate(given, Operation.inpaint, init="init_image", change=change)
+    return await images.generate(given, Operation.inpaint, init="init_image", mask=mask, change=change)
 
 
 async def interior(call: Call) -> Response:

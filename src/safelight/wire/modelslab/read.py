@@ -27,6 +27,7 @@ MOST_URL = 2_048
 MOST_NAME = 200
 MOST_TRACK_ID = 1_000
 LAST_ID = 2**63 - 1
+KEPT = "strength 0 keeps the init image; nothing was painted."
 _WHOLE = (Operation.text2img, Operation.pix2pix)  # begun with nothing but noise
 
 
@@ -165,7 +166,7 @@ def _read_strength(form: Form, steps: int, notes: list[str]) -> float:
     """0 keeps the init image; anything else that would run no step at all is raised until it runs one."""
     strength = form.real(form.either("strength", "prompt_strength"), 0.7, 0, 1)
     if strength == 0:
-        notes.append("strength 0 keeps the init image; nothing was painted.")
+        notes.append(KEPT)
         return 0.0
     return strength if int(steps * strength) else math.nextafter(1 / steps, 1)
 
