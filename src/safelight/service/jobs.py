@@ -199,12 +199,12 @@ class Jobs:
     async def load(self) -> QueueLoad:
         row = await self._database.one("jobs.load")
         assert row is not None
-        return QueueLoad(row["queued"], row["running"], row["cost"] / await self._speed())
+        return QueueLoad(row["queued"], row["running"], _seconds(row))
 
     async def eta(self, job: Job) -> float:
         """Seconds until it is done: what stands before it and its own part, at the speed that the workers measured."""
         row = await self._database.one("jobs.cost_until", id=job.id)
-        return float(row["cost"]) / await self._speed() if row and not job.state.final else 0.0
+        return _seconds(row) if row and not job.state.final else 0.0
 
     async def limit(self, account: Account) -> int:
         """How many jobs the account may have waiting or running: its operator's word, else its plan's, else the settings'."""
@@ -275,11 +275,9 @@ class Jobs:
 
     async def _retry_after(self, tx: Transaction) -> int:
         """When about one job more will have ended."""
-        load, speed = await tx.one("jobs.load"), await tx.one("jobs.speed")
+        load = await tx.one("jobs.load")
         assert load is not None
-        assert speed is not None
-        jobs = max(load["queued"] + load["running"], 1)
-        return min(RETRY_AFTER, 1 + int(load["cost"] / jobs / (speed["cost_per_second"] or UNMEASURED)))
+        return min(RETRY_AFTER, 1 + int(_seconds(load) / max(load["queued"] + load["running"], 1)))
 
     async def _accepted(self, account: Account, job_id: int) -> bool:
         """Whether a commit that was not answered had been made all the same."""
@@ -295,10 +293,6 @@ class Jobs:
             await discard(self._database, self._blobs, keys)
         except Unavailable:
             return
-
-    async def _speed(self) -> float:
-        row = await self._database.one("jobs.speed")
-        return float((row and row["cost_per_second"]) or UNMEASURED)
 
     def _wake(self, payload: str | None) -> None:
         waiting = self._waiting.values() if payload is None else [self._waiting.get(int(payload), set())]
@@ -336,3 +330,8 @@ def as_prefix(text: str) -> str | None:
 def _inputs(pictures: Mapping[AssetKind, Bitmap], seal: Seal) -> list[Input]:
     keys = {kind: new_key(kind.label, kind.suffix) for kind in pictures}
     return [Input(kind, keys[kind], seal.close(bitmap.png, keys[kind])) for kind, bitmap in pictures.items()]
+
+
+def _seconds(row: Row) -> float:
+    """That what waits will take, at the speed that the workers measured."""
+    return float(row["cost"] / (row["cost_per_second"] or UNMEASURED))

@@ -56,19 +56,18 @@ SELECT id FROM jobs WHERE file_prefix = %(file_prefix)s AND account_id = %(accou
 
 -- name: load
 SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'running') AS running,
-       coalesce(sum(cost * (1 - least(step, steps)::float / greatest(steps, 1))), 0) AS cost
+       coalesce(sum(cost * (1 - least(step, steps)::float / greatest(steps, 1))), 0) AS cost,
+       (SELECT cost_per_second FROM pace) AS cost_per_second
 FROM jobs WHERE state IN ('queued', 'running')
 
 -- name: cost_until
-SELECT coalesce(sum(j.cost * (1 - least(j.step, j.steps)::float / greatest(j.steps, 1))), 0) AS cost
+SELECT coalesce(sum(j.cost * (1 - least(j.step, j.steps)::float / greatest(j.steps, 1))), 0) AS cost,
+       (SELECT cost_per_second FROM pace) AS cost_per_second
 FROM jobs j, (SELECT rank, id FROM jobs WHERE id = %(id)s) me
 WHERE j.state IN ('queued', 'running') AND (j.state = 'running' OR (j.rank, j.id) <= (me.rank, me.id))
 
 -- name: speed
-SELECT coalesce(
-    (SELECT sum(1 / seconds_per_cost) FROM nodes WHERE seconds_per_cost > 0 AND seen_at > now() - interval '1 minute'),
-    (SELECT 1 / seconds_per_cost FROM nodes WHERE seconds_per_cost > 0 ORDER BY seen_at DESC LIMIT 1)
-) AS cost_per_second
+SELECT cost_per_second FROM pace
 
 -- name: claim
 UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = nextval('fences'), step = 0,
