@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 
 from safelight.service.outbound import Outbound
-from safelight.storage import blobs, deletion_log, migrate, wipe
+from safelight.storage import blobs, deletion_log, upgrade, wipe
 from safelight.storage.database import Transaction
 from safelight.storage.disk import make_folder
 
@@ -92,8 +92,8 @@ def hook(passed: Passing) -> None:
     _hook_log(passed)
     _around(wipe, "_write_anew", passed, KEYS_STAND, KEYS_WIPED)
     _around(Outbound, "post", passed, TO_BE_POSTED, POSTED)
-    _after(migrate, "_migrate_queue", passed, QUEUE_MIGRATED)
-    _after(migrate, "_migrate_ours", passed, ALL_MIGRATED)
+    _after(upgrade, "_migrate_queue", passed, QUEUE_MIGRATED)
+    _after(upgrade, "_migrate_ours", passed, ALL_MIGRATED)
 
 
 def _hook_commits(passed: Passing) -> None:
