@@ -36,9 +36,9 @@ class Server:
     key: str
     data: str
 
-    def stranger(self) -> str:
+    def stranger(self, name: str = "stranger") -> str:
         """The key of another account."""
-        words = (*SAFELIGHT, "keys", "create", "stranger", "--data-dir", self.data, "--json")
+        words = (*SAFELIGHT, "keys", "create", name, "--data-dir", self.data, "--json")
         told = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603
         return str(json.loads(told.stdout)["key"])
 
