@@ -23,6 +23,9 @@ from benchmarks.architectures import native_side
 from safelight.engine import openvino
 from safelight.engine.engine import Engine
 from safelight.engine.families import family_of
+from safelight.engine.families.autoencoder import Place
+from safelight.engine.families.family import Parts
+from safelight.engine.families.stable_diffusion import StableDiffusion
 from safelight.engine.generation import Generation
 from safelight.engine.plan import drawn_size
 from safelight.engine.samplers import configure
@@ -200,11 +203,12 @@ class Pipelines:
 
     def compile_with_openvino(self) -> None:
         """Put in the place of the modules' own methods; the three pipelines share the modules."""
-        unet, vae = self._text.unet, self._text.vae
-        compiled = openvino.Compiled(unet, vae, unet.dtype)
+        unet, vae, encoder = self._text.unet, self._text.vae, self._text.text_encoder
+        parts = Parts({"unet": unet, "vae": vae, "text_encoder": encoder}, {"tokenizer": self._text.tokenizer})
+        compiled = openvino.Compiled(StableDiffusion(parts, Place(unet.device, torch.float32)), unet.dtype)
 
         def forward(sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor, **_: Any) -> Any:
-            return (compiled.unet(sample, timestep.expand(len(sample)), encoder_hidden_states),)
+            return (compiled.denoiser(sample, timestep.expand(len(sample)), encoder_hidden_states),)
 
         def encode(pixels: torch.Tensor) -> Any:
             return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(compiled.encode(pixels)))

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +20,59 @@ from safelight.engine.families.family import Row
 from safelight.engine.generation import LoraUse
 from safelight.engine.model import Model
 
-from . import checkpoints
+from . import checkpoints, flow_checkpoints
 
 SIZES = [(1, 8, 8), (3, 8, 8), (8, 16, 8), (2, 13, 9), (5, 5, 7)]  # rows, and sides that halve evenly or do not
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+TRANSFORMERS: dict[str, Callable[[Path], Path]] = {
+    "sd3": flow_checkpoints.write_sd3,
+    "flux": flow_checkpoints.write_flux,
+    "pixart": flow_checkpoints.write_pixart,
+}
 
 
-@pytest.fixture(params=["sd1", "sd1_inpaint", "sd2", "sdxl"])
-def pair(request: pytest.FixtureRequest, traced: Path) -> tuple[Model, Model]:
+@pytest.fixture(scope="module")
+def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """By torch."""
+    if request.param in TRANSFORMERS:
+        return Model.load(TRANSFORMERS[request.param](tmp_path_factory.mktemp(request.param)))
     folder: Path = request.getfixturevalue(request.param)
-    return Model.load(folder), Model.load(folder, openvino=True, kept=traced)
+    return Model.load(folder)
 
 
 def rows_of(model: Model, count: int, height: int = 8, width: int = 8) -> list[Row]:
+    """In the least that the family can draw."""
     dice = torch.Generator().manual_seed(count)
-    x = torch.randn(count, 4 + model.family.extra_channels, height, width, generator=dice)
+    family, least = model.family, model.family.multiple // model.family.autoencoder.side
+    sides = least * height, least * width
+    x = torch.randn(count, family.autoencoder.channels, *sides, generator=dice)
+    extra = torch.randn(family.extra_channels, *sides, generator=dice) if family.extra_channels else None
     times, texts = torch.rand(count, generator=dice) * 999, model.encode_text(["a cat", "a red dog"] * count)[:count]
-    return [Row(*row) for row in zip(x, times.tolist(), texts, strict=True)]
+    return [Row(*row, extra, guidance=3.0) for row in zip(x, times.tolist(), texts, strict=True)]
 
 
-def test_rows_of_every_architecture_count_and_size(pair: tuple[Model, Model]) -> None:
-    plain, compiled = pair
+@pytest.mark.parametrize("plain", ["sd1", "sd1_inpaint", "sd2", "sdxl", *TRANSFORMERS], indirect=True)
+def test_rows_of_every_architecture_count_and_size(plain: Model) -> None:
+    assert plain.family.compiles
+    library, inputs = openvino._openvino(), openvino._example(plain.family)
+    traced = openvino._convert(library, openvino._Denoise(plain.family, list(inputs)), list(inputs.values()))
+    compiled = openvino.Network(library.Core().compile_model(traced, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}))
     for count, height, width in SIZES:
         rows = rows_of(plain, count, height, width)
+        answer = compiled(*plain.family.gather(rows).values())
+        assert_close(plain.family.split(answer, rows), plain.denoise(rows), **CLOSE)
+
+
+def test_pictures_in_and_out(sd1: Path, traced: Path, tmp_path: Path) -> None:
+    for folder in (sd1, flow_checkpoints.write_sd3(tmp_path / "sd3")):
+        plain, compiled = Model.load(folder), Model.load(folder, openvino=True, kept=traced)
+        for count, height, width in SIZES:
+            pixels = torch.rand(count, 3, 8 * height, 8 * width, generator=torch.Generator().manual_seed(3)) * 2 - 1
+            wanted, got = plain.encode_image(pixels), compiled.encode_image(pixels)
+            assert_close((got.mean, got.std), (wanted.mean, wanted.std), **CLOSE)
+            assert_close(compiled.decode(wanted.mean), plain.decode(wanted.mean), rtol=1e-3, atol=1e-4)
+        rows = rows_of(plain, 3)
         assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
-
-
-def test_pictures_in_and_out(pair: tuple[Model, Model]) -> None:
-    plain, compiled = pair
-    for count, height, width in SIZES:
-        pixels = torch.rand(count, 3, 8 * height, 8 * width, generator=torch.Generator().manual_seed(3)) * 2 - 1
-        wanted, got = plain.encode_image(pixels), compiled.encode_image(pixels)
-        assert_close((got.mean, got.std), (wanted.mean, wanted.std), **CLOSE)
-        assert_close(compiled.decode(wanted.mean), plain.decode(wanted.mean), rtol=1e-3, atol=1e-4)
 
 
 def test_half_precision(sd1: Path, traced: Path) -> None:
@@ -94,43 +115,40 @@ def test_what_was_traced_is_kept(sd1: Path, traced: Path, monkeypatch: pytest.Mo
     assert all(map(torch.equal, first.denoise(rows), second.denoise(rows)))
 
 
-def test_another_checkpoint_under_the_same_name_is_traced_anew(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    for seed in (0, 1):
-        shutil.rmtree(tmp_path / "it", ignore_errors=True)
-        folder = checkpoints.write_sd1(tmp_path / "it", seed=seed)
-        plain, compiled = Model.load(folder), Model.load(folder, openvino=True, kept=kept)
-        rows = rows_of(plain, 1)
-        assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
-        assert len(list((kept / "it").iterdir())) == 1
+def test_another_checkpoint_under_the_same_name_is_traced_anew(sd1: Path, traced: Path, tmp_path: Path) -> None:
+    Model.load(sd1, openvino=True, kept=traced)
+    shutil.copytree(traced / "sd1", tmp_path / "kept" / "it")
+    folder = checkpoints.write_sd1(tmp_path / "it", seed=1)
+    plain, compiled = Model.load(folder), Model.load(folder, openvino=True, kept=tmp_path / "kept")
+    rows = rows_of(plain, 1)
+    assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
+    assert len(list((tmp_path / "kept" / "it").iterdir())) == 1
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone"])
-def test_files_that_cannot_be_read_are_made_anew(sd1: Path, tmp_path: Path, traced: Path, harm: str) -> None:
+def test_files_that_cannot_be_read_go(sd1: Path, tmp_path: Path, traced: Path, harm: str) -> None:
     Model.load(sd1, openvino=True, kept=traced)
     shutil.copytree(traced / "sd1", tmp_path / "it")
-    (weights,) = tmp_path.rglob("unet.bin")
+    (weights,) = tmp_path.rglob("denoiser.bin")
+    core, folder = openvino._openvino().Core(), weights.parent
+    assert openvino._read(core, folder)
     if harm == "cut":
         weights.write_bytes(weights.read_bytes()[:1000])
     else:
-        weights.with_name("decode.xml").unlink()
-    plain, compiled = Model.load(sd1), Model.load(sd1, "it", openvino=True, kept=tmp_path)
-    rows = rows_of(plain, 1)
-    assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
-    assert weights.stat().st_size > 1000
-    assert weights.with_name("decode.xml").exists()
+        (folder / "decode.xml").unlink()
+    assert openvino._read(core, folder) is None
+    assert not folder.exists()
 
 
 def test_a_full_disk_only_costs_the_next_load_its_time(
-    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("no space left on device")
 
-    monkeypatch.setattr(openvino._openvino(), "save_model", full)
-    plain, compiled = Model.load(sd1), Model.load(sd1, "a/b", openvino=True, kept=tmp_path)
-    rows = rows_of(plain, 1)
-    assert_close(compiled.denoise(rows), plain.denoise(rows), **CLOSE)
+    library = openvino._openvino()
+    monkeypatch.setattr(library, "save_model", full)
+    openvino._keep(library, dict.fromkeys(openvino.NETWORKS), tmp_path / "a" / "b")
     assert "cannot be kept" in caplog.text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from safelight.engine import tuning
+from safelight.engine.memory import Memory
 from safelight.engine.shelf import Shelf
 from safelight.engine.tuning import ON_CUDA, Tuning, choose, time_call, tuned
 
@@ -49,6 +51,20 @@ def test_a_way_that_does_not_run_here_is_passed_over(caplog: pytest.LogCaptureFi
 
     assert choose(seconds, PLAIN, native_bf16=False, openvino=True) == Tuning("float32", True, 4)
     assert "does not run like that here" in caplog.text
+
+
+def test_what_there_is_no_room_for_is_not_compiled(sd1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Tuning] = []
+
+    def timed(_name: str, _path: Path, way: Tuning, **_: object) -> float:
+        asked.append(way)
+        return 1.0
+
+    monkeypatch.setattr(tuning, "time_call", timed)
+    monkeypatch.setattr(tuning, "memory_of", lambda _device: Memory(0, 1 << 20, 1 << 40))
+    tuned("sd1", sd1, torch.device("cpu"))
+    assert asked
+    assert not any(way.openvino for way in asked)
 
 
 def test_the_answer_is_remembered(sd1: Path, tmp_path: Path, traced: Path) -> None:

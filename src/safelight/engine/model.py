@@ -104,7 +104,7 @@ class Model:
     ) -> Self:
         """The checkpoint at ``path``; ``options`` are those of the class, ``lenders`` as ``read_components`` has them.
 
-        ``openvino`` runs the UNet and the autoencoder compiled, as far as no LoRA is asked for; ``kept`` is the folder
+        ``openvino`` runs the denoiser and the autoencoder compiled, as far as no LoRA is asked for; ``kept`` is the folder
         that remembers what was traced for that. A family that cannot be compiled is left to torch, and so are weights in
         fewer bits.
         """
@@ -112,8 +112,8 @@ class Model:
         compiled = None
         if openvino and components.family.compiles and options.get("weights", Bits.native) == Bits.native:
             folder = kept and place(kept, name, path)
-            networks = components.parts.networks
-            compiled = Compiled(networks["unet"], networks["vae"], options.get("dtype", torch.float32), folder)
+            plain = components.family(components.parts, Place(CPU, torch.float32))
+            compiled = Compiled(plain, options.get("dtype", torch.float32), folder)
         return cls(name, components, compiled=compiled, again=partial(read_again, path, lenders), **options)
 
     @property
@@ -193,7 +193,7 @@ class Model:
     @torch.no_grad()
     def call(self, inputs: Inputs, adapters: Sequence[LoraUse] = ()) -> Tensor:
         if self._compiled and not adapters and not any(name.startswith(additions.NAME) for name in inputs):
-            return self._compiled.unet(*inputs.values())
+            return self._compiled.denoiser(*inputs.values())
         return self.family.call(self._networks(adapters), inputs)
 
     @torch.no_grad()

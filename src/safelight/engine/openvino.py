@@ -1,8 +1,8 @@
-"""A checkpoint's UNet and autoencoder compiled by OpenVINO for this CPU: the same answers within rounding, several times
+"""A checkpoint's denoiser and autoencoder compiled by OpenVINO for this CPU: the same answers within rounding, several times
 sooner. Optional: ``pip install 'safelight[cpu]'``.
 
 The networks are traced from the torch modules for any number of rows and any size, and kept as files, since tracing
-takes seconds. Knows tensors and files; knows nothing of prompts, samplers or requests.
+takes seconds. Knows families, tensors and files; knows nothing of samplers or requests.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ from urllib.parse import quote
 import torch
 from torch import Tensor, nn
 
+from safelight.engine.families.family import Family, Inputs, Row
+
 log = logging.getLogger(__name__)
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
-ODD_SIDES = 13, 11  # of the latents that are traced; with sides that halve evenly a UNet takes a path for those alone
+ODD_SIDES = (
+    13,
+    11,
+)  # traced, in the least that a family can draw; with sides that halve evenly a UNet takes a path for those alone
 TRACED_ROWS = 2
-NETWORKS = "unet", "encode", "decode"
+NETWORKS = "denoiser", "encode", "decode"
 
 
 def installed() -> str | None:
@@ -38,7 +43,7 @@ def installed() -> str | None:
 
 
 class Network:
-    """One network, compiled. Takes and gives float32. Any thread may call it, one at a time."""
+    """One network, compiled. Gives float32. Any thread may call it, one at a time."""
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
@@ -46,23 +51,27 @@ class Network:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         with self._gate:
-            answer = self._request.infer([tensor.float().contiguous().numpy() for tensor in inputs], share_inputs=True)
+            answer = self._request.infer([_entered(tensor).numpy() for tensor in inputs], share_inputs=True)
             return torch.from_numpy(answer[0])
 
 
-class Compiled:
-    """``unet(rows, timesteps, context[, text_embeds, time_ids])``, ``encode(pixels)`` to moments, ``decode(latents)``."""
+def _entered(tensor: Tensor) -> Tensor:
+    return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
 
-    def __init__(self, unet: nn.Module, vae: nn.Module, dtype: torch.dtype, folder: Path | None = None) -> None:
-        """``folder`` keeps what was traced, in float32; the calls compute in ``dtype``."""
+
+class Compiled:
+    """``denoiser`` takes the inputs of a call in the family's order; ``encode(pixels)`` gives moments, ``decode`` takes latents."""
+
+    def __init__(self, family: Family, dtype: torch.dtype, folder: Path | None = None) -> None:
+        """Of a family in float32 on the CPU. ``folder`` keeps what was traced; the calls compute in ``dtype``."""
         core = _openvino().Core()
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "ENABLE_CPU_PINNING": False,  # two workers of one machine would sit on the same cores
         }
-        models = _read(core, folder) or _trace(unet, vae, folder)
-        self.unet, self.encode, self.decode = (
+        models = _read(core, folder) or _trace(family, folder)
+        self.denoiser, self.encode, self.decode = (
             Network(core.compile_model(models[name], "CPU", options)) for name in NETWORKS
         )
 
@@ -99,14 +108,15 @@ def _read(core: Any, folder: Path | None) -> dict[str, Any] | None:
         return None
 
 
-def _trace(unet: nn.Module, vae: Any, folder: Path | None) -> dict[str, Any]:
+def _trace(family: Family, folder: Path | None) -> dict[str, Any]:
     openvino = _openvino()
+    vae, autoencoder, inputs = family.networks["vae"], family.autoencoder, _example(family)
     models = {
         name: _convert(openvino, network, example)
         for name, network, example in (
-            ("unet", _UNet(unet), _unet_example(unet)),
-            ("encode", _Encode(vae), [torch.zeros(1, 3, *(8 * side for side in ODD_SIDES))]),
-            ("decode", _Decode(vae), [torch.zeros(1, vae.config["latent_channels"], *ODD_SIDES)]),
+            ("denoiser", _Denoise(family, list(inputs)), list(inputs.values())),
+            ("encode", _Encode(vae), [torch.zeros(1, 3, *(autoencoder.side * side for side in ODD_SIDES))]),
+            ("decode", _Decode(vae), [torch.zeros(1, autoencoder.channels, *ODD_SIDES)]),
         )
     }
     if folder is not None:
@@ -136,25 +146,27 @@ def _keep(openvino: Any, models: Mapping[str, Any], folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _unet_example(unet: Any) -> list[Tensor]:
-    config = unet.config
-    rows = torch.zeros(TRACED_ROWS, config["in_channels"], *ODD_SIDES)
-    example = [rows, torch.zeros(TRACED_ROWS), torch.zeros(TRACED_ROWS, 77, config["cross_attention_dim"])]
-    if config["addition_embed_type"] == "text_time":
-        ids = 6
-        pooled = config["projection_class_embeddings_input_dim"] - ids * config["addition_time_embed_dim"]
-        example += [torch.zeros(TRACED_ROWS, pooled), torch.zeros(TRACED_ROWS, ids)]
-    return example
+@torch.no_grad()
+def _example(family: Family) -> Inputs:
+    """A call of the family's."""
+    least = family.multiple // family.autoencoder.side
+    shape = family.autoencoder.channels, *(least * side for side in ODD_SIDES)
+    [text] = family.read(family.networks, [""], 1)
+    extra = torch.zeros(family.extra_channels, *shape[1:]) if family.extra_channels else None
+    row = Row(torch.zeros(shape), 500.0, text, extra, reference=torch.zeros(shape) if family.edits else None)
+    return {name: _entered(tensor) for name, tensor in family.gather([row] * TRACED_ROWS).items()}
 
 
-class _UNet(nn.Module):
-    def __init__(self, unet: Any) -> None:
+class _Denoise(nn.Module):
+    def __init__(self, family: Family, names: list[str]) -> None:
         super().__init__()
-        self.unet = unet
+        self.network = family.networks[family.denoiser]
+        self._family = family
+        self._names = names
 
-    def forward(self, rows: Tensor, timesteps: Tensor, context: Tensor, *added: Tensor) -> Any:
-        conditions = dict(zip(("text_embeds", "time_ids"), added, strict=False)) or None
-        return self.unet(rows, timesteps, context, added_cond_kwargs=conditions, return_dict=False)[0]
+    def forward(self, *tensors: Tensor) -> Any:
+        inputs = dict(zip(self._names, tensors, strict=True))
+        return self._family.call({self._family.denoiser: self.network}, inputs)
 
 
 class _Encode(nn.Module):

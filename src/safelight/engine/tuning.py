@@ -19,8 +19,10 @@ from typing import Any
 
 import torch
 
+from safelight.engine.checkpoint import count_weights
 from safelight.engine.families.family import Row
 from safelight.engine.lone import Lenders
+from safelight.engine.memory import memory_of
 from safelight.engine.model import Model
 from safelight.engine.openvino import installed
 
@@ -77,10 +79,17 @@ def tuned(
         plain = Tuning(threads=torch.get_num_threads())
         native_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # torch's only way to ask
         time_it = partial(time_call, name, checkpoint, kept=kept, lenders=lenders)
-        chosen = choose(time_it, plain, native_bf16, bool(openvino))
+        chosen = choose(time_it, plain, native_bf16, bool(openvino) and _room(checkpoint, device, lenders))
         known[key] = asdict(chosen)
         _save(memory, known)
     return Tuning(**known[key])
+
+
+def _room(checkpoint: Path, device: torch.device, lenders: Lenders | None) -> bool:
+    """Whether it may be tried compiled, when denoiser and autoencoder have weights of their own beside torch's."""
+    counted = count_weights(checkpoint, lenders)
+    numbers = counted.encoders + 2 * (counted.denoiser + counted.autoencoder)
+    return numbers * torch.float32.itemsize < memory_of(device).free
 
 
 def choose(seconds: Callable[[Tuning], float], plain: Tuning, native_bf16: bool, openvino: bool) -> Tuning:

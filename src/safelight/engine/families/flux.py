@@ -59,6 +59,7 @@ class Flux(Family):
         "tokenizer_2": T5_TOKENIZERS,
     }
 
+    compiles = True
     control: ClassVar[Control | None] = Control(FluxControlNetModel, ("in_channels", *WIDTHS), latents=True, drawn=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
@@ -149,6 +150,7 @@ class Kontext(Flux):
 
     pipelines = ("FluxKontextPipeline",)
     edits = True
+    compiles = False  # a call has a picture or has none, and so one tensor more or less
     control = None
 
     def company(self, generation: Generation, shape: Shape) -> str:
@@ -173,5 +175,5 @@ def _spread(samples: Sequence[Tensor] | None, count: int, others: Sequence[Tenso
 def positions(latents: Tensor, picture: int) -> Tensor:
     """Which picture, row and column each token of latents (R, C, h, w) is of."""
     height, width = (torch.arange(side // 2, device=latents.device) for side in latents.shape[-2:])
-    grid = torch.cartesian_prod(height, width).float()  # (h / 2 * w / 2, 2)
+    grid = torch.stack(torch.meshgrid(height, width, indexing="ij"), -1).flatten(0, 1).float()  # (h / 2 * w / 2, 2)
     return torch.nn.functional.pad(grid, (1, 0), value=picture)

@@ -30,6 +30,8 @@ class PixArt(Family):
         "tokenizer": T5_TOKENIZERS,
     }
 
+    compiles = True
+
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place, concepts)
         self._words = Words(parts.tokenizers["tokenizer"], "{}", LONGEST, place)

@@ -53,6 +53,7 @@ class StableDiffusion3(Family):
         "text_encoder_3": {"T5EncoderModel": T5EncoderModel},
         "tokenizer_3": T5_TOKENIZERS,
     }
+    compiles = True
     control = Control(SD3ControlNetModel, WIDTHS, latents=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
