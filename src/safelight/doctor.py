@@ -61,15 +61,24 @@ def device(settings: Settings) -> str:
 
     from safelight.engine.openvino import installed
 
-    if settings.device not in ("auto", "cpu") and not torch.cuda.is_available():
+    gpus = [name for name in settings.devices if name.startswith("cuda")]
+    if gpus and torch.cuda.device_count() < len(set(gpus)):
         raise SafelightError(
-            f"Setting device is {settings.device!r} and this torch sees no GPU. Use auto, or install a CUDA build of torch."
+            f"Setting device is {settings.device!r} and this torch sees {torch.cuda.device_count() or 'no'} GPU. "
+            "Use auto, or install a CUDA build of torch."
         )
-    if torch.cuda.is_available() and settings.device != "cpu":
-        return f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB"
+    if gpus or (settings.device == "auto" and torch.cuda.is_available()):
+        return "; ".join(_gpu(name) for name in gpus or ["cuda"])
     found = installed()
     faster = f"OpenVINO {found}" if found else "without OpenVINO (pip install 'safelight[cpu]')"
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, {faster}"
+
+
+def _gpu(device: str) -> str:
+    import torch
+
+    size = torch.cuda.get_device_properties(device).total_memory
+    return f"{torch.cuda.get_device_name(device)}, {size / 2**30:.0f} GiB"
 
 
 def disk(settings: Settings) -> str:

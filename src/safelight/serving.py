@@ -94,7 +94,9 @@ class Serving:
         )
         beside = [asyncio.create_task(_steadily(work)) for work in (*works, *watches)]
         workers = asyncio.create_task(
-            supervisor.Supervisor(self._settings.workers, environment, self.rescue.bury).run(stop)
+            supervisor.Supervisor(
+                self._settings.workers, environment, self.rescue.bury, devices=self._settings.devices
+            ).run(stop)
         )
         try:
             await self._serve_http(listener, ending, announce)

@@ -153,7 +153,9 @@ class Settings(BaseSettings):
         "a1111",
         description="Whose prompts weigh words, (so much:1.3), and may be longer than 77 tokens: a1111 for that API alone, all, none.",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
+    device: str = Field(
+        "auto", description="auto, cpu, cuda, cuda:0 ...; several, each with a worker of its own: cuda:0,cuda:1."
+    )
     model_memory_gib: float | None = Field(
         None,
         gt=0,
@@ -376,6 +378,11 @@ class Settings(BaseSettings):
     @property
     def charge_key(self) -> bytes:
         return _key_of(self.charge_secret) if self.charge_secret else b""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """At least one. A process that is given several works on the first."""
+        return tuple(name.strip() for name in self.device.split(","))
 
     def weighs(self, dialect: str) -> bool:
         """Whether the prompts of a dialect weigh words and may be long."""

@@ -39,25 +39,37 @@ def worker_name(pid: int) -> str:
 
 @dataclass(frozen=True)
 class Supervisor:
-    """``count`` processes of ``safelight worker`` with the given environment, and what is to be done when one has ended."""
+    """``count`` processes of ``safelight worker`` with the given environment, and what is to be done when one has ended.
+
+    They have the devices in turn; where there are more of these, there are as many processes.
+    """
 
     count: int
     environment: Mapping[str, str]
     bury: Bury
     words: Sequence[str] = ()
     drain_seconds: float = 60.0
+    devices: Sequence[str] = ("auto",)
+
+    @property
+    def environments(self) -> list[dict[str, str]]:
+        """One for each process."""
+        numbers = range(max(self.count, len(self.devices)) if self.count else 0)
+        return [
+            {**self.environment, "SAFELIGHT_DEVICE": self.devices[number % len(self.devices)]} for number in numbers
+        ]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Returns once ``stop`` is set and every worker has ended."""
         async with asyncio.TaskGroup() as group:
-            for number in range(self.count):
-                group.create_task(self._keep_alive(number, stop))
+            for number, environment in enumerate(self.environments):
+                group.create_task(self._keep_alive(number, environment, stop))
 
-    async def _keep_alive(self, number: int, stop: asyncio.Event) -> None:
+    async def _keep_alive(self, number: int, environment: Mapping[str, str], stop: asyncio.Event) -> None:
         pause = FIRST_PAUSE
         while not stop.is_set():
             began = time.monotonic()
-            pid, code = await self._run_once(stop)
+            pid, code = await self._run_once(environment, stop)
             freed = await self._free(pid, crashed=code != 0 and not stop.is_set())
             if stop.is_set():
                 return
@@ -76,10 +88,10 @@ class Supervisor:
             log.warning("the database does not answer; the jobs of an ended worker wait for their leases", pid=pid)
             return 0
 
-    async def _run_once(self, stop: asyncio.Event) -> tuple[int, int]:
+    async def _run_once(self, environment: Mapping[str, str], stop: asyncio.Event) -> tuple[int, int]:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "safelight", "worker", "--tethered", *self.words,
-            env=dict(self.environment), stdin=asyncio.subprocess.PIPE, start_new_session=True,
+            env=environment, stdin=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         log.info("worker started", pid=process.pid)
         ended, stopped = asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())

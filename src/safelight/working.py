@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 async def supervise(settings: Settings, queues: Sequence[str] | None = None) -> None:
-    """Keeps one worker process alive until SIGTERM or Ctrl-C."""
+    """Keeps a worker process alive for each device until SIGTERM or Ctrl-C."""
     wanted, stop, settings = wanted_queues(queues), _until_told(), named_checkpoints(settings)
     with ExitStack() as held:
         address = held.enter_context(database_address(settings, start=False))
@@ -32,7 +32,8 @@ async def supervise(settings: Settings, queues: Sequence[str] | None = None) -> 
             rescue = Rescue(settings, ground.database, ground.queue)
             words = ("--queues", ",".join(sorted(wanted)))
             environment = worker_environment(settings, address)
-            await supervisor.Supervisor(1, environment, rescue.bury, words).run(stop)
+            devices = settings.devices
+            await supervisor.Supervisor(1, environment, rescue.bury, words, devices=devices).run(stop)
 
 
 async def work(settings: Settings, queues: Sequence[str] | None = None) -> None:

@@ -163,9 +163,8 @@ def onlookers_of(settings: Settings, device: torch.device) -> dict[str, Draw]:
 
 
 def device_of(settings: Settings) -> torch.device:
-    return torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    )
+    name = settings.devices[0]
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def upscaling_of(settings: Settings) -> UpscalingRoom:
