@@ -53,10 +53,8 @@ from safelight.storage.queue import WEBHOOKS
 from safelight.wire.modelslab import write as modelslab
 
 FIRST_ACCOUNT = "default"
-
-
-Announce = Callable[[Opening], None]
 RENDERERS = {"modelslab": modelslab.webhook_body}
+Announce = Callable[[Opening], None]
 
 
 async def serve(settings: Settings, announce: Announce) -> None:

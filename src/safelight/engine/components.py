@@ -40,9 +40,8 @@ def build(kind: Any, config: Config, find: Callable[[str], Tensor | None]) -> nn
     """A module of an allowed class; ``find`` gives the weight of each name that the class asks for."""
     try:
         outlined = outline(kind, config)
-        tied: Mapping[str, str] = getattr(
-            outlined, "all_tied_weights_keys", {}
-        )  # names of a weight that rests under another
+        # Names of a weight that rests under another.
+        tied: Mapping[str, str] = getattr(outlined, "all_tied_weights_keys", {})
         found = {name: _first(find, name, tied.get(name)) for name in outlined.state_dict()}
         if missing := [name for name, tensor in found.items() if tensor is None]:
             raise EngineFailed(f"The checkpoint lacks {len(missing)} weights, {missing[0]} for one")

@@ -29,10 +29,8 @@ from safelight.engine.families.family import Family, Inputs, Row
 log = logging.getLogger(__name__)
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
-ODD_SIDES = (
-    13,
-    11,
-)  # traced, in the least that a family can draw; with sides that halve evenly a UNet takes a path for those alone
+# Traced, in the least that a family can draw; with sides that halve evenly a UNet takes a path for those alone.
+ODD_SIDES = 13, 11
 TRACED_ROWS = 2
 NETWORKS = "denoiser", "encode", "decode"
 

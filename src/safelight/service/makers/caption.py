@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from safelight.engine.generation import Pixels
 from safelight.records import AssetKind, CaptionRequest, Task
 from safelight.service.makers.generate import Lightbox
-from safelight.service.makers.maker import Made, Order
+from safelight.service.makers.maker import Made, OneAtATime, Order
 
 Say = Callable[[str, Pixels, str], str]  # a captioner, a picture and a length -> words
 
@@ -21,18 +20,13 @@ class Caption:
 
     def __init__(self, lightbox: Lightbox, say: Say) -> None:
         self._lightbox, self._say = lightbox, say
-        self._turn = asyncio.Lock()
+        self._turn = OneAtATime()
 
     async def make(self, order: Order) -> Made:
         request = order.request
         assert isinstance(request, CaptionRequest)
         pixels = await asyncio.to_thread(self._lightbox.decode, order.inputs[AssetKind.init_image])
-        async with self._turn:
-            began = time.monotonic()
-            with order.at_work():
-                words = await asyncio.to_thread(self._say, request.captioner, pixels, request.length)
-                order.note(1, 1)
-            seconds = time.monotonic() - began
+        words, seconds = await self._turn.do(order, lambda: self._say(request.captioner, pixels, request.length))
         return Made([words.encode()], 1, seconds, request.captioner)
 
     def purge(self, owner: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from safelight.engine.segmenters import Share, from_border, read_segmenter
 from safelight.errors import Invalid
 from safelight.records import AssetKind, CutOutRequest, Task
 from safelight.service.makers.generate import Lightbox, Locate, no_finder
-from safelight.service.makers.maker import Made, Order
+from safelight.service.makers.maker import Made, OneAtATime, Order
 from safelight.service.tools import BY_BORDER
 
 
@@ -26,18 +25,13 @@ class CutOut:
 
     def __init__(self, segmenters: Mapping[str, Path], lightbox: Lightbox, locate: Locate = no_finder) -> None:
         self._segmenters, self._lightbox, self._locate = segmenters, lightbox, locate
-        self._turn = asyncio.Lock()
+        self._turn = OneAtATime()
 
     async def make(self, order: Order) -> Made:
         request = order.request
         assert isinstance(request, CutOutRequest)
         pixels = await asyncio.to_thread(self._lightbox.decode, order.inputs[AssetKind.init_image])
-        async with self._turn:
-            began = time.monotonic()
-            with order.at_work():
-                made = await asyncio.to_thread(self._cut, pixels, request)
-                order.note(1, 1)
-            seconds = time.monotonic() - began
+        made, seconds = await self._turn.do(order, lambda: self._cut(pixels, request))
         file = await asyncio.to_thread(self._lightbox.encode, made)
         return Made([file], 1, seconds, request.finder or request.segmenter or BY_BORDER)
 

@@ -5,14 +5,17 @@ An order goes in, with what the caller asked and sent; files and facts come out,
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from safelight.records import AssetKind, JobRequest, Task
 from safelight.storage.database import Transaction
 
+Answer = TypeVar("Answer")
 Keep = Callable[
     [Transaction, int], Awaitable[None]
 ]  # writes what becomes true together with the success of the job of that id
@@ -81,6 +84,22 @@ class Order:
         self._watched = wanted
         for tell in self._watches:
             tell(wanted)
+
+
+class OneAtATime:
+    """For work of one step in a thread: that of one order after that of the other."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def do(self, order: Order, work: Callable[[], Answer]) -> tuple[Answer, float]:
+        """What came of it, and the seconds that it took."""
+        async with self._turn:
+            began = time.monotonic()
+            with order.at_work():
+                answer = await asyncio.to_thread(work)
+                order.note(1, 1)
+            return answer, time.monotonic() - began
 
 
 class Maker(Protocol):
