@@ -9,6 +9,7 @@ import torch
 
 from safelight.engine import tuning
 from safelight.engine.memory import Memory
+from safelight.engine.remembered import Remembered
 from safelight.engine.shelf import Shelf
 from safelight.engine.tuning import ON_CUDA, Tuning, choose, time_call, tuned
 
@@ -62,16 +63,35 @@ def test_what_there_is_no_room_for_is_not_compiled(sd1: Path, monkeypatch: pytes
 
     monkeypatch.setattr(tuning, "time_call", timed)
     monkeypatch.setattr(tuning, "memory_of", lambda _device: Memory(0, 1 << 20, 1 << 40))
-    tuned("sd1", sd1, torch.device("cpu"))
+    tuned("sd1", sd1, torch.device("cpu"), Remembered(), threads=1)
     assert asked
     assert not any(way.openvino for way in asked)
 
 
 def test_the_answer_is_remembered(sd1: Path, tmp_path: Path, traced: Path) -> None:
-    memory, cpu = tmp_path / "tuning.json", torch.device("cpu")
-    first = tuned("sd1", sd1, cpu, memory, traced)
-    assert tuned("sd1", tmp_path / "gone", cpu, memory) == first
-    assert tuned("sd1", sd1, torch.device("cuda")) == ON_CUDA
+    path, cpu = tmp_path / "tuning.json", torch.device("cpu")
+    first = tuned("sd1", sd1, cpu, Remembered(path), threads=1, kept=traced)
+    assert tuned("sd1", tmp_path / "gone", cpu, Remembered(path), threads=1) == first
+    assert tuned("sd1", sd1, torch.device("cuda"), Remembered(path), threads=1) == ON_CUDA
+
+
+def test_the_default_checkpoint_chooses_the_threads_for_all(sd1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else bits would depend on which of them came first, since a thread's count is that of its first computation."""
+    asked: list[tuple[str, int]] = []
+
+    def timed(name: str, _path: Path, way: Tuning, **_: object) -> float:
+        asked.append((name, way.threads))
+        return float(way.threads)
+
+    monkeypatch.setattr(tuning, "time_call", timed)
+    torch.set_num_threads(4)
+    shelf = Shelf(dict.fromkeys(("default", "other"), sd1), "default", dtype=None)
+    shelf.wait("other")
+    assert set(asked) == {("default", 4), ("default", 2), ("other", 2)}
+    before = list(asked)
+    shelf.add("guest", sd1)
+    assert [shelf.wait(name).dtype for name in ("default", "guest")] == [torch.float32] * 2
+    assert asked == before
 
 
 def test_timing_leaves_the_threads_as_they_were(sd1: Path) -> None:
@@ -82,9 +102,5 @@ def test_timing_leaves_the_threads_as_they_were(sd1: Path) -> None:
 
 def test_a_shelf_without_a_type_asks_the_probe(sd1: Path, tmp_path: Path, traced: Path) -> None:
     shelf = Shelf({"sd1": sd1}, "sd1", dtype=None, tuning_path=tmp_path / "tuning.json", compiled_path=traced)
-    threads = torch.get_num_threads()
-    try:
-        assert shelf.wait("sd1").dtype in (torch.float32, torch.bfloat16)
-    finally:
-        torch.set_num_threads(threads)
+    assert shelf.wait("sd1").dtype in (torch.float32, torch.bfloat16)
     assert (tmp_path / "tuning.json").exists()

@@ -6,14 +6,12 @@ are those at which the model gives the very same bits; both answers are part of 
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +20,7 @@ from safelight.engine.controlnet import steered
 from safelight.engine.families.family import Conditioning, Row
 from safelight.engine.graphs import Graphs
 from safelight.engine.plan import Plan
+from safelight.engine.remembered import Remembered
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +40,8 @@ class Rows:
     def __init__(self, graphs: Graphs, limit: int | None = None, path: Path | None = None, *, exact: bool) -> None:
         self._graphs = graphs
         self._limit = limit
-        self._path = path
+        self._memory = Remembered(path)
         self._exact = exact
-        self._known: dict[str, Any] = json.loads(path.read_text()) if path and path.exists() else {}
 
     def widths(self, plan: Plan) -> tuple[int, ...]:
         """Ascending; the last is the cap."""
@@ -51,7 +49,7 @@ class Rows:
         shape += f" | {plan.model.dtype} | {plan.bucket.company}"
         shape += " | with ControlNet" if plan.bucket.steered else ""
         eager = " | with LoRA" if plan.bucket.loras else ""  # which graphs and compiled networks leave to torch
-        fastest = self._limit or self._recall(
+        fastest = self._limit or self._memory.recall(
             f"cap | {shape}{eager}", lambda: probe(Trial(plan, self._graphs, RUNGS[-1]).seconds)
         )
         if not self._exact:
@@ -60,24 +58,11 @@ class Rows:
 
         def same(cap: int) -> list[int]:
             name = f"same as {cap} | {shape}{loras}"
-            found: list[int] = self._recall(name, lambda: equals(Trial(plan, self._graphs, cap).rows, cap))
+            found: list[int] = self._memory.recall(name, lambda: equals(Trial(plan, self._graphs, cap).rows, cap))
             return found
 
         narrower = [] if self._limit else [cap for cap in reversed(RUNGS) if FEWEST <= cap < fastest]
         return tuple(next((same(cap) for cap in (fastest, *narrower) if _spares_the_lone(same(cap))), same(fastest)))
-
-    def _recall(self, key: str, find: Callable[[], Any]) -> Any:
-        if key not in self._known:
-            self._known[key] = find()
-            self._save()
-        return self._known[key]
-
-    def _save(self) -> None:
-        if self._path is None:
-            return
-        draft = self._path.with_suffix(".draft")
-        draft.write_text(json.dumps(self._known, indent=1, sort_keys=True))
-        draft.replace(self._path)
 
 
 class Trial:

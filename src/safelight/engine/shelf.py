@@ -25,7 +25,8 @@ from safelight.engine.lone import Lenders
 from safelight.engine.memory import EncoderPlace, Footprint, encoder_place, together
 from safelight.engine.model import CPU, Model
 from safelight.engine.quantised import Bits
-from safelight.engine.tuning import tuned
+from safelight.engine.remembered import Remembered
+from safelight.engine.tuning import Tuning, tuned
 from safelight.errors import EngineFailed, Invalid, SafelightError
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class Shelf:
         self._dtype = dtype
         self._device = device
         self._openvino = openvino
-        self._tuning_path = tuning_path
+        self._timed = Remembered(tuning_path)
+        self._threads = torch.get_num_threads()  # before any checkpoint has its way
         self._compiled_path = compiled_path
         self._loras, self._controlnets = dict(loras or {}), dict(controlnets or {})
         self._files: dict[str, Any] = {
@@ -216,15 +218,21 @@ class Shelf:
         return model
 
     def _ways(self, name: str) -> dict[str, Any]:
-        """How this checkpoint is to run. The thread count holds for threads that start later, the engine's among them."""
+        """How this checkpoint is to run."""
         if self._dtype is not None:
             return {"dtype": self._dtype, "openvino": self._openvino}
+        tuning = self._tuned(self._default, threads=self._threads)
+        torch.set_num_threads(tuning.threads)  # of threads that begin to compute from now on, the engine's among them
         if name in self._guests:
-            return self._ways(self._default) | {"openvino": False}
-        kept, memory = self._compiled_path, self._tuning_path
-        tuning = tuned(name, self._paths[name], self._device, memory, kept, self._lenders)
-        torch.set_num_threads(tuning.threads)
-        return tuning.options
+            return tuning.options | {"openvino": False}
+        return (tuning if name == self._default else self._tuned(name, threads=tuning.threads, free=False)).options
+
+    def _tuned(self, name: str, *, threads: int, free: bool = True) -> Tuning:
+        """The default checkpoint chooses the thread count for all: one that changed with what is loaded would change bits."""
+        return tuned(
+            name, self._paths[name], self._device, self._timed,
+            threads=threads, free=free, kept=self._compiled_path, lenders=self._lenders,
+        )  # fmt: skip
 
     def _make_room(self, name: str, footprint: Footprint) -> None:
         budget = self._budget

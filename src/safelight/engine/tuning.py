@@ -6,7 +6,6 @@ the last bits of every picture. CUDA needs no probe: bfloat16 and channels_last.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import platform
@@ -25,6 +24,7 @@ from safelight.engine.lone import Lenders
 from safelight.engine.memory import memory_of
 from safelight.engine.model import Model
 from safelight.engine.openvino import installed
+from safelight.engine.remembered import Remembered
 
 log = logging.getLogger(__name__)
 
@@ -60,29 +60,31 @@ def tuned(
     name: str,
     checkpoint: Path,
     device: torch.device,
-    memory: Path | None = None,
+    memory: Remembered,
+    *,
+    threads: int,
+    free: bool = True,
     kept: Path | None = None,
     lenders: Lenders | None = None,
 ) -> Tuning:
     """The remembered answer for this checkpoint on this machine, or a new one after a probe of seconds.
 
-    ``kept`` and ``lenders`` are for ``Model.load``.
+    ``free``: fewer threads than ``threads`` may be chosen. ``kept`` and ``lenders`` are for ``Model.load``.
     """
     if device.type == "cuda":
         return ON_CUDA
-    known = json.loads(memory.read_text()) if memory and memory.exists() else {}
     openvino = installed()
-    key = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
+    key = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {threads} threads{'' if free else ', no fewer'}"
     key += f" | {f'openvino {openvino}' if openvino else 'torch'} | {name}"
-    if key not in known:
+
+    def find() -> dict[str, Any]:
         log.info("timing how this checkpoint runs best here, once", extra={"model": name})
-        plain = Tuning(threads=torch.get_num_threads())
         native_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # torch's only way to ask
         time_it = partial(time_call, name, checkpoint, kept=kept, lenders=lenders)
-        chosen = choose(time_it, plain, native_bf16, bool(openvino) and _room(checkpoint, device, lenders))
-        known[key] = asdict(chosen)
-        _save(memory, known)
-    return Tuning(**known[key])
+        compile_it = bool(openvino) and _room(checkpoint, device, lenders)
+        return asdict(choose(time_it, Tuning(threads=threads), native_bf16, compile_it, free=free))
+
+    return Tuning(**memory.recall(key, find))
 
 
 def _room(checkpoint: Path, device: torch.device, lenders: Lenders | None) -> bool:
@@ -92,11 +94,13 @@ def _room(checkpoint: Path, device: torch.device, lenders: Lenders | None) -> bo
     return numbers * torch.float32.itemsize < memory_of(device).free
 
 
-def choose(seconds: Callable[[Tuning], float], plain: Tuning, native_bf16: bool, openvino: bool) -> Tuning:
+def choose(
+    seconds: Callable[[Tuning], float], plain: Tuning, native_bf16: bool, openvino: bool, *, free: bool = True
+) -> Tuning:
     """One question at a time, each answered on top of the last: runtime, layout, threads, number type."""
     best, took = plain, seconds(plain)
     questions: list[dict[str, Any]] = [{"openvino": True}] * openvino
-    questions += [{"channels_last": True}, {"threads": max(1, plain.threads // 2)}]
+    questions += [{"channels_last": True}] + [{"threads": max(1, plain.threads // 2)}] * free
     questions += [{"dtype": "bfloat16"}] * native_bf16
     for change in questions:
         if best.openvino and "channels_last" in change:
@@ -139,10 +143,3 @@ def time_call(
     finally:
         torch.set_num_threads(usual)
     return min(times[1:])
-
-
-def _save(memory: Path | None, known: dict[str, Any]) -> None:
-    if memory is not None:
-        draft = memory.with_suffix(".draft")
-        draft.write_text(json.dumps(known, indent=1, sort_keys=True))
-        draft.replace(memory)
