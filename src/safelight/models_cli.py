@@ -68,7 +68,8 @@ def models_check(path: Path, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(asdict(found) | {"weights": found.weights, "whole": found.whole, **asdict(wants)}))
     else:
-        out.print(f"{found.family}: {', '.join(found.tasks)}")
+        several = f", with one to {found.pictures} pictures" if found.pictures > 1 else ""
+        out.print(f"{found.family}: {', '.join(found.tasks)}{several}")
         for part in found.parts:
             out.print(
                 f"  {part.name:<16} {part.weights / 1e6:>9.1f} M  {escape(part.lacks) or 'whole'}", soft_wrap=True

@@ -16,6 +16,7 @@ import pytest
 import torch
 from diffusers.pipelines.flux import pipeline_flux_kontext
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
+from PIL import Image
 from torch import Tensor
 
 from safelight.engine.families import flux, qwen_image_edit
@@ -24,7 +25,7 @@ from safelight.engine.generation import Generation, LoraUse, Pixels
 from safelight.engine.graphs import Graphs
 from safelight.engine.images import to_pixels
 from safelight.engine.model import Model
-from safelight.engine.plan import make_plan
+from safelight.engine.plan import check, make_plan
 from safelight.engine.rows import Rows
 from safelight.engine.samplers import Samplers, configure
 from safelight.errors import Invalid
@@ -35,6 +36,8 @@ from .oracle import distance, half_mask, picture, pictures_of
 
 INIT = {"init_image": picture(96, 64), "strength": 0.6}
 EDIT = {"init_image": picture(90, 60)}
+SEVERAL = {**EDIT, "beside": (picture(60, 90, seed=1), picture(64, 64, seed=2))}
+STACKED = {**EDIT, "beside": (picture(96, 64, seed=1), picture(90, 60, seed=2))}
 INPAINT = {**INIT, "mask_image": half_mask(96, 64), "strength": 0.8}
 
 
@@ -87,7 +90,7 @@ KINDS = {
     ),
     "kontext": Kind(
         flow_checkpoints.write_kontext,
-        {"text2img": "FluxKontextPipeline", "edit": "FluxKontextPipeline"},
+        dict.fromkeys(("text2img", "edit", "stacked"), "FluxKontextPipeline"),
         lambda g: distilled(g) | {"max_area": g.width * g.height},
         {"guidance_scale": 2.5},
     ),
@@ -98,14 +101,22 @@ KINDS = {
     ),
     "qwen-edit-plus": Kind(
         flow_checkpoints.write_qwen_edit_plus,
-        {"edit": "QwenImageEditPlusPipeline"},
+        dict.fromkeys(("edit", "several"), "QwenImageEditPlusPipeline"),
         true_guided,
         {"guidance_scale": 4.0},
     ),
     "z-image": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 5.0}),
     "z-image-turbo": Kind(flow_checkpoints.write_z_image, tasks("ZImage"), guided, {"guidance_scale": 0.0}),
 }
-STARTS: dict[str, dict[str, Any]] = {"text2img": {}, "img2img": INIT, "inpaint": INPAINT, "edit": EDIT}
+STARTS: dict[str, dict[str, Any]] = {
+    "text2img": {},
+    "img2img": INIT,
+    "inpaint": INPAINT,
+    "edit": EDIT,
+    "several": SEVERAL,
+    "stacked": STACKED,
+}
+EDITORS = ("kontext", "qwen-edit", "qwen-edit-plus")
 CASES = [(name, task) for name, kind in KINDS.items() for task in kind.pipelines]
 
 
@@ -153,13 +164,17 @@ def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tens
 
     watch = {"callback": look} if name == "pixart" else {"callback_on_step_end": keep}
     start = pictures_of(g)
-    if task == "edit":
-        del start["strength"]
+    if name in EDITORS:
+        start.pop("strength", None)
     whole = {"processor": flow_checkpoints.still_processor()} if name.startswith("qwen-edit") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline: Any = getattr(diffusers, KINDS[name].pipelines[task]).from_pretrained(folder, **whole)
         pipeline.set_progress_bar_config(disable=True)
+        if task == "several":
+            start["image"] = [Image.fromarray(pixels) for pixels in g.pictures]
+        if task == "stacked":
+            start["image"] = stacked(pipeline, g)
         picture = pipeline(
             prompt=g.prompt,
             num_inference_steps=g.steps,
@@ -174,6 +189,13 @@ def by_pipeline(folder: Path, name: str, task: str, g: Generation) -> tuple[Tens
         with torch.no_grad():
             picture = vae.decode(last[None] / vae.config.scaling_factor + vae.config.shift_factor).sample[0] / 2 + 0.5
     return last, to_pixels(torch.as_tensor(picture) * 2 - 1)
+
+
+def stacked(pipeline: Any, g: Generation) -> Tensor:
+    """Latents of the pictures, each encoded by the pipeline itself, as one picture: one below the other."""
+    pixels = [pipeline.image_processor.preprocess(Image.fromarray(each), 64, 96) for each in g.pictures]
+    latents: list[Tensor] = [pipeline._encode_vae_image(image=each, generator=None) for each in pixels]
+    return torch.cat(latents, dim=-2)
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)
@@ -206,7 +228,7 @@ def companions(name: str) -> list[Generation]:
     possible = list(KINDS[name].pipelines)
     return [
         replace(
-            asked(name, dice.choice(possible)),
+            asked(name, possible[i % len(possible)]),
             prompt=dice.choice(["a cat", "a dog, of a kind that nobody has seen", "red"]),
             steps=dice.choice([2, 3, 5]),
             seed=i,
@@ -289,9 +311,30 @@ def test_a_picture_to_edit_is_shown_at_a_size_of_the_training(model_of: Callable
     ours, theirs = TRAINED
     assert ours == theirs
     _, model = model_of("kontext")
-    assert make_plan(asked("kontext", "edit"), model, Samplers()).reference == (16, 8, 12)
+    assert make_plan(asked("kontext", "edit"), model, Samplers()).references == [(16, 8, 12)]
     with pytest.raises(Invalid, match=r"mask_image is not possible with .* which edits by instruction"):
         make_plan(asked("kontext", "edit", mask_image=half_mask(90, 60)), model, Samplers())
+
+
+def test_pictures_of_an_instruction_are_counted(model_of: Callable[[str], tuple[Path, Model]]) -> None:
+    five = {"beside": (picture(64, 64),) * 4}
+    for name, said in (
+        ("kontext", "init_image must be at most 4 pictures for "),
+        ("qwen-edit", r"init_image must be one picture: .* has learned instructions about one; Qwen-Image-Edit-Plus"),
+        ("schnell", "init_image must be one picture: .* does not edit by instruction"),
+    ):
+        start = "edit" if name in EDITORS else "img2img"
+        with pytest.raises(Invalid, match=said):
+            make_plan(asked(name, start, **five), model_of(name)[1], Samplers())
+    for broken in ({"init_image": None}, {"beside": (half_mask(64, 64),)}):
+        with pytest.raises(Invalid, match="init_image must be RGB pictures"):
+            check(asked("kontext", "edit", **({"beside": (picture(64, 64),)} | broken)))
+
+
+def test_several_pictures_lie_in_one_plane_as_little_apart_as_they_can() -> None:
+    wide, high = torch.zeros(1, 1, 8, 12), torch.zeros(1, 1, 12, 8)
+    assert flux.corners([wide, wide, high, wide]) == [(0, 0), (4, 0), (0, 6), (8, 0)]
+    assert flux.positions(high, 1, 0, 6)[[0, 1, -1]].tolist() == [[1, 0, 6], [1, 0, 7], [1, 5, 9]]
 
 
 def test_the_layout_of_pictures_leaves_weights_of_frames_alone(model_of: Callable[[str], tuple[Path, Model]]) -> None:

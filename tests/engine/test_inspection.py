@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
     "kontext": (flow_checkpoints.write_kontext, "Kontext", ("text2img", "edit")),
     "qwen": (flow_checkpoints.write_qwen, "QwenImage", ALL),
     "pixart": (flow_checkpoints.write_pixart, "PixArt", ALL),
-    "qwen-edit": (flow_checkpoints.write_qwen_edit, "QwenImageEdit", ("edit",)),
+    "qwen-edit-plus": (flow_checkpoints.write_qwen_edit_plus, "QwenImageEditPlus", ("edit",)),
     "z-image": (flow_checkpoints.write_z_image, "ZImage", ALL),
 }
 
@@ -43,6 +43,7 @@ def test_a_checkpoint_is_told_without_its_weights(name: str, tmp_path: Path) -> 
     assert (found.family, found.tasks) == (family, tasks)
     assert found.whole, found.parts
     model = Model.load(tmp_path / "it")
+    assert found.pictures == model.family.most_pictures
     assert found.weights * 4 == pytest.approx(model.bytes, rel=0.02)
     apart = {part: 4 * count for part, count in found.apart.items()}
     assert apart == pytest.approx(model.footprint.apart, rel=0.1)  # files hold buffers too

@@ -40,7 +40,7 @@ class Canvas:
     stack: Tensor  # (n, C, h, w): the latents, then what the sampler remembers
     blend: Blend | None = None
     extra: Tensor | None = None  # (E, h, w): mask and masked picture, or what was seen in the init image
-    reference: Tensor | None = None  # (C, h', w'): the picture that is to be edited
+    references: tuple[Tensor, ...] = ()  # (C, h', w') each: the pictures that its instruction speaks of
     cues: tuple[Cue, ...] = ()  # its ControlNets, with what they are shown
     calls: int = 0
 
@@ -60,9 +60,9 @@ class Canvas:
         """What the model is shown at the step at hand."""
         x, step = self.latents * self.step.scale, self.step
         guidance = self.plan.generation.guidance_scale
-        rows = [Row(x, step.timestep, text, self.extra, guidance, self.reference) for text in self.conditioning]
-        if len(rows) < self.plan.rows and self.reference is not None:
-            rows.insert(0, replace(rows[0], reference=torch.zeros_like(self.reference)))
+        rows = [Row(x, step.timestep, text, self.extra, guidance, self.references) for text in self.conditioning]
+        if len(rows) < self.plan.rows:
+            rows.insert(0, replace(rows[0], references=tuple(map(torch.zeros_like, self.references))))
         return steered(self.plan.model.family, rows, cues) if (cues := self._cues()) else rows
 
     def _cues(self) -> list[Cue]:
@@ -96,9 +96,11 @@ def begin(
     masked: Moments | None,
     seen: Tensor | None = None,
     hints: Sequence[Moments] = (),
+    beside: Sequence[Moments] = (),
 ) -> Canvas:
     """The first latents. ``moments`` are those of the init image, ``masked`` of the same with its masked part grey; ``seen``
-    is what a network of the family's own made of it; ``hints`` are those of what ControlNets are shown as latents.
+    is what a network of the family's own made of it; ``hints`` are those of what ControlNets are shown as latents, ``beside``
+    those of further pictures that the instruction speaks of.
     """
     source = torch.Generator().manual_seed(seed)
     device = plan.model.device
@@ -107,9 +109,9 @@ def begin(
         return draw(source, plan.shape).to(device)
 
     cues = tuple(_shown(*each, plan, fresh) for each in zip(plan.cues, hints, strict=True)) if hints else plan.cues
-    if plan.reference is not None and moments is not None:
-        shown = plan.model.family.shown(moments)
-        return Canvas(plan, conditioning, source, plan.table.start[1] * fresh()[None], reference=shown)
+    if plan.references and moments is not None:
+        shown = tuple(map(plan.model.family.shown, (moments, *beside)))
+        return Canvas(plan, conditioning, source, plan.table.start[1] * fresh()[None], references=shown)
     weight, noise_weight = plan.table.start
     init = None if moments is None else _sample(moments, fresh(), plan)
     noise = fresh()

@@ -139,8 +139,7 @@ class Encoder:
 def _texts(start: Start) -> Iterator[Want[tuple[str, int]]]:
     """As in diffusers, ``clip_skip`` is for the prompt; the negative prompt is read to the last layer."""
     generation, model = start.plan.generation, start.plan.model
-    source = start.plan.source
-    shown = source.digest if source is not None and start.plan.shown is not None else ""
+    shown = " ".join(source.digest for source in start.plan.sources) if start.plan.shown else ""
     prompts = [generation.prompt, *(each.prompt for each in generation.mixture)]
     payloads = [(prompt, generation.clip_skip) for prompt in prompts]
     if start.plan.guided:
@@ -155,7 +154,7 @@ def _moments(start: Start) -> Iterator[Want[Tensor]]:
     if source is None:
         return
     if wants_moments(start.plan):
-        for each in (source, *start.plan.mixed):
+        for each in start.plan.sources:
             yield Want(start, (model.name, each.pixels.shape), (model.name, each.digest), each.pixels)
     if wants_masked_moments(start.plan) and source.masked_pixels is not None:
         yield Want(start, (model.name, source.pixels.shape), (model.name, source.masked_digest), source.masked_pixels)
@@ -180,12 +179,13 @@ def _canvas(start: Start, texts: Found[Conditioning], moments: Found[Moments], s
     plan = start.plan
     init = pictures[0] if wants_moments(plan) else None
     masked = pictures[-1] if wants_masked_moments(plan) else None
-    if plan.mixed:
+    if plan.generation.mixture:
         told[-len(plan.shares) :] = [mixed_texts(told[-len(plan.shares) :], plan.shares)]
         init = mixed_pictures(pictures, plan.shares)
     seen = next((_given(sights[want.owner, want.key]) for want in _sights(start)), None)
     hints = [_given(moments[want.owner, want.key]) for want in _hints(start)]
-    return begin(plan, start.seed, tuple(told), init, masked, seen, hints)
+    beside = pictures[1:] if plan.references else ()
+    return begin(plan, start.seed, tuple(told), init, masked, seen, hints, beside)
 
 
 def _given(answer: Value | SafelightError) -> Value:

@@ -72,6 +72,7 @@ class Generation:
     spacing: Spacing = Spacing.default
     algorithm_type: str | None = None  # of the DPM-Solver family
     init_image: Pixels | None = None
+    beside: tuple[Pixels, ...] = ()  # further pictures that an instruction speaks of, where the checkpoint edits
     share: float = 1.0  # of init image and prompt, where further ones are mixed in
     mixture: tuple[Ingredient, ...] = ()
     mask_image: Pixels | None = None
@@ -83,6 +84,11 @@ class Generation:
     owner: str = ""
     priority: int = 0  # higher goes first
     previews: bool = False
+
+    @property
+    def pictures(self) -> tuple[Pixels, ...]:
+        """That it starts from or speaks of, in the order in which an instruction counts them."""
+        return () if self.init_image is None else (self.init_image, *self.beside)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,6 +38,7 @@ class Inspection:
     family: str
     tasks: tuple[str, ...]
     parts: tuple[PartFound, ...]
+    pictures: int  # that one instruction may speak of, where it edits by instruction
 
     @property
     def weights(self) -> int:
@@ -74,7 +75,7 @@ def _folder(folder: Path) -> Inspection:
     parts = tuple(_part(folder / name, index, wanted) for name in wanted)
     config = folder / family.denoiser / "config.json"
     tasks = family.tasks(read_config(config)) if config.exists() else ()
-    return Inspection(family.__name__, tasks, parts)
+    return Inspection(family.__name__, tasks, parts, family.most_pictures)
 
 
 def _lone(lone: Lone) -> Inspection:
@@ -87,7 +88,8 @@ def _lone(lone: Lone) -> Inspection:
             parts.append(PartFound(name, _numbers(own or {}), lacking(lone.family)))
         else:
             parts.append(_part(lone.folder / name, lone.index, lone.parts, own))
-    return Inspection(lone.family.__name__, lone.family.tasks(config), tuple(parts))
+    family = lone.family
+    return Inspection(family.__name__, family.tasks(config), tuple(parts), family.most_pictures)
 
 
 def _part(folder: Path, index: Config, wanted: Classes, own: Weights | None = None) -> PartFound:
@@ -132,7 +134,7 @@ def _single_file(path: Path) -> Inspection:
         parts.append(PartFound("text encoder", 0, "it is not there"))
     channels = first.shape[1] if first is not None and len(first.shape) == 4 else 4
     family = InstructPix2Pix if channels == EDITING else StableDiffusion
-    return Inspection(family.__name__, family.tasks({"in_channels": channels}), tuple(parts))
+    return Inspection(family.__name__, family.tasks({"in_channels": channels}), tuple(parts), family.most_pictures)
 
 
 def _under(entries: Entries, prefix: str) -> int:

@@ -153,17 +153,17 @@ class Model:
         prompts: Sequence[str],
         clip_skip: int = 1,
         adapters: Sequence[LoraUse] = (),
-        picture: Pixels | None = None,
+        pictures: Sequence[Pixels] = (),
         pieces: int = 0,
     ) -> list[Conditioning]:
-        """``picture`` is what the prompts speak of, for families whose text encoder looks at it; with ``pieces`` their
+        """``pictures`` are what the prompts speak of, for families whose text encoder looks at them; with ``pieces`` their
         words are weighed and they are read in so many. Whoever has no more prompts for now says ``rest``.
         """
         with self._passing.there() if self._passing else nullcontext():
             if pieces:
                 told = self.family.read_weighed(self._networks(adapters), prompts, clip_skip, pieces)
-            elif picture is not None:
-                told = self.family.read_beside(self._networks(adapters), prompts, picture)
+            elif pictures:
+                told = self.family.read_beside(self._networks(adapters), prompts, pictures)
             else:
                 told = self.family.read(self._networks(adapters), prompts, clip_skip)
         return [text.to(self.device) for text in told]

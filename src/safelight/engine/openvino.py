@@ -151,7 +151,7 @@ def _example(family: Family) -> Inputs:
     shape = family.autoencoder.channels, *(least * side for side in ODD_SIDES)
     [text] = family.read(family.networks, [""], 1)
     extra = torch.zeros(family.extra_channels, *shape[1:]) if family.extra_channels else None
-    row = Row(torch.zeros(shape), 500.0, text, extra, reference=torch.zeros(shape) if family.edits else None)
+    row = Row(torch.zeros(shape), 500.0, text, extra, references=(torch.zeros(shape),) if family.edits else ())
     return {name: _entered(tensor) for name, tensor in family.gather([row] * TRACED_ROWS).items()}
 
 

@@ -43,6 +43,11 @@ class Source:
     mask: Tensor | None  # (1, h, w) at the latents' size; 1 is repainted
     repainted: Tensor | None  # (1, H, W), the same at the picture's
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its width and height."""
+        return self.pixels.shape[-1], self.pixels.shape[-2]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
@@ -53,10 +58,9 @@ class Plan:
     table: Table
     width: int  # as drawn, in pixels
     height: int
-    source: Source | None
+    sources: tuple[Source, ...]  # every picture that it starts from or that its instruction speaks of
     bucket: Bucket
     cues: tuple[Cue, ...] = ()
-    mixed: tuple[Source, ...] = ()  # further pictures that it starts from
 
     @property
     def shares(self) -> list[float]:
@@ -65,16 +69,20 @@ class Plan:
         return [share / sum(shares) for share in shares]
 
     @property
-    def shown(self) -> Pixels | None:
-        """The picture that the text encoder looks at."""
-        return self.generation.init_image if self.model.family.looks else None
+    def source(self) -> Source | None:
+        """The init image."""
+        return self.sources[0] if self.sources else None
 
     @property
-    def reference(self) -> Shape | None:
-        """Of the latents of the picture that is to be edited."""
-        if self.source is None or not self.model.family.edits:
-            return None
-        return self.model.family.shape(self.source.pixels.shape[-1], self.source.pixels.shape[-2])
+    def shown(self) -> tuple[Pixels, ...]:
+        """The pictures that the text encoder looks at."""
+        return self.generation.pictures if self.model.family.looks else ()
+
+    @property
+    def references(self) -> list[Shape]:
+        """Of the latents of the pictures that an instruction speaks of."""
+        shape = self.model.family.shape
+        return [shape(*each.size) for each in self.sources] if self.model.family.edits else []
 
     @property
     def pieces(self) -> int:
@@ -129,6 +137,8 @@ def _check_pictures(g: Generation) -> None:
         raise Invalid("init_image", "is required with mask_image")
     if g.init_image is not None and (g.init_image.ndim != 3 or g.init_image.shape[2] != 3):
         raise Invalid("init_image", "must be an RGB picture")
+    if any(each.ndim != 3 or each.shape[2] != 3 for each in g.beside) or (g.beside and g.init_image is None):
+        raise Invalid("init_image", "must be RGB pictures")
     if g.mask_image is not None and g.mask_image.ndim != 2:
         raise Invalid("mask_image", "must be a greyscale picture")
 
@@ -161,30 +171,51 @@ def _check_control(control: Control, *, masked: bool) -> None:
 def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     family = model.family
     edits = family.edits and generation.init_image is not None
-    if family.needs_picture and generation.init_image is None:
-        raise Invalid("init_image", f"is required by {model.name}, which edits pictures")
-    if edits and generation.mask_image is not None:
-        raise Invalid("mask_image", f"is not possible with {model.name}, which edits by instruction")
-    if family.masks and generation.mask_image is None:
-        raise Invalid("mask_image", f"is required by {model.name}, which is an inpainting checkpoint")
-    if edits and generation.mixture:
-        raise Invalid("init_image", f"must be one picture: {model.name} edits by instruction")
+    _check_task(generation, model)
     width, height = drawn_size(generation.width, generation.height, model.native_size, family.multiple)
     shape = family.shape(width, height)
     start = replace(generation, init_image=None) if edits else generation
     table = samplers.table(model.scheduler(), start, family.schedule(shape))
-    source = None
-    if generation.init_image is not None:
-        size = family.reference_size(generation.init_image) if edits else None
-        source = _source(
-            generation.init_image, generation.mask_image, *(size or (width, height)), family.autoencoder.side
-        )
+    sources = _sources(generation, model, width, height, edits=edits)
     cues = tuple(_cue(control, generation, model, width, height) for control in generation.controls)
     steered = bool(cues) and model.compiled
     bucket = Bucket(model.name, generation.loras, family.company(generation, shape), steered)
-    side = family.autoencoder.side
-    mixed = tuple(_source(each.picture, None, width, height, side) for each in generation.mixture)
-    return Plan(generation, model, table, width, height, source, bucket, cues, mixed)
+    return Plan(generation, model, table, width, height, sources, bucket, cues)
+
+
+def _sources(generation: Generation, model: Model, width: int, height: int, *, edits: bool) -> tuple[Source, ...]:
+    """At the size of what is drawn, or where a picture is to be edited at the size at which its network is shown it."""
+    family = model.family
+    pictures = [*generation.pictures, *(each.picture for each in generation.mixture)]
+    sizes = [(family.reference_size(picture) if edits else None) or (width, height) for picture in pictures]
+    masks = [generation.mask_image, *[None] * len(pictures)]
+    each = zip(pictures, masks, sizes, strict=False)
+    return tuple(_source(picture, mask, *size, family.autoencoder.side) for picture, mask, size in each)
+
+
+def _check_task(generation: Generation, model: Model) -> None:
+    """Whether this checkpoint can do what is asked with the pictures that are given."""
+    family, name = model.family, model.name
+    if family.needs_picture and generation.init_image is None:
+        raise Invalid("init_image", f"is required by {name}, which edits pictures")
+    if family.masks and generation.mask_image is None:
+        raise Invalid("mask_image", f"is required by {name}, which is an inpainting checkpoint")
+    if not family.edits:
+        if generation.beside:
+            raise Invalid("init_image", f"must be one picture: {name} does not edit by instruction")
+        return
+    if generation.init_image is not None and generation.mask_image is not None:
+        raise Invalid("mask_image", f"is not possible with {name}, which edits by instruction")
+    if generation.mixture:
+        raise Invalid("init_image", f"must be one picture: {name} edits by instruction")
+    if len(generation.pictures) > family.most_pictures:
+        raise Invalid("init_image", _too_many(name, family.most_pictures))
+
+
+def _too_many(name: str, most: int) -> str:
+    if most > 1:
+        return f"must be at most {most} pictures for {name}"
+    return f"must be one picture: {name} has learned instructions about one; Qwen-Image-Edit-Plus and FLUX.1 Kontext take several"
 
 
 def _cue(control: Control, generation: Generation, model: Model, width: int, height: int) -> Cue:

@@ -81,9 +81,9 @@ class Trial:
         model.rest()
         longest = max(said, key=lambda text: len(text.embedding))
         texts = [vary(longest, dice) for _ in range(count)]
-        shown = plan.reference and torch.randn(plan.reference, generator=dice).to(model.device)
+        shown = tuple(torch.randn(shape, generator=dice).to(model.device) for shape in plan.references)
         rows = [
-            Row(row[:channels], time, text, row[channels:] if extra else None, reference=shown)
+            Row(row[:channels], time, text, row[channels:] if extra else None, references=shown)
             for row, time, text in zip(x, times, texts, strict=True)
         ]
         self._rows = steered(model.family, rows, plan.cues) if plan.bucket.steered else rows

@@ -133,8 +133,8 @@ def time_call(
         side = PROBE_SIDE * family.autoencoder.side if model.native_size is None else model.native_size
         channels, *sides = family.shape(side, side)
         extra = torch.randn(family.extra_channels, *sides) if family.extra_channels else None
-        shown = torch.randn(channels, *sides) if family.edits else None
-        rows = [Row(torch.randn(channels, *sides), 500.0, model.encode_text([""])[0], extra, reference=shown)] * 2
+        shown = (torch.randn(channels, *sides),) if family.edits else ()
+        rows = [Row(torch.randn(channels, *sides), 500.0, model.encode_text([""])[0], extra, references=shown)] * 2
         times = []
         for _ in range(1 + REPEATS):
             began = time.perf_counter()

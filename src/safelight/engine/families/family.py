@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from safelight.engine.families.additions import Control
 from safelight.engine.families.autoencoder import Autoencoder, Kl, Moments, Place
+from safelight.engine.families.tokens import REFERENCE
 from safelight.engine.flow import Schedule
 from safelight.engine.generation import Generation, Pixels
 from safelight.engine.textual_inversion import Concept
@@ -49,7 +50,7 @@ class Row:
     text: Conditioning
     extra: Tensor | None = None  # (E, h, w), further channels of an inpainting checkpoint
     guidance: float = 1.0  # for networks that are told it
-    reference: Tensor | None = None  # (C, h', w'), the picture that is to be edited, for families that edit
+    references: tuple[Tensor, ...] = ()  # (C, h', w') each, the pictures that an instruction speaks of
     additions: tuple[Tensor, ...] = ()  # what ControlNets say, (C', h', w') for each level of the network
 
 
@@ -71,8 +72,8 @@ class Family(ABC):
     denoiser: ClassVar[str] = "transformer"  # the network that is called at every step
     multiple: ClassVar[int] = 16  # of which the sides of a picture must be, in pixels
     compiles: ClassVar[bool] = False  # whether OpenVINO knows how to run it
-    edits: ClassVar[bool] = False  # an init image is shown to the network as it is, and the prompt says what to change
-    looks: ClassVar[bool] = False  # the text encoder is shown it too
+    most_pictures: ClassVar[int] = 0  # shown to the network as they are, where the prompt is an instruction about them
+    looks: ClassVar[bool] = False  # the text encoder is shown them too
     holds: ClassVar[bool] = False  # guidance is towards that picture too: a third row is not shown it
     needs_picture: ClassVar[bool] = False  # nothing can be made without an init image
     sees: ClassVar[bool] = False  # a further network looks at it, and what that says stands beside the latents
@@ -93,10 +94,15 @@ class Family(ABC):
         del config
         if cls.needs_picture:
             return ("edit",)
-        return ("text2img", "edit") if cls.edits else ("text2img", "img2img", "inpaint")
+        return ("text2img", "edit") if cls.most_pictures else ("text2img", "img2img", "inpaint")
 
     def _autoencoder(self, network: nn.Module) -> Autoencoder:
         return Kl(network, self.place)
+
+    @property
+    def edits(self) -> bool:
+        """Whether the prompt says what to change in an init image."""
+        return self.most_pictures > 0
 
     @property
     def extra_channels(self) -> int:
@@ -121,6 +127,12 @@ class Family(ABC):
         """The width and height at which a picture to be edited is shown; None: those of the one that is drawn."""
         del init
         return None
+
+    def sizes_beside(self, generation: Generation) -> str:
+        """Of the latents of the pictures that an instruction speaks of: rows that share a call have them alike."""
+        sizes = [self.reference_size(picture) for picture in generation.pictures]
+        shapes = [self.shape(*size) for size in sizes if size is not None]
+        return ", ".join(f"{height}x{width}" for _, height, width in shapes)
 
     def shown(self, moments: Moments) -> Tensor:
         """A picture to be edited, (C, h, w), as the network is shown it."""
@@ -189,8 +201,8 @@ class Family(ABC):
         """Each in so many pieces, for families whose words can be weighed."""
         raise NotImplementedError
 
-    def read_beside(self, networks: Networks, prompts: Sequence[str], picture: Pixels) -> list[Conditioning]:
-        """Prompts about a picture, for families whose text encoder looks at it."""
+    def read_beside(self, networks: Networks, prompts: Sequence[str], pictures: Sequence[Pixels]) -> list[Conditioning]:
+        """Prompts about pictures, for families whose text encoder looks at them."""
         raise NotImplementedError
 
     @abstractmethod
@@ -221,9 +233,9 @@ def pooled(rows: Sequence[Row], place: Place) -> Tensor:
 
 
 def references(rows: Sequence[Row]) -> Inputs:
-    """(R, C, h', w'), where pictures are edited."""
-    shown = [row.reference for row in rows if row.reference is not None]
-    return {"reference": torch.stack(shown)} if shown else {}
+    """(R, C, h', w') for each picture that an instruction speaks of."""
+    shown = zip(*(row.references for row in rows), strict=True)
+    return {f"{REFERENCE}{i}": torch.stack(each) for i, each in enumerate(shown)}
 
 
 def timesteps(rows: Sequence[Row], place: Place) -> Tensor:

@@ -120,7 +120,7 @@ class Flux(Family):
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[Additions]:
         """The prompt's row is asked, and its answer goes to the negative prompt's too, as the pipelines have it."""
         steering: Any = network
-        row = replace(rows[-1], extra=None, reference=None, additions=())
+        row = replace(rows[-1], extra=None, references=(), additions=())
         told, _ = self._told(self.gather([row]))
         told.pop("guidance", None)
         if steering.config.guidance_embeds:
@@ -140,16 +140,18 @@ class Flux(Family):
 
     def _told(self, inputs: Inputs) -> tuple[dict[str, Any], list[Tensor]]:
         told, pictures = tokens.told(inputs, self.place)
-        told["img_ids"] = torch.cat([positions(picture, i) for i, picture in enumerate(pictures)])
+        drawn, *shown = pictures
+        laid = zip(shown, corners(shown), strict=True)
+        told["img_ids"] = torch.cat([positions(drawn, 0), *(positions(each, 1, *corner) for each, corner in laid)])
         told["txt_ids"] = torch.zeros(told["encoder_hidden_states"].shape[1], 3, device=self.place.device)
         return told, pictures
 
 
 class Kontext(Flux):
-    """Edits by instruction: the picture's tokens stand beside those that are drawn."""
+    """Edits by instruction: the tokens of the pictures that it speaks of stand beside those that are drawn."""
 
     pipelines = ("FluxKontextPipeline",)
-    edits = True
+    most_pictures = 4
     compiles = False  # a call has a picture or has none, and so one tensor more or less
     control = None
 
@@ -157,8 +159,7 @@ class Kontext(Flux):
         company = super().company(generation, shape)
         if generation.init_image is None:
             return company
-        width, height = self.reference_size(generation.init_image)
-        return f"{company} beside {height // self.autoencoder.side}x{width // self.autoencoder.side}"
+        return f"{company} beside {self.sizes_beside(generation)}"
 
     def reference_size(self, init: Pixels) -> tuple[int, int]:
         """Of the sizes that the model was trained on, the one of the nearest aspect."""
@@ -172,8 +173,20 @@ def _spread(samples: Sequence[Tensor] | None, count: int, others: Sequence[Tenso
     return tuple(additions.spread(found, count, math.ceil(count / len(found))))
 
 
-def positions(latents: Tensor, picture: int) -> Tensor:
-    """Which picture, row and column each token of latents (R, C, h, w) is of."""
-    height, width = (torch.arange(side // 2, device=latents.device) for side in latents.shape[-2:])
-    grid = torch.stack(torch.meshgrid(height, width, indexing="ij"), -1).flatten(0, 1).float()  # (h / 2 * w / 2, 2)
-    return torch.nn.functional.pad(grid, (1, 0), value=picture)
+def positions(latents: Tensor, plane: int, top: int = 0, left: int = 0) -> Tensor:
+    """Which plane, row and column each token of latents (R, C, h, w) is of."""
+    sides = zip((top, left), latents.shape[-2:], strict=True)
+    rows, columns = (torch.arange(first, first + side // 2, device=latents.device) for first, side in sides)
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1).float()  # (h / 2 * w / 2, 2)
+    return torch.nn.functional.pad(grid, (1, 0), value=plane)
+
+
+def corners(pictures: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """The first row and column of each in one plane: below those before it, or to the right where that is less far."""
+    found, high, wide = list[tuple[int, int]](), 0, 0
+    for picture in pictures:
+        height, width = (side // 2 for side in picture.shape[-2:])
+        top, left = (0, wide) if high + height > wide + width else (high, 0)
+        high, wide = max(high, top + height), max(wide, left + width)
+        found.append((top, left))
+    return found

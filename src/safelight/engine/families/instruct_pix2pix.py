@@ -20,7 +20,7 @@ EDITING = 8  # channels that such a UNet reads: latents, picture
 
 class InstructPix2Pix(StableDiffusion):
     pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusionInstructPix2PixPipeline",)
-    edits = True
+    most_pictures = 1
     holds = True
     needs_picture = True
 
@@ -38,4 +38,4 @@ class InstructPix2Pix(StableDiffusion):
         return moments.mean[0]
 
     def gather(self, rows: Sequence[Row]) -> Inputs:
-        return super().gather([replace(row, extra=row.reference) for row in rows])
+        return super().gather([replace(row, extra=row.references[0]) for row in rows])

@@ -99,7 +99,7 @@ class QwenImage(Family):
 
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[Additions]:
         """The prompt's row is asked, without padding, and its answer goes to the negative prompt's too, as in the pipeline."""
-        told, _ = self._told(self.gather([replace(rows[-1], reference=None, additions=())]))
+        told, _ = self._told(self.gather([replace(rows[-1], references=(), additions=())]))
         count = len(rows[-1].text.embedding)
         told |= {name: told[name][:, :count] for name in ("encoder_hidden_states", "encoder_hidden_states_mask")}
         cond = tokens.pack(self.place.enter(hint[None]))

@@ -156,7 +156,7 @@ class StableDiffusion(Family):
 
     def steer(self, network: nn.Module, rows: Sequence[Row], hint: Tensor, scale: float) -> list[tuple[Tensor, ...]]:
         """A ControlNet reads latents, and nothing of what an inpainting UNet reads beside them."""
-        inputs = self.gather([replace(row, extra=None, reference=None, additions=()) for row in rows])
+        inputs = self.gather([replace(row, extra=None, references=(), additions=()) for row in rows])
         levels, middle = network(
             self.place.enter(inputs["sample"]),
             inputs["timestep"],

@@ -11,6 +11,8 @@ from torch import Tensor
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.flow import Schedule
 
+REFERENCE = "reference "  # the name of each picture that an instruction speaks of, before its number
+
 
 def pack(latents: Tensor) -> Tensor:
     """(R, C, h, w) to (R, h / 2 * w / 2, 4 C)."""
@@ -37,12 +39,16 @@ def schedule(height: int, width: int) -> Schedule:
 
 
 def told(inputs: Mapping[str, Tensor], place: Place) -> tuple[dict[str, Any], list[Tensor]]:
-    """A call in the transformer's own words, a picture to be edited beside the one that is drawn; and these pictures."""
+    """A call in the transformer's own words, pictures to be edited beside the one that is drawn; and these pictures."""
     words: dict[str, Any] = dict(inputs)
-    pictures = [place.enter(words.pop(name)) for name in ("hidden_states", "reference") if name in words]
+    pictures = [place.enter(words.pop(name)) for name in ("hidden_states", *_references(inputs))]
     words["hidden_states"] = torch.cat([pack(picture) for picture in pictures], dim=1)
     words["timestep"] = words["timestep"] / 1000
     return words, pictures
+
+
+def _references(inputs: Mapping[str, Tensor]) -> list[str]:
+    return [name for name in inputs if name.startswith(REFERENCE)]
 
 
 def drawn(tokens: Tensor, picture: Tensor) -> Tensor:
