@@ -191,13 +191,17 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
     lightbox = Lightbox(decode=decode, encode=encode, nsfw=nsfw, sketch=sketch)
     generate = Generate(painter, lightbox, default_model="plain", safety_threshold=settings.safety_threshold)
     room = UpscalingRoom(settings.upscalers, torch.device("cpu"))
-    caption = Caption(lightbox, lambda _name, _pixels, length: length)
+
+    def say(_name: str, _pixels: Pixels, length: str) -> str:
+        time.sleep(painter.step_seconds)
+        return length
+
     makers: list[Maker] = [
         generate,
         Judge(lightbox),
         Upscale(room, lightbox),
         CutOut(settings.segmenters, lightbox),
-        caption,
+        Caption(lightbox, say),
     ]
     worker = Worker(settings, database, queue, blobs, vault, makers=makers, name=name)
     try:

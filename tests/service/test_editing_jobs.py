@@ -1,4 +1,4 @@
-"""Enlarging and cutting out are jobs like any other: beside generations, through kills, and to the last byte of an erasure."""
+"""Enlarging, cutting out and captioning are jobs like any other: beside generations, through kills, and to the last byte of an erasure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from safelight.engine.upscaling import UpscalingRoom
 from safelight.errors import NotFound
-from safelight.records import AssetKind, CutOutRequest, Job, JobRequest, JobState, UpscaleRequest
+from safelight.records import AssetKind, CaptionRequest, CutOutRequest, Job, JobRequest, JobState, UpscaleRequest
 from safelight.settings import Settings
 from tests.house import House, a_bitmap, a_request, open_house, reconciling
-from tests.service.rows import count
+from tests.service.rows import count, rows
 from tests.service.test_crashes import quiet, running, worker_process
 
 pytestmark = pytest.mark.anyio
@@ -61,15 +61,18 @@ async def test_neither_kind_of_work_keeps_the_other_waiting(settings: Settings, 
 
 
 async def test_killed_in_the_middle_they_are_made_once(house: House) -> None:
-    async with worker_process(house) as process:
-        jobs = [await submit(house, upscale(4, 400), 400), await submit(house, CutOutRequest(pixels=400**2), 400)]
-        await running(house, jobs[0])
+    asked = (CaptionRequest(pixels=400**2, captioner="any"), upscale(4, 400), CutOutRequest(pixels=400**2))
+    async with worker_process(house, step_seconds=2 * PATIENCE) as process:
+        jobs = [await submit(house, each, 400) for each in asked]
+        for each in (jobs[1], jobs[0]):
+            await running(house, each)
         process.kill()
     async with house.working(), reconciling(house):
         done = [await house.finished(job, PATIENCE) for job in jobs]
-    assert {(job.state, job.outputs) for job in done} == {(JobState.succeeded, 1)}
-    assert done[0].attempt >= 2
-    assert await count(house, "usage") == 2
+    assert [(job.state, job.outputs) for job in done] == [(JobState.succeeded, pictures) for pictures in (0, 1, 1)]
+    assert await house.services.assets.texts(house.account, done[0]) == ["normal"]
+    assert min(job.attempt for job in done[:2]) >= 2
+    assert [row["pictures"] for row in await rows(house, "SELECT pictures FROM usage ORDER BY job_id")] == [0, 1, 1]
     await quiet(house)
 
 

@@ -203,7 +203,7 @@ class Worker:
         await self._patiently(lambda: self._intend(run, kinds, sizes))
         hands = asyncio.Semaphore(FILES_AT_ONCE)
         await asyncio.gather(*(self._put(hands, seal, key, made.files, number) for number, key in enumerate(run.keys)))
-        await self._patiently(lambda: self._commit(run, order, made))
+        await self._patiently(lambda: self._commit(run, order, made, kinds))
 
     async def _intend(self, run: Run, kinds: Sequence[AssetKind], sizes: Sequence[int]) -> None:
         async with self._database.transaction() as tx:
@@ -220,7 +220,7 @@ class Worker:
             sealed = await asyncio.to_thread(lambda: seal.close(files[number], key))
             await self._patiently(lambda: self._blobs.put(key, sealed))
 
-    async def _commit(self, run: Run, order: Order, made: Made) -> None:
+    async def _commit(self, run: Run, order: Order, made: Made, kinds: Sequence[AssetKind]) -> None:
         width, height = made.native_size
         async with self._database.transaction() as tx:
             row = await tx.one(
@@ -239,8 +239,8 @@ class Worker:
             if row["drop_inputs"]:
                 await drop_inputs(tx, run.id)
             await tx.run(
-                "jobs.record_usage", id=run.id, account=row["account_id"], pictures=len(run.keys), cost=row["cost"],
-                seconds=made.seconds,
+                "jobs.record_usage", id=run.id, account=row["account_id"], pictures=kinds.count(AssetKind.output),
+                cost=row["cost"], seconds=made.seconds,
             )  # fmt: skip
             await announce_end(tx, self._queue, run.id, row["account_id"])
 
