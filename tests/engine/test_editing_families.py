@@ -67,6 +67,7 @@ def companions(name: str) -> list[Generation]:
             seed=i,
             guidance_scale=guidances[i % 3],
             init_image=picture(96, 64, seed=i % 2),
+            layout_share=0.5 if name == "sd1" and i == 2 else 0.0,
             mixture=(Ingredient(picture(96, 64, seed=8 + i), "a dog", 0.5),) if name == "sd1" and i % 2 else (),
         )
         for i in range(4)
@@ -93,6 +94,39 @@ def by_pipeline(folder: Path, name: str, g: Generation) -> Pixels:
     return to_pixels(torch.as_tensor(shown) * 2 - 1)
 
 
+def mixed_by_pipeline(folder: Path, g: Generation) -> Pixels:
+    """Image to image, its latents mixed with the noisy picture's after each step, as MagicMix has it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline: Any = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
+    assert g.init_image is not None
+    dice = torch.Generator().manual_seed(g.seed)
+    pixels = pipeline.image_processor.preprocess(Image.fromarray(g.init_image))
+    init = pipeline.vae.encode(pixels).latent_dist.sample(dice) * pipeline.vae.config.scaling_factor
+    noise, first = torch.randn(init.shape, generator=dice), g.steps - int(g.strength * g.steps)
+
+    def mix(_: Any, step: int, timestep: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if (reached := first + step + 1) >= g.steps - int(g.layout_until * g.steps):
+            return {}
+        noisy = pipeline.scheduler.add_noise(init, noise, pipeline.scheduler.timesteps[reached][None])
+        return {"latents": (1 - g.layout_share) * state["latents"] + g.layout_share * noisy}
+
+    shown = pipeline(
+        prompt=g.prompt,
+        negative_prompt=g.negative_prompt,
+        image=Image.fromarray(g.init_image),
+        strength=g.strength,
+        num_inference_steps=g.steps,
+        guidance_scale=g.guidance_scale,
+        generator=torch.Generator().manual_seed(g.seed),
+        callback_on_step_end=mix,
+        output_type="pt",
+    ).images[0]
+    return to_pixels(torch.as_tensor(shown) * 2 - 1)
+
+
 def far(ours: Pixels, theirs: Pixels) -> int:
     return int(np.abs(ours.astype(int) - theirs.astype(int)).max())
 
@@ -109,6 +143,35 @@ def test_a_picture_equals_the_pipelines_alone_and_in_company(name: str, guidance
         gallery.drain()
         assert far(gallery.pictures[ticket, 0], theirs) <= 2
         assert all((other, 0) in gallery.pictures for other in others)
+
+
+def test_a_layout_is_kept_as_long_and_as_strongly_as_asked_alone_and_in_company(model_of: ModelOf) -> None:
+    folder, model = model_of("sd1")
+    generation = asked(steps=10, strength=0.7, layout_share=0.4, layout_until=0.3, sampler="DDIM")
+    theirs = mixed_by_pipeline(folder, generation)
+    rows = Rows(Graphs(), 8, exact=False)
+    assert far(theirs, alone(replace(generation, layout_share=0.0), model, rows)[0]) > 2
+    for company in ([], companions("sd1")):
+        gallery = Gallery(exact=False, model=model, rows=rows)
+        for other in company:
+            gallery.admit(other)
+        ticket = gallery.admit(generation)
+        gallery.drain()
+        assert far(gallery.pictures[ticket, 0], theirs) <= 2
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ({"layout_share": 1.1}, "layout_share must be between 0 and 1"),
+        ({"layout_until": 0.9}, "layout_until between 0 and strength"),
+        ({"init_image": None}, "with an init image and no mask only"),
+        ({"mask_image": half_mask(96, 64)}, "with an init image and no mask only"),
+    ],
+)
+def test_layouts_that_make_no_sense_are_refused(what: dict[str, Any], said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        check(asked(**({"layout_share": 0.5} | what)))
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "sd1"])

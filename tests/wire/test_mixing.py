@@ -1,4 +1,4 @@
-"""``img_mixer``, ``pix2pix`` and ``depth2img``: what the engine is told, what is answered and refused, and that inputs go with the rest."""
+"""Pictures mixed, layouts kept and instructions followed: what the engine is told, what is answered and refused, and that inputs go too."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.service.pictures import saved
 
 from .site import PHOTO, Json, Site, heard, open_site
 
+MAGIC = ["v3/magic_mix", "v5/magic_mix", "v6/image_editing/magic_mix", "v1/enterprise/image_editing/magic_mix"]
 MIXERS = ["v5/img_mixer", "v6/image_editing/img_mixer"]
 KINDS = {"pix": "StableDiffusionInstructPix2PixPipeline", "deep": "StableDiffusionDepth2ImgPipeline"}
 
@@ -96,6 +97,21 @@ def test_addresses_may_stand_in_one_text_and_count_alike(equipped: Site, asked: 
 def test_a_mixture_that_cannot_be_is_refused_by_its_field(site: Site, key: str, fields: Json, said: str) -> None:
     reply = site.post(MIXERS[1], key, **{"prompt": "a rose", **fields})
     assert (reply.status_code, reply.json()["message"]) == (400, said)
+
+
+@pytest.mark.parametrize("path", MAGIC)
+def test_a_layout_is_kept_until_the_prompt_alone_paints(equipped: Site, asked: list[Generation], path: str) -> None:
+    body = made(equipped, path, image=plain("red"), kmin=0.2, kmax="0.6", mix_factor=0.75)
+    (told,) = asked
+    assert (told.strength, told.layout_until, told.layout_share) == (0.6, 0.2, 0.25)
+    assert (told.width, told.height) == (96, 64)
+    if path != MAGIC[0]:
+        assert [body["meta"][name] for name in ("kmin", "kmax", "mix_factor")] == [0.2, 0.6, 0.75]
+
+
+def test_a_layout_that_is_let_go_before_it_is_begun_is_refused(site: Site, key: str) -> None:
+    reply = site.post(MAGIC[2], key, prompt="a bed", image=PHOTO, kmin=0.6)
+    assert (reply.status_code, reply.json()["message"]) == (400, "kmin must be at most kmax")
 
 
 def test_an_instruction_goes_to_the_checkpoint_of_its_kind(equipped: Site, asked: list[Generation]) -> None:

@@ -21,11 +21,15 @@ from safelight.engine.tables import Step
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """What an inpainted picture is held to outside its mask: the original, at the noise level of the moment."""
+    """What a picture is held to after a step: the original, at the noise level of the moment.
+
+    Outside its mask where it is inpainted; everywhere a little, and for a while, where a layout is kept.
+    """
 
     init: Tensor  # (C, h, w)
     noise: Tensor
-    mask: Tensor  # (1, h, w), 1 is repainted
+    mask: Tensor  # (1, h, w) or one number for all; 1 is repainted
+    steps: int  # after how many it is let go
 
     def __call__(self, latents: Tensor, level: tuple[float, float]) -> Tensor:
         original = level[0] * self.init + level[1] * self.noise
@@ -78,7 +82,7 @@ class Canvas:
         return torch.stack(noises) if noises else torch.empty(0, *self.plan.shape)
 
     def advance(self, stack: Tensor) -> None:
-        if self.blend is not None:
+        if self.blend is not None and self.plan.table.done(self.calls + 1) < self.blend.steps:
             stack[0] = self.blend(stack[0], self.step.renoise)
         self.stack = stack
         self.calls += 1
@@ -117,6 +121,8 @@ def begin(
     noise = fresh()
     latents = noise_weight * noise if init is None or weight == 0 else weight * init + noise_weight * noise
     canvas = Canvas(plan, conditioning, source, latents[None], cues=cues, extra=seen)
+    if init is not None and plan.generation.layout_share:
+        canvas.blend = Blend(init, noise, torch.tensor(1 - plan.generation.layout_share), plan.layout_steps)
     if plan.source is None or plan.source.mask is None or plan.source.repainted is None:
         return canvas
     # The pipelines encode the masked picture for every checkpoint, so its draw is made even where it goes unused.
@@ -125,7 +131,7 @@ def begin(
         repainted = plan.source.repainted.to(device)
         canvas.extra = plan.model.family.masked_channels(repainted, _sample(masked, masked_noise, plan))
     elif init is not None:
-        canvas.blend = Blend(init, noise, mask)
+        canvas.blend = Blend(init, noise, mask, plan.table.denoising_steps + 1)
     return canvas
 
 

@@ -75,6 +75,8 @@ class Generation:
     beside: tuple[Pixels, ...] = ()  # further pictures that an instruction speaks of, where the checkpoint edits
     share: float = 1.0  # of init image and prompt, where further ones are mixed in
     mixture: tuple[Ingredient, ...] = ()
+    layout_share: float = 0.0  # [0, 1], of the init image, mixed in after each step until its layout stands (MagicMix)
+    layout_until: float = 0.0  # [0, strength], the strength from which on the prompt alone paints
     mask_image: Pixels | None = None
     model: str | None = None  # a name on the shelf; None is the default checkpoint
     loras: tuple[LoraUse, ...] = ()

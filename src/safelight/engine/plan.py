@@ -69,6 +69,11 @@ class Plan:
         return [share / sum(shares) for share in shares]
 
     @property
+    def layout_steps(self) -> int:
+        """After how many steps the init image's layout stands."""
+        return self.table.denoising_steps - int(self.generation.layout_until * self.generation.steps)
+
+    @property
     def source(self) -> Source | None:
         """The init image."""
         return self.sources[0] if self.sources else None
@@ -126,6 +131,8 @@ def check(generation: Generation) -> None:
     _check_pictures(g)
     if g.mixture:
         _check_mixture(g)
+    if g.layout_share:
+        _check_layout(g)
     for control in g.controls:
         _check_control(control, masked=g.mask_image is not None)
     if g.sampler is not None:
@@ -153,6 +160,13 @@ def _check_mixture(g: Generation) -> None:
         raise Invalid("mask_image", "is not possible where pictures are mixed")
     if g.weighed:
         raise Invalid("prompt", "must not weigh words where pictures are mixed")
+
+
+def _check_layout(g: Generation) -> None:
+    if not 0 <= g.layout_share <= 1 or not 0 <= g.layout_until <= g.strength:
+        raise Invalid("layout_share", "must be between 0 and 1, and layout_until between 0 and strength")
+    if g.init_image is None or g.mask_image is not None:
+        raise Invalid("layout_share", "is possible with an init image and no mask only")
 
 
 def _check_control(control: Control, *, masked: bool) -> None:
@@ -206,6 +220,8 @@ def _check_task(generation: Generation, model: Model) -> None:
         return
     if generation.init_image is not None and generation.mask_image is not None:
         raise Invalid("mask_image", f"is not possible with {name}, which edits by instruction")
+    if generation.layout_share:
+        raise Invalid("init_image", f"gives {name} no layout: it edits by instruction")
     if generation.mixture:
         raise Invalid("init_image", f"must be one picture: {name} edits by instruction")
     if len(generation.pictures) > family.most_pictures:

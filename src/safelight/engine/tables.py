@@ -37,7 +37,7 @@ class Step:
     scale: float  # the model is shown latents * scale
     weights: Tensor  # (stack after, stack before + 1 + draws), float32
     draws: int
-    renoise: tuple[float, float]  # the init latents and the noise, at the level reached after this step (inpainting)
+    renoise: tuple[float, float]  # the init latents and the noise, at the level reached after this step
     denoised: tuple[float, float]  # what the model was shown and what it answered, weighed into a finished picture
 
     @property
@@ -153,8 +153,8 @@ class _Reading:
         for get, put in memory:
             put(self._unit(MEMORY + _index(kept, get())))
         last = i + 1 == len(self.timesteps)
-        blends = self.start.masked and not last
-        renoise = self._renoise(self.timesteps[i + 1 : i + 2]) if blends else (1.0, 0.0)
+        noisy = self.start.strength is not None and not last
+        renoise = self._renoise(self.timesteps[i + 1 : i + 2]) if noisy else (1.0, 0.0)
         return Step(float(t), scale, weights, draws.count, renoise, denoised)
 
     def _scale(self, t: Tensor) -> float:

@@ -126,6 +126,8 @@ class ImageRequest(JobRequest):
     controls: tuple[ControlUse, ...] = ()
     share: float = 1.0  # of init image and prompt, where others are mixed in
     mixture: tuple[MixUse, ...] = ()
+    layout_share: float = 0.0  # of the init image, mixed in after each step until its layout stands
+    layout_until: float = 0.0  # the strength from which on the prompt alone paints
     clip_skip: int = 1
     safety_checker: bool = False
     cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text

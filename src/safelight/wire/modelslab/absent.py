@@ -131,10 +131,9 @@ ABSENT: dict[str, Absence] = dict(
         ),
         *_each(
             EDITING,
-            ("v3", "magic_mix"),
-            ("v5", "outpaint magic_mix mixture_canvas multiview blip_diffusion"),
+            ("v5", "outpaint mixture_canvas multiview blip_diffusion"),
             ("v6/image_editing", "qwen_edit"),
-            (f"{_ENTERPRISE}/image_editing", "qwen_edit magic_mix"),
+            (f"{_ENTERPRISE}/image_editing", "qwen_edit"),
         ),
         *_each(
             INTERIOR,

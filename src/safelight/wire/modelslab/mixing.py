@@ -1,4 +1,6 @@
-"""The vendor's ``img_mixer``: two to four pictures made into one, their prompts with them, by weights."""
+"""The vendor's ``img_mixer``: two to four pictures made into one, their prompts with them, by weights; and ``magic_mix``: a
+prompt's thing in a picture's layout (Liew et al. 2022).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, has_size
 from safelight.wire.openapi import Shape
 
 PICTURES, WEIGHTS, PROMPT = "init_image", "init_image_weights", "prompt"
+MAGIC = {"kmin": 0.3, "kmax": 0.5, "mix_factor": 0.5}  # and what they are where nothing is said
 FURTHER = (AssetKind.control_image, AssetKind.second_control_image, AssetKind.third_control_image)
 MOST = 1 + len(FURTHER)
 _NEXT = re.compile(r",\s*(?=https?://|data:)", re.IGNORECASE)  # a data URI holds a comma of its own
@@ -45,6 +48,21 @@ async def img_mixer(call: Call) -> Response:
 
     asked = filled(call, {}, **apart, prompt=prompts[0])
     return await images.generate(asked, Operation.img2img, init=PICTURES, further=further, change=change)
+
+
+async def magic_mix(call: Call) -> Response:
+    """As image to image at strength ``kmax``, the picture mixed in anew after each step until ``kmin`` is reached."""
+    kmin, kmax, factor = (call.form.real(name, usual, 0, 1) for name, usual in MAGIC.items())
+    if kmin > kmax:
+        raise Invalid("kmin", "must be at most kmax")
+
+    async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
+        asked = request if has_size(call.form) else images.sized_like(request, pictures, call.services.settings)
+        echo = {"image": echoed_address(call.form.fields["image"]), "kmin": kmin, "kmax": kmax, "mix_factor": factor}
+        extras = {**asked.extras, "echo": echo}
+        return replace(asked, layout_share=1 - factor, layout_until=kmin, extras=extras), pictures
+
+    return await images.generate(filled(call, {}, strength=kmax), Operation.img2img, init="image", change=change)
 
 
 def _sources(form: Form) -> list[str]:
@@ -111,8 +129,34 @@ _OPERATION = openapi.Operation(
 )
 
 
-def _row(family: Family) -> Row:
+_MAGIC_FIELDS: openapi.Schema = {
+    **{name: shape for name, shape in images.PICTURE.items() if name not in (PICTURES, "strength")},
+    "image": {"type": "string", "minLength": 1, "description": "The picture whose layout is kept."},
+    "kmin": words.real("From this strength on the prompt alone paints.", MAGIC["kmin"], 0, 1),
+    "kmax": words.real("How much of the picture may be destroyed.", MAGIC["kmax"], 0, 1),
+    "mix_factor": words.real("How little of the picture is mixed in before.", MAGIC["mix_factor"], 0, 1),
+}
+_MAGIC_OPERATION = openapi.Operation(
+    "A prompt's thing in a picture's layout",
+    "Editing",
+    images.GIVEN,
+    images.SUCCESS,
+    words.REFUSALS,
+    Shape("MagicMix", words.fields(_MAGIC_FIELDS, PROMPT, "image")),
+    {"key": "", PROMPT: "Bed", "image": words.EXAMPLE_URL, **MAGIC},
+    repeatable=True,
+)
+
+
+def _mixes(family: Family) -> Row:
     return Row(f"{family.name}/img_mixer", family, img_mixer, _OPERATION)
 
 
-ROWS = tuple(map(_row, (families.V5, families.V6_EDITING)))
+def _magic(family: Family) -> Row:
+    return Row(f"{family.name}/magic_mix", family, magic_mix, _MAGIC_OPERATION)
+
+
+ROWS = (
+    *map(_mixes, (families.V5, families.V6_EDITING)),
+    *map(_magic, (families.V3, families.V5, families.V6_EDITING, families.SERVERS["image_editing"])),
+)
