@@ -103,7 +103,9 @@ def as_set(path: Path) -> Iterator[str]:
 @models.command("add")
 def models_add(
     name: Annotated[str, typer.Argument(help="What requests call it.")],
-    path: Annotated[Path, typer.Argument(help="A diffusers folder or a .safetensors file, as the workers see it.")],
+    path: Annotated[
+        Path, typer.Argument(help="A diffusers folder, a .safetensors or a .gguf file, as the workers see it.")
+    ],
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:

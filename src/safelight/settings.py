@@ -31,7 +31,8 @@ from safelight.errors import SetupFailed
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 _HOST = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
-BORROWERS = "Flux", "Kontext", "StableDiffusion3", "ZImage"  # families whose transformers come alone
+# Families whose transformers come alone.
+BORROWERS = "Flux", "Kontext", "QwenImage", "QwenImageEdit", "QwenImageEditPlus", "StableDiffusion3", "ZImage"
 DialectName = Literal["a1111", "console", "modelslab", "openai", "tensorslab"]
 
 
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
 
     models: dict[str, Path] = Field(
         default_factory=dict,
-        description='Further checkpoints by name, as JSON: {"name": "/path"}. A diffusers folder or a .safetensors file.',
+        description='Further checkpoints by name, as JSON: {"name": "/path"}. A diffusers folder, a .safetensors or a .gguf file.',
     )
     model: str | None = Field(
         None, description="The default checkpoint: a name from `models`, or a path. Default: the bundled one."
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
     components: dict[str, Path] = Field(
         default_factory=dict,
         description="Diffusers folders that lend encoders, tokenizers, autoencoder and scheduler to transformers that come alone in a "
-        "file, as JSON, by family: Flux, Kontext, StableDiffusion3 or ZImage.",
+        "file, as JSON, by family: Flux, Kontext, QwenImage, QwenImageEdit, QwenImageEditPlus, StableDiffusion3 or ZImage.",
     )
     embeddings: dict[str, Path] = Field(
         default_factory=dict,

@@ -33,11 +33,12 @@ from . import flow_checkpoints
 from .gallery import alone
 from .oracle import half_mask, picture
 
-FLUX, SD3, Z_IMAGE = LAYOUTS
+FLUX, SD3, QWEN, Z_IMAGE = LAYOUTS
 WRITERS: dict[str, tuple[Layout, Callable[[Path], Path]]] = {
     "flux": (FLUX, flow_checkpoints.write_flux),
     "fill": (FLUX, flow_checkpoints.write_fill),
     "sd3": (SD3, flow_checkpoints.write_sd3),
+    "qwen": (QWEN, flow_checkpoints.write_qwen),
     "z-image": (Z_IMAGE, flow_checkpoints.write_z_image),
 }
 
@@ -53,6 +54,7 @@ def flux_converter(tensors: dict[str, Any]) -> Any:
 CONVERTERS: dict[Layout, Callable[[dict[str, Any]], Any]] = {
     FLUX: flux_converter,
     SD3: oracle.convert_sd3_transformer_checkpoint_to_diffusers,
+    QWEN: dict,
     Z_IMAGE: oracle.convert_z_image_transformer_checkpoint_to_diffusers,
 }
 

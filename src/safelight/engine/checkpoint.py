@@ -9,12 +9,13 @@ from pathlib import Path
 from torch import nn
 
 from safelight.engine.components import Components
+from safelight.engine.containers import read_header, read_tensors
 from safelight.engine.folder import INDEX, network, read_encoders, read_family, read_folder, weight_files
 from safelight.engine.lone import Lenders, layout_of, lent_files, read_lone, read_lone_encoders
 from safelight.engine.memory import EncoderPlace, Footprint
 from safelight.engine.quantised import Bits, bytes_of, shrinks
 from safelight.engine.single_file import part_of_key, read_single_encoders, read_single_file
-from safelight.engine.weights import ReadTensors, TensorEntry, read_config, read_header, read_tensors
+from safelight.engine.weights import ReadTensors, TensorEntry, read_config
 
 
 def part_of(name: str) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 
 from safelight.engine.checkpoint import part_of
 from safelight.engine.components import find_in, outline
+from safelight.engine.containers import outlined_tensors, read_header
 from safelight.engine.families.family import Classes
 from safelight.engine.families.instruct_pix2pix import EDITING, InstructPix2Pix
 from safelight.engine.families.stable_diffusion import StableDiffusion
 from safelight.engine.folder import INDEX, class_name, network, parts_of, read_family, weight_files
 from safelight.engine.lone import TRANSFORMER, Find, Lenders, Lone, inner, lacking, layout_of
 from safelight.engine.single_file import CLIP_1, CLIP_XL, OPEN_CLIP_2, OPEN_CLIP_XL, UNET, VAE
-from safelight.engine.weights import Config, TensorEntry, Weights, outlined_tensors, read_config, read_header
+from safelight.engine.weights import Config, TensorEntry, Weights, read_config
 from safelight.errors import EngineFailed
 
 Entries = Mapping[str, TensorEntry]

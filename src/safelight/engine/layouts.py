@@ -16,6 +16,8 @@ from torch import Tensor
 from safelight.engine.families import flux_names, sd3_names, z_image_names
 from safelight.engine.families.family import Family
 from safelight.engine.families.flux import FILL, Flux, Kontext
+from safelight.engine.families.qwen_image import QwenImage
+from safelight.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEditPlus
 from safelight.engine.families.sd3 import StableDiffusion3
 from safelight.engine.families.z_image import ZImage
 from safelight.engine.weights import Config, Weights
@@ -143,6 +145,21 @@ def infer_z_image(weights: Renamed, told: Config) -> Config:
     }
 
 
+def infer_qwen_image(weights: Renamed, told: Config) -> Config:
+    width, channels = weights["img_in.weight"].shape
+    head = len(weights["transformer_blocks.0.attn.norm_q.weight"])
+    if sum(told.get("axes_dims_rope", [head])) != head:
+        raise EngineFailed("The folder that lends to Qwen-Image has a transformer of another kind than the file's")
+    return {
+        "in_channels": channels,
+        "out_channels": len(weights["proj_out.weight"]) // told.get("patch_size", 2) ** 2,
+        "num_layers": weights.count("transformer_blocks.{}.attn.to_q.weight"),
+        "attention_head_dim": head,
+        "num_attention_heads": width // head,
+        "joint_attention_dim": weights["txt_in.weight"].shape[1],
+    }
+
+
 def flux_scheduler(transformer: Config) -> Config:
     """Schnell's, which is told no guidance, or that of the others."""
     guided = bool(transformer["guidance_embeds"])
@@ -165,5 +182,6 @@ LAYOUTS = (
         infer_sd3,
         {"text_encoder": CLIP_L, "text_encoder_2": CLIP_G, "text_encoder_3": T5},
     ),
+    Layout((QwenImage, QwenImageEdit, QwenImageEditPlus), str, "txt_norm.weight", infer_qwen_image),
     Layout((ZImage,), z_image_names.original_name, "layers.0.adaLN_modulation.0.weight", infer_z_image),
 )

@@ -1,4 +1,4 @@
-"""Reads a transformer that comes alone in one file, as FLUX.1, Stable Diffusion 3 and Z-Image are handed round.
+"""Reads a transformer that comes alone in one file, as FLUX.1, Stable Diffusion 3, Z-Image and Qwen-Image are handed round.
 
 What the file lacks (tokenizers, and mostly text encoders and autoencoder too) comes from a folder in the diffusers layout
 that the operator names for the family; so does what shapes cannot tell. Reaches no network.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from safelight.engine.components import MISFITS, Components, build, find_in
+from safelight.engine.containers import outlined_tensors, read_tensors
 from safelight.engine.families.family import Family, Parts
 from safelight.engine.folder import (
     INDEX,
@@ -25,9 +26,10 @@ from safelight.engine.folder import (
     read_tokenizers,
     weight_files,
 )
+from safelight.engine.gguf_file import is_gguf
 from safelight.engine.layouts import LAYOUTS, Layout, Renamed
 from safelight.engine.single_file import Part, find_vae
-from safelight.engine.weights import Config, ReadTensors, Weights, outlined_tensors, read_config, read_tensors
+from safelight.engine.weights import Config, ReadTensors, Weights, read_config
 from safelight.errors import EngineFailed
 
 Find = Callable[[str], Tensor | None]
@@ -75,7 +77,11 @@ class Lone:
 def layout_of(path: Path) -> Layout | None:
     """None for a file that holds no transformer of the kinds that come alone."""
     tensors = outlined_tensors(path)
-    return next((each for each in LAYOUTS if Renamed(tensors, each.original).get(each.mark) is not None), None)
+    layout = next((each for each in LAYOUTS if Renamed(tensors, each.original).get(each.mark) is not None), None)
+    if layout is None and is_gguf(path):
+        known = ", ".join(each.families[0].__name__ for each in LAYOUTS)
+        raise EngineFailed(f"{path.name} holds none of the transformers that are read from GGUF: {known}")
+    return layout
 
 
 def read_lone(path: Path, layout: Layout, lenders: Lenders, read: ReadTensors = read_tensors) -> Components:

@@ -106,8 +106,12 @@ def read_tensors(path: Path, wanted: Wanted = lambda _: True) -> Weights:
 
 def outlined_tensors(path: Path, wanted: Wanted = lambda _: True) -> Weights:
     """The same names and shapes as ``read_tensors`` gives, of tensors that hold nothing."""
-    tensors = read_header(path).tensors
-    return {name: torch.empty(entry.shape, device="meta") for name, entry in tensors.items() if wanted(name)}
+    return outlined(read_header(path), wanted)
+
+
+def outlined(header: Header, wanted: Wanted) -> Weights:
+    entries = header.tensors.items()
+    return {name: torch.empty(entry.shape, device="meta") for name, entry in entries if wanted(name)}
 
 
 class ReadTensors(Protocol):

@@ -73,7 +73,7 @@ class Additions:
 
     async def _look(self, path: Path) -> dict[str, Any]:
         if not path.is_absolute() or len(str(path)) > MOST_PATH:
-            raise Invalid("path", "must be absolute: a diffusers folder or a .safetensors file")
+            raise Invalid("path", "must be absolute: a diffusers folder, a .safetensors or a .gguf file")
         said, complaint = await run_aside(self._settings, ("models", "check", "--json", "--", str(path)))
         if not said.startswith(b"{"):
             raise _refusal(complaint)
