@@ -143,8 +143,9 @@ OFTEN = (
     "assets.request_of_name", "assets.inputs", "assets.deleting", "retentions.due", "erasure.lock_jobs", "erasure.lock_uploads",
 )  # fmt: skip
 SAMPLE = {
-    b"ids": b"'{1,2}'::bigint[]",
-    b"hash": b"'\\x00'::bytea",
+    b"ids": b"'{1,2}'",
+    b"accounts": b"'{1,2}'",
+    b"hashes": b"'{}'",
     b"name": b"'n'",
     b"file_prefix": b"'p'",
     b"receipt": b"NULL",

@@ -6,9 +6,11 @@ import hashlib
 import secrets
 import string
 import zlib
+from collections.abc import Sequence
 
 from safelight.errors import NotFound, Unauthorized
 from safelight.records import Account, Key, Limits
+from safelight.service.together import Together
 from safelight.storage.database import Database, Row, Transaction
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -20,17 +22,24 @@ class Accounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._by_hash = Together(self._find_all)
 
     async def authenticate(self, key: str) -> Account:
         """Raises Unauthorized. A mistyped key is known by its checksum and costs no query."""
         if not well_formed(key):
             raise Unauthorized
-        row = await self._database.one("accounts.by_hash", hash=hash_of(key))
-        if row is None:
+        account = await self._by_hash.find(hash_of(key))
+        if account is None:
             raise Unauthorized
-        if row["stale"]:
-            await self._database.run("accounts.touch_key", id=row["key_id"])
-        return Account(row["id"], row["name"], row["key_id"], row["operator"], row["stores"])
+        return account
+
+    async def _find_all(self, hashes: Sequence[bytes]) -> dict[bytes, Account]:
+        rows = await self._database.all("accounts.by_hash", hashes=list(hashes))
+        if stale := [row["key_id"] for row in rows if row["stale"]]:
+            await self._database.run("accounts.touch_keys", ids=stale)
+        return {
+            row["hash"]: Account(row["id"], row["name"], row["key_id"], row["operator"], row["stores"]) for row in rows
+        }
 
     async def create_account(self, name: str) -> Account:
         """The account of that name, made where there is none."""

@@ -28,6 +28,7 @@ from safelight.service.once import Once
 from safelight.service.requests import check_store, job_of, to_json
 from safelight.service.seals import Seal
 from safelight.service.space import check_space
+from safelight.service.together import Together
 from safelight.service.vault import Vault, forget_unused, sealed_text
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs, new_key
@@ -83,6 +84,7 @@ class Jobs:
         self._arriving: Counter[int] = (
             Counter()
         )  # by account; requests in this process whose pictures are being fetched
+        self._rows, self._load = Together(self._find_all), Together(self._find_load)
         database.on("safelight_done", self._wake)
 
     async def submit(
@@ -177,7 +179,7 @@ class Jobs:
 
     async def get(self, account: Account, job_id: int) -> Job:
         """Raises NotFound for what is unknown, another's, or erased: alike."""
-        found = 0 < job_id <= LARGEST_ID and await self._database.one("jobs.get", id=job_id, account=account.id)
+        found = 0 < job_id <= LARGEST_ID and await self._rows.find((job_id, account.id))
         if not found:
             raise NotFound(ids=[job_id])
         return job_of(found, await self._vault.text_of(found))
@@ -197,9 +199,9 @@ class Jobs:
         return int(row["mine"]) if row else 0
 
     async def load(self) -> QueueLoad:
-        row = await self._database.one("jobs.load")
-        assert row is not None
-        return QueueLoad(row["queued"], row["running"], _seconds(row))
+        load = await self._load.find(None)
+        assert load is not None
+        return load
 
     async def eta(self, job: Job) -> float:
         """Seconds until it is done: what stands before it and its own part, at the speed that the workers measured."""
@@ -212,6 +214,16 @@ class Jobs:
             row = await tx.one("jobs.room", account=account.id)
             own = row and row["most"]
             return own or await queue_limit(tx, self._settings, account) or self._settings.account_queue
+
+    async def _find_all(self, asked: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Row]:
+        ids, accounts = map(list, zip(*asked, strict=True))
+        rows = await self._database.all("jobs.get", ids=ids, accounts=accounts)
+        return {(row["id"], row["account_id"]): row for row in rows}
+
+    async def _find_load(self, _: Sequence[None]) -> dict[None, QueueLoad]:
+        row = await self._database.one("jobs.load")
+        assert row is not None
+        return {None: QueueLoad(row["queued"], row["running"], _seconds(row))}
 
     async def _store(self, account: Account, job_id: int, inputs: Sequence[Input], seal: Seal) -> None:
         if not inputs:
@@ -282,7 +294,7 @@ class Jobs:
     async def _accepted(self, account: Account, job_id: int) -> bool:
         """Whether a commit that was not answered had been made all the same."""
         try:
-            return await self._database.one("jobs.get", id=job_id, account=account.id) is not None
+            return await self._rows.find((job_id, account.id)) is not None
         except Unavailable:
             return False
 

@@ -9,15 +9,15 @@ VALUES (%(account)s, %(label)s, %(prefix)s, %(hash)s, %(operator)s)
 RETURNING *, %(name)s AS account_name
 
 -- name: by_hash
-SELECT k.id AS key_id, k.operator, a.stores AND k.stores AS stores, a.id, a.name, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
+SELECT k.hash, k.id AS key_id, k.operator, a.stores AND k.stores AS stores, a.id, a.name, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
 FROM keys k JOIN accounts a ON a.id = k.account_id
-WHERE k.hash = %(hash)s AND k.revoked_at IS NULL
+WHERE k.hash = ANY (%(hashes)s::bytea[]) AND k.revoked_at IS NULL
 
 -- name: key_stands
 SELECT EXISTS (SELECT FROM keys WHERE id = %(id)s AND revoked_at IS NULL) AS stands
 
--- name: touch_key
-UPDATE keys SET last_used_at = now() WHERE id = %(id)s
+-- name: touch_keys
+UPDATE keys SET last_used_at = now() WHERE id = ANY (%(ids)s)
 
 -- name: keys
 SELECT k.*, a.name AS account_name FROM keys k JOIN accounts a ON a.id = k.account_id

@@ -22,8 +22,10 @@ UPDATE jobs SET task_id = %(entry)s, state = 'queued', lease_until = NULL, step 
 -- name: get
 SELECT j.*, r.body, r.sealed,
        (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live') AS outputs
-FROM jobs j LEFT JOIN requests r ON r.job_id = %(id)s
-WHERE j.id = %(id)s AND j.account_id = %(account)s AND j.erased_at IS NULL AND (j.expires_at IS NULL OR j.expires_at > now())
+FROM unnest(%(ids)s::bigint[], %(accounts)s::bigint[]) AS asked (id, account)
+JOIN jobs j ON j.id = asked.id AND j.account_id = asked.account
+LEFT JOIN LATERAL (SELECT body, sealed FROM requests WHERE job_id = asked.id OFFSET 0) r ON true
+WHERE j.erased_at IS NULL AND (j.expires_at IS NULL OR j.expires_at > now())
 
 -- name: page
 SELECT j.*, r.body, r.sealed,
