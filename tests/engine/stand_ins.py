@@ -84,6 +84,7 @@ class MicroModel:
             self.vae = micro_vae().eval().requires_grad_(False)
         self.family = StableDiffusion(Parts({"unet": self.unet, "vae": self.vae}, {}), Place(self.device, self.dtype))
         self.native_size = native_size
+        self.trained_side = 64
         self.guidance_rescale = guidance_rescale
         own: Any = diffusers.PNDMScheduler
         self.own = own.from_config(SD_CONFIG | config)

@@ -270,6 +270,14 @@ def test_a_native_size_draws_small_and_delivers_what_was_asked() -> None:
     assert result.pictures[0].pixels.shape == (256, 512, 3)
 
 
+@pytest.mark.parametrize(("side", "drawn"), [(128, 64), (64, 64), (48, 48)])
+def test_the_modest_are_drawn_no_larger_than_the_checkpoint_was_trained_to(side: int, drawn: int) -> None:
+    with running(MicroModel()) as engine:
+        result = engine.submit(asks(width=side, height=side, modest=True)).result(WAIT)
+    assert (result.native_size, result.modest) == ((drawn, drawn), drawn < side)
+    assert result.pictures[0].pixels.shape == (side, side, 3)
+
+
 def test_load_and_predicted_cost_are_measured() -> None:
     gate = Gate()
     with running() as engine:

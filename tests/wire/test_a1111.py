@@ -24,7 +24,7 @@ from safelight.wire.a1111.routes import READ, WRITE
 from safelight.wire.a1111.samplers import SAMPLERS, SCHEDULERS, find_sampler
 from safelight.wire.a1111.write import read_text
 
-from .site import Json, Site
+from .site import Json, Site, heard
 from .test_jobs import slow
 
 SMALL: Any = {"width": 64, "height": 64, "steps": 4}
@@ -68,6 +68,32 @@ def test_txt2img_and_what_is_told_of_it(api: WebUIApi) -> None:
         "Steps: 4, Sampler: Euler a, Schedule type: Default, CFG scale: 6.0, Seed: 8, Size: 64x64, Model: plain"
     )
     assert [image.info["parameters"] for image in made.images] == made.info["infotexts"]
+
+
+def test_hires_fix_draws_small_first_and_then_over(site: Site, api: WebUIApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = heard(site, monkeypatch)
+    larger = {
+        "enable_hr": True,
+        "hr_resize_x": 128,
+        "hr_resize_y": 96,
+        "hr_second_pass_steps": 6,
+        "denoising_strength": 0.5,
+    }
+    made = api.txt2img(prompt="a house", seed=7, batch_size=2, hr_upscaler="Lanczos", **SMALL, **larger)
+    assert [image.size for image in made.images] == [(128, 96)] * 2
+    assert [(each.width, each.height, each.seed, each.samples, each.steps) for each in told] == [
+        (64, 64, 7, 2, 4),
+        (128, 96, 7, 1, 6),
+        (128, 96, 8, 1, 6),
+    ]
+    shown = [each.init_image for each in told]
+    assert shown[0] is None
+    assert [pixels is not None and pixels.shape for pixels in shown[1:]] == [(48, 64, 3)] * 2  # the middle of a square
+    assert [each.strength for each in told[1:]] == [0.5, 0.5]
+    assert (
+        "Size: 64x64, Model: plain, Denoising strength: 0.5, Hires resize: 128x96, Hires steps: 6"
+        in made.info["infotexts"][0]
+    )
 
 
 def test_png_info_reads_what_was_written(api: WebUIApi) -> None:
@@ -249,7 +275,15 @@ def test_every_list_of_the_package_is_answered(api: WebUIApi) -> None:
             "alwayson_scripts must name ControlNets of this server: there are none",
         ),
         ({"script_name": "x/y plot"}, "script_name names a script; this server has none"),
-        ({"enable_hr": True}, "enable_hr is not possible on this server"),
+        ({"enable_hr": True, "hr_scale": 20}, "hr_scale must be between 1 and 8"),
+        (
+            {"enable_hr": True, "hr_resize_x": 1024, "width": 64, "height": 512},
+            "hr_scale must leave no side longer than 1024 pixels",
+        ),
+        (
+            {"enable_hr": True, "hr_prompt": "a dog"},
+            "hr_prompt is not possible on this server: the second pass is as the first",
+        ),
         ({"restore_faces": True}, "restore_faces is not possible on this server: it has no face restorer"),
         ({"width": 2048}, "width must be between 64 and 1024"),
         ({"batch_size": 8, "n_iter": 8}, "n_iter times batch_size must be at most 16"),

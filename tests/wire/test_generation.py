@@ -24,7 +24,7 @@ from safelight.wire.http import told
 from tests.engines import decode, encode
 from tests.service.pictures import saved, speckled, still
 
-from .site import PHOTO, Json, Site
+from .site import PHOTO, Json, Site, heard
 
 EXAMPLE: Json = {
     "prompt": "a cat sitting on a bench",
@@ -373,6 +373,27 @@ def test_system_load_counts_what_waits(site: Site, key: str) -> None:
     account = site.ask(site.services.accounts.authenticate(key))
     for each in held:
         site.ask(site.services.jobs.wait(account, each["id"], 10))
+
+
+def test_two_passes_are_told_and_run_where_they_can_be(site: Site, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = heard(site, monkeypatch)
+    plain = {"enhance_prompt": "no", "width": 64, "height": 64, "prompt": "a cat"}
+    body = site.post("v6/images/text2img", key, **plain, upscale=3).json()
+    assert (body["meta"]["W"], body["meta"]["upscale"], body["meta"]["highres_fix"]) == (192, "yes", "no")
+    assert picture(site, body["output"][0]).shape == (192, 192, 3)
+    assert [(each.width, each.modest, each.init_image is None) for each in told] == [
+        (64, False, True),
+        (192, False, False),
+    ]
+    told.clear()
+    site.post("v6/images/text2img", key, **plain, highres_fix="yes")
+    assert [(each.width, each.modest) for each in told] == [(64, True)]  # it draws no larger anyway
+    wide = site.post("v6/images/text2img", key, **plain | {"width": 1024}, upscale="yes")
+    assert wide.headers["X-Safelight-Notes"] == "upscale was left out: no side may be longer than 1024 pixels."
+    masked = site.post("v3/inpaint", key, **plain, init_image=PHOTO, mask_image=PHOTO, upscale="yes")
+    assert masked.headers["X-Safelight-Notes"].endswith("it is made in one pass.")
+    refused = site.post("v3/text2img", key, **plain, upscale="a lot").json()
+    assert refused["message"] == "upscale must be yes, no, 1, 2 or 3"
 
 
 def test_notes_and_fields_without_effect_come_in_headers(site: Site, key: str) -> None:

@@ -247,7 +247,8 @@ class Engine:
             piece.ticket.fail(as_ours(error))
         else:
             drawn = (plan.width, plan.height)
-            piece.ticket.deliver(piece.index, Picture(picture, piece.seed), plan.table.denoising_steps, drawn)
+            made = Picture(picture, piece.seed)
+            piece.ticket.deliver(piece.index, made, plan.table.denoising_steps, drawn, modest=plan.modest)
 
 
 def _drawn(generation: Generation, model: Model | None) -> tuple[int, int]:

@@ -61,6 +61,7 @@ class Generation:
     negative_prompt: str = ""
     width: int = 512  # pixels, a multiple of 8
     height: int = 512
+    modest: bool = False  # drawn no larger than the checkpoint was trained to draw, then enlarged
     samples: int = 1
     steps: int = 20
     guidance_scale: float = 7.5
@@ -118,6 +119,7 @@ class Result:
     steps: int
     seconds: float
     native_size: tuple[int, int] = field(default=(0, 0))  # (width, height) before enlargement
+    modest: bool = False  # whether that is smaller because the generation asked for no more
 
 
 @dataclass(frozen=True, slots=True, eq=False)

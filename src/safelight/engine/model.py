@@ -117,6 +117,13 @@ class Model:
         return cls(name, components, compiled=compiled, again=partial(read_again, path, lenders), **options)
 
     @property
+    def trained_side(self) -> int:
+        """Of the squares that it was trained to draw, in pixels: as its denoiser says, or 1024 as for those that do not."""
+        denoiser: Any = self._parts[self.family.denoiser]
+        said = denoiser.config.get("sample_size")
+        return said * self.family.autoencoder.side if isinstance(said, int) else 1024
+
+    @property
     def footprint(self) -> Footprint:
         """A compiled network has weights of its own beside those that LoRA files are applied to."""
         found = {"encoders": 0, "denoiser": self.controlnets.bytes, "autoencoder": 0}

@@ -79,6 +79,11 @@ class Plan:
         return self.sources[0] if self.sources else None
 
     @property
+    def modest(self) -> bool:
+        """Whether it is drawn smaller than it was asked for because the generation is content with that."""
+        return _modest(self.generation, self.model)
+
+    @property
     def shown(self) -> tuple[Pixels, ...]:
         """The pictures that the text encoder looks at."""
         return self.generation.pictures if self.model.family.looks else ()
@@ -186,7 +191,8 @@ def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     family = model.family
     edits = family.edits and generation.init_image is not None
     _check_task(generation, model)
-    width, height = drawn_size(generation.width, generation.height, model.native_size, family.multiple)
+    native = model.trained_side if _modest(generation, model) else model.native_size
+    width, height = drawn_size(generation.width, generation.height, native, family.multiple)
     shape = family.shape(width, height)
     start = replace(generation, init_image=None) if edits else generation
     table = samplers.table(model.scheduler(), start, family.schedule(shape))
@@ -232,6 +238,11 @@ def _too_many(name: str, most: int) -> str:
     if most > 1:
         return f"must be at most {most} pictures for {name}"
     return f"must be one picture: {name} has learned instructions about one; Qwen-Image-Edit-Plus and FLUX.1 Kontext take several"
+
+
+def _modest(generation: Generation, model: Model) -> bool:
+    pixels = generation.width * generation.height
+    return generation.modest and model.native_size is None and pixels > model.trained_side**2
 
 
 def _cue(control: Control, generation: Generation, model: Model, width: int, height: int) -> Cue:

@@ -53,14 +53,16 @@ class Ticket:
         except Exception:
             log.exception("a progress listener failed")
 
-    def deliver(self, index: int, picture: Picture, steps: int, drawn: tuple[int, int]) -> None:
+    def deliver(
+        self, index: int, picture: Picture, steps: int, drawn: tuple[int, int], *, modest: bool = False
+    ) -> None:
         """One picture is ready; with the last of them, so is the result."""
         with self._lock:
             self._pictures[index] = picture
             if len(self._pictures) < self.generation.samples or self.future.done():
                 return
             pictures = tuple(self._pictures[i] for i in range(self.generation.samples))
-            self.future.set_result(Result(pictures, steps, time.monotonic() - self._began, drawn))
+            self.future.set_result(Result(pictures, steps, time.monotonic() - self._began, drawn, modest))
 
     def fail(self, error: Exception) -> None:
         with self._lock:

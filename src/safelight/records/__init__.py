@@ -18,11 +18,11 @@ from safelight.records.edits import (
 )
 from safelight.records.house import HeldCheckpoint, QueueLoad, Receipt, Statistics, Wish, WorkerPulse
 from safelight.records.jobs import Job, JobState, Standing
-from safelight.records.requests import ControlUse, ImageRequest, JobRequest, MixUse, Operation, Task, Wants
+from safelight.records.requests import ControlUse, Draft, ImageRequest, JobRequest, MixUse, Operation, Task, Wants
 
 __all__ = [
     "CAPTION_LENGTHS", "TEMP_SECONDS", "Account", "Asset", "AssetKind", "AssetState", "Bitmap", "CaptionRequest", "ControlUse",
-    "CutOutRequest", "HeldCheckpoint", "ImageRequest", "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key",
+    "CutOutRequest", "Draft", "HeldCheckpoint", "ImageRequest", "InstallRequest", "Job", "JobRequest", "JobState", "JudgeRequest", "Key",
     "Limits", "MixUse", "OneStepRequest", "Operation", "QueueLoad", "Receipt", "Standing", "Statistics", "Task", "UpscaleRequest",
     "Wants", "Wish", "WorkerPulse", "shortest",
 ]  # fmt: skip

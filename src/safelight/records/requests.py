@@ -94,6 +94,20 @@ class MixUse(NamedTuple):
     share: float = 1.0
 
 
+class Draft(NamedTuple):
+    """A picture that is made first; enlarged, it is drawn over by as much as ``strength`` says (the web UI's hires fix)."""
+
+    width: int
+    height: int
+    steps: int  # of the drawing over
+    strength: float
+    modest: bool = False  # drawn no larger than the checkpoint was trained to draw
+
+    @property
+    def steps_over(self) -> int:
+        return max(1, min(self.steps, int(self.steps * self.strength)))
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRequest(JobRequest):
     """What a caller asked a checkpoint for, after defaults, in our words."""
@@ -128,6 +142,7 @@ class ImageRequest(JobRequest):
     mixture: tuple[MixUse, ...] = ()
     layout_share: float = 0.0  # of the init image, mixed in after each step until its layout stands
     layout_until: float = 0.0  # the strength from which on the prompt alone paints
+    draft: Draft | None = None  # where it is made in two passes
     clip_skip: int = 1
     safety_checker: bool = False
     cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
@@ -138,10 +153,17 @@ class ImageRequest(JobRequest):
         rows = float(self.samples * (2 if self.guidance_scale > 1 else 1))
         rows *= 1.5 if self.operation is Operation.pix2pix and self.guidance_scale > 1 else 1.0
         rows *= 1 + len(self.controls) / 2  # a ControlNet is about half of the network that it steers
-        return float(self.width * self.height * rows * self.steps_to_run)
+        if self.draft is None:
+            return float(self.width * self.height * rows * self._steps_once)
+        first = self.draft.width * self.draft.height * self._steps_once
+        return float((first + self.width * self.height * self.draft.steps_over) * rows)
 
     @property
     def steps_to_run(self) -> int:
+        return self._steps_once + (self.draft.steps_over if self.draft else 0)
+
+    @property
+    def _steps_once(self) -> int:
         """Denoising steps: with an init image, the part that its strength leaves."""
         if self.operation in (Operation.text2img, Operation.pix2pix):
             return self.steps

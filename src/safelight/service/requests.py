@@ -13,6 +13,7 @@ from safelight.records import (
     CaptionRequest,
     ControlUse,
     CutOutRequest,
+    Draft,
     ImageRequest,
     InstallRequest,
     Job,
@@ -82,8 +83,10 @@ def _image_request(body: Mapping[str, Any]) -> ImageRequest:
     loras = tuple((str(name), float(strength)) for name, strength in known.pop("loras", ()))
     controls = tuple(ControlUse(*each) for each in known.pop("controls", ()))
     mixture = tuple(MixUse(*each) for each in known.pop("mixture", ()))
+    draft = Draft(*given) if (given := known.pop("draft", None)) else None
     operation = Operation(known["operation"])
-    return ImageRequest(**{**known, "operation": operation, "loras": loras, "controls": controls, "mixture": mixture})
+    read = {"operation": operation, "loras": loras, "controls": controls, "mixture": mixture, "draft": draft}
+    return ImageRequest(**(known | read))
 
 
 def _known(record: type[JobRequest], body: Mapping[str, Any]) -> dict[str, Any]:

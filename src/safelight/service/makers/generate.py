@@ -18,6 +18,7 @@ from safelight.records import AssetKind, ControlUse, ImageRequest, JobRequest, T
 from safelight.service.makers.covers import covered
 from safelight.service.makers.framing import cleared, framed, kept
 from safelight.service.makers.maker import Made, Order
+from safelight.service.makers.passes import Listen, in_two_passes
 
 
 class Ticket(Protocol):
@@ -96,7 +97,7 @@ class Generate:
             result = await asyncio.to_thread(kept, generation)
         else:
             with order.at_work():
-                result = await self._run(generation, order)
+                result = await self._passes(generation, request, order)
         files, nsfw = await asyncio.to_thread(self._develop, request, result)
         model = request.model or self._default_model
         return Made(files, result.steps, result.seconds, model, nsfw, result.native_size)
@@ -104,16 +105,23 @@ class Generate:
     def purge(self, owner: str) -> None:
         self._engine.purge(owner)
 
-    async def _run(self, generation: Generation, order: Order) -> Result:
-        ticket = self._engine.submit(generation, partial(self._note, order))
+    async def _passes(self, generation: Generation, request: ImageRequest, order: Order) -> Result:
+        run, listen = partial(self._run, order), partial(self._note, order)
+        if request.draft is None:
+            return await run(generation, listen)
+        return await in_two_passes(run, generation, request.draft, listen)
+
+    async def _run(self, order: Order, generation: Generation, listen: Listen) -> Result:
+        ticket = self._engine.submit(generation, listen)
         order.when_taken_back(ticket.cancel)
         order.when_watched(partial(setattr, ticket, "previews"))
         return await asyncio.wrap_future(ticket.future)
 
     def _note(self, order: Order, progress: Progress) -> None:
-        pixels = progress.preview
-        sketch = None if pixels is None else partial(self._sketch, order.request, pixels)
-        order.note(progress.step, progress.steps, sketch)
+        pixels, steps = progress.preview, progress.steps
+        if isinstance(order.request, ImageRequest) and order.request.draft:
+            steps = max(steps, order.request.steps_to_run)
+        order.note(progress.step, steps, None if pixels is None else partial(self._sketch, order.request, pixels))
 
     def _sketch(self, request: JobRequest, pixels: Pixels) -> bytes | None:
         """What the finished picture must not show, its sketch must not either."""

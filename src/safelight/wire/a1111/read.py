@@ -16,6 +16,7 @@ from safelight.records import ImageRequest, Operation
 from safelight.service.catalogue import Choice
 from safelight.settings import Settings
 from safelight.wire.a1111.controlnet import is_controlnet
+from safelight.wire.a1111.hires import read_larger
 from safelight.wire.a1111.prompt import read_prompt
 from safelight.wire.a1111.samplers import find_sampler
 from safelight.wire.forms import Form
@@ -27,7 +28,6 @@ MOST_NAME = 200
 MOST_PICTURES = 16
 CHECKPOINT, CLIP_LAYERS = "sd_model_checkpoint", "CLIP_stop_at_last_layers"
 ABSENT = {
-    "enable_hr": "is not possible on this server: ask for the size itself, or enlarge with extra-single-image",
     "restore_faces": "is not possible on this server: it has no face restorer",
     "tiling": "is not possible on this server",
     "subseed_strength": "is not possible on this server: it has no variation seeds",
@@ -80,12 +80,16 @@ def read_request(asked: Asked, operation: Operation, choice: Choice, known: Mapp
     name = form.text(form.either("sampler_name", "sampler_index"), limit=MOST_NAME, default="Euler")
     sampler, spacing = find_sampler(name, form.text("scheduler", limit=MOST_NAME))
     steps = min(form.whole("steps", choice.wants.steps, 1, 10_000), settings.max_steps)
+    width, height = (_side(form, name, settings.max_side) for name in ("width", "height"))
+    larger = read_larger(form, width, height, steps, settings) if operation is Operation.text2img else None
+    notes = [choice.note, larger.note if larger else ""]
     return ImageRequest(
         operation=operation,
         prompt=prompt,
         negative_prompt=form.text("negative_prompt", limit=MOST_PROMPT),
-        width=_side(form, "width", settings.max_side),
-        height=_side(form, "height", settings.max_side),
+        width=larger.width if larger else width,
+        height=larger.height if larger else height,
+        draft=larger.draft if larger else None,
         samples=_samples(form),
         steps=steps,
         guidance_scale=form.real("cfg_scale", choice.wants.guidance_scale, 1, 30),
@@ -102,7 +106,7 @@ def read_request(asked: Asked, operation: Operation, choice: Choice, known: Mapp
         **read_keeping(form),
         dialect=DIALECT,
         route="txt2img" if operation is Operation.text2img else "img2img",
-        notes=(choice.note,) if choice.note else (),
+        notes=tuple(filter(None, notes)),
         extras={"prompt": told, "sampler": sampler.name, "spacing": spacing},
     )
 

@@ -42,8 +42,8 @@ def write_info(job: Job, request: ImageRequest) -> Json:
         "subseed": request.seed,
         "all_subseeds": seeds,
         "subseed_strength": 0,
-        "width": request.width,
-        "height": request.height,
+        "width": _first_size(request)[0],
+        "height": _first_size(request)[1],
         "sampler_name": request.extras.get("sampler"),
         "cfg_scale": request.guidance_scale,
         "steps": request.steps,
@@ -56,7 +56,7 @@ def write_info(job: Job, request: ImageRequest) -> Json:
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": request.strength if request.route == "img2img" else None,
+        "denoising_strength": _strength(request),
         "extra_generation_params": {"Schedule type": str(request.extras.get("spacing", "")).title()},
         "index_of_first_image": 0,
         "infotexts": [write_text(job, request, seed) for seed in seeds],
@@ -68,6 +68,19 @@ def write_info(job: Job, request: ImageRequest) -> Json:
     }
 
 
+def _first_size(request: ImageRequest) -> tuple[int, int]:
+    """Of a picture in two passes the web UI tells that of the first."""
+    first = request.draft or request
+    return first.width, first.height
+
+
+def _strength(request: ImageRequest) -> float | None:
+    """How much of a picture was drawn over, where there was one."""
+    if request.draft:
+        return request.draft.strength
+    return request.strength if request.route == "img2img" else None
+
+
 def write_text(job: Job, request: ImageRequest, seed: int) -> str:
     """The lines that the web UI writes into a picture, and that its tools read back."""
     pairs: dict[str, object] = {
@@ -76,11 +89,13 @@ def write_text(job: Job, request: ImageRequest, seed: int) -> str:
         "Schedule type": str(request.extras.get("spacing", "")).title(),
         "CFG scale": request.guidance_scale,
         "Seed": seed,
-        "Size": f"{request.width}x{request.height}",
+        "Size": "{}x{}".format(*_first_size(request)),
         "Model": model_of(job),
     }
-    if request.route == "img2img":
-        pairs["Denoising strength"] = request.strength
+    if (strength := _strength(request)) is not None:
+        pairs["Denoising strength"] = strength
+    if draft := request.draft:
+        pairs |= {"Hires resize": f"{request.width}x{request.height}", "Hires steps": draft.steps}
     if request.clip_skip > 1:
         pairs["Clip skip"] = request.clip_skip
     lines = [str(request.extras.get("prompt", request.prompt))]

@@ -22,6 +22,7 @@ from safelight.wire.modelslab import families, write
 from safelight.wire.modelslab.call import BOTH, Call, Row
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.held import answer_held, write_final
+from safelight.wire.modelslab.passes import in_passes
 from safelight.wire.modelslab.read import (
     COVERS,
     has_size,
@@ -88,6 +89,7 @@ async def generate(
         request, pictures = await change(request, pictures)
     elif pictures and not has_size(form):
         request = sized_like(request, pictures, services.settings)
+    request = in_passes(request, form, services.settings.max_side) if change is None else request
     job = await services.jobs.submit(call.account, request, pictures, once=once)
     return await answer_held(call, job, single=single)
 
@@ -134,6 +136,13 @@ TEXT: Schema = {
     "lora_strength": {"type": ["string", "number", "null"], "description": "Their strengths, separated by commas."},
     "safety_checker": words.yes("Replace an NSFW picture by a blank one.", "yes"),
     "safety_checker_type": words.string(f"What stands in its place: {', '.join(COVERS)}."),
+    "highres_fix": words.yes(
+        "Draw it as large as the checkpoint was trained to first, enlarge it and draw it over.", "no"
+    ),
+    "upscale": {
+        "type": ["string", "integer", "boolean", "null"],
+        "description": "yes or 2, or 3: so many times as large, drawn over at that size.",
+    },
     "enhance_prompt": words.yes("Add quality words to the prompt; meta.prompt says what was used.", "yes"),
     "base64": words.yes("Let output hold addresses ending in .base64, which serve base64 text.", "no"),
     "temp": words.yes("Keep the pictures for 24 hours only.", "no"),

@@ -97,6 +97,7 @@ def _long(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
             "use_karras_sigmas": _yes(request.spacing == "karras"),
             "algorithm_type": request.algorithm_type or "no",
             "clip_skip": request.clip_skip,
+            **_passes(request),
             "enhance_prompt": _yes(request.enhance_prompt),
         }
         | _of_the_page(request)
@@ -121,6 +122,13 @@ def _of_the_page(request: JobRequest) -> Json:
     """What an editing page echoes beside the rest."""
     echo = request.extras.get("echo")
     return dict(echo) if isinstance(echo, dict) else {}
+
+
+def _passes(request: ImageRequest) -> Json:
+    if request.draft is None:
+        return {}
+    larger = request.draft.width < request.width
+    return {"upscale": _yes(larger), "highres_fix": _yes(request.draft.modest)}
 
 
 def _loras(request: ImageRequest) -> Json:
