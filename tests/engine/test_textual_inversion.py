@@ -12,8 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 
+from safelight.engine.generation import Generation
 from safelight.engine.model import Model
-from safelight.errors import EngineFailed
+from safelight.engine.plan import make_plan
+from safelight.engine.samplers import Samplers
+from safelight.errors import EngineFailed, Invalid
 
 
 def vectors(count: int, seed: int = 0) -> Tensor:
@@ -88,3 +91,46 @@ def test_a_file_in_no_known_layout_is_refused(sd1: Path, tmp_path: Path) -> None
     odd = write(tmp_path / "w.safetensors", {"a": vectors(1), "b": vectors(1)})
     with pytest.raises(EngineFailed, match="The embedding wonder is in no layout that Safelight knows"):
         Model.load(sd1, embeddings={"wonder": odd})
+
+
+def later(word: str, name: str, prompt: str) -> Generation:
+    return Generation(prompt, negative_prompt=f"no {prompt}", words={word: name}, width=64, height=64)
+
+
+def test_a_word_that_comes_later_is_read_as_one_that_was_there(sd1: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "w.safetensors", {"<other>": vectors(2)})
+    there = Model.load(sd1, embeddings={"wonder": path})
+    words: dict[str, Path] = {}
+    model = Model.load(sd1, words=words)
+    expected = there.encode_text(["a wonder cat", "no a wonder cat"])
+    words["installed 7"] = path
+    for spelling in ("wonder", "<Wonder>", "<other>"):
+        told = make_plan(later("wonder", "installed 7", f"a {spelling} cat"), model, Samplers()).generation
+        for row, same in zip(model.encode_text([told.prompt, told.negative_prompt]), expected, strict=True):
+            assert torch.equal(row.embedding, same.embedding)
+
+
+def test_who_does_not_ask_for_a_later_word_has_it_not_and_neither_has_anybody_once_it_is_gone(
+    sd1: Path, tmp_path: Path
+) -> None:
+    words = {"installed 7": write(tmp_path / "w.safetensors", {"emb_params": vectors(2)})}
+    model, plain = Model.load(sd1, words=words), Model.load(sd1).encode_text(["a wonder", "installed 7"])
+    mine = make_plan(later("wonder", "installed 7", "a wonder"), model, Samplers()).generation.prompt
+    for prompt, same in zip(("a wonder", "\ue000installed 7\ue000"), plain, strict=True):
+        told = make_plan(Generation(prompt, width=64, height=64), model, Samplers()).generation.prompt
+        assert torch.equal(model.encode_text([told])[0].embedding, same.embedding)
+    assert not torch.equal(model.encode_text([mine])[0].embedding, plain[0].embedding)
+    words.clear()
+    model.forget("installed 7")
+    with pytest.raises(Invalid, match="has a word that is no longer on this server"):
+        model.encode_text([mine])
+    with pytest.raises(Invalid, match="has the word wonder, which is no longer on this server"):
+        make_plan(later("wonder", "installed 7", "a wonder"), model, Samplers())
+
+
+def test_a_later_word_of_another_architecture_is_refused(sd1: Path, tmp_path: Path) -> None:
+    model = Model.load(
+        sd1, words={"installed 7": write(tmp_path / "w.safetensors", {"emb_params": torch.zeros(2, 65)})}
+    )
+    with pytest.raises(Invalid, match="has the word wonder, which was learned for another kind of checkpoint"):
+        make_plan(later("wonder", "installed 7", "a wonder"), model, Samplers())

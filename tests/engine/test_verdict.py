@@ -63,6 +63,34 @@ def test_a_controlnet_must_fit_one_of_the_checkpoints(sd1: Path, sd2: Path, tmp_
     assert verdict("controlnet", ours) == "leads to a ControlNet that fits none of the checkpoints here"
 
 
+def test_an_embedding_must_fit_one_of_the_checkpoints(sd1: Path, sdxl: Path, tmp_path: Path) -> None:
+    def judged(tensors: dict[str, torch.Tensor], *others: Path, kind: str = "embedding") -> str:
+        save_file(tensors, tmp_path / "word.safetensors")
+        return verdict(kind, tmp_path / "word.safetensors", *others)
+
+    ours = {"emb_params": torch.zeros(2, 64)}
+    assert judged(ours, sdxl, sd1) == judged({"<it>": torch.zeros(64)}, sd1) == "fits StableDiffusion"
+    assert judged({"clip_l": torch.zeros(1, 64), "clip_g": torch.zeros(1, 64)}, sdxl) == "fits StableDiffusion"
+    foreign = "leads to an embedding that was made for another kind of checkpoint: its vectors are 65 wide"
+    assert judged({"emb_params": torch.zeros(2, 65)}, sd1, sdxl) == foreign
+    assert judged(ours, sdxl).startswith("leads to an embedding that was made for another kind of checkpoint")
+    odd = {"a": torch.zeros(2, 64), "b": torch.zeros(1)}
+    assert judged(odd, sd1) == "leads to an embedding that is in no layout that this server knows"
+    assert "has more than 750 vectors" in judged({"emb_params": torch.zeros(751, 64)}, sd1)
+    for kind in ("checkpoint", "lora", "controlnet"):
+        assert judged(ours, sd1, kind=kind) == "leads to an embedding; send it with model_category embeddings"
+
+
+def test_what_is_sent_as_an_embedding_and_is_none_is_named(sd1: Path, tmp_path: Path) -> None:
+    lora = lora_for(sd1, tmp_path / "lora.safetensors")
+    assert verdict("embedding", lora, sd1) == "leads to a LoRA; send it with model_category lora"
+    lines = checkpoints.write_controlnet(tmp_path / "lines", sd1) / "diffusion_pytorch_model.safetensors"
+    assert verdict("embedding", lines, sd1) == "leads to a ControlNet; send it with model_category controlnet"
+    save_file({"model.diffusion_model.out": torch.zeros(1), "more": torch.zeros(1)}, tmp_path / "whole.safetensors")
+    said = "leads to a checkpoint; send it with model_category stable_diffusion"
+    assert verdict("embedding", tmp_path / "whole.safetensors", sd1) == said
+
+
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     page = written(tmp_path / "page.html", b"<html>" + bytes(100))
     assert "is not a safetensors file" in verdict("checkpoint", page)
@@ -71,7 +99,7 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     header = json.dumps({"a": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}).encode()
     liar = written(tmp_path / "liar", struct.pack("<Q", len(header)) + header + bytes(100))
     assert "is truncated or has bytes that no tensor owns" in verdict("checkpoint", liar)
-    save_file({"something": torch.zeros(2)}, tmp_path / "else.safetensors")
+    save_file({"some": torch.zeros(2), "thing": torch.zeros(2)}, tmp_path / "else.safetensors")
     assert "not a whole Stable Diffusion" in verdict("checkpoint", tmp_path / "else.safetensors")
 
 

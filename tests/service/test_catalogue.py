@@ -10,7 +10,7 @@ from safelight.engine.families.depth2img import Depth2Img
 from safelight.engine.families.instruct_pix2pix import InstructPix2Pix
 from safelight.errors import Invalid, NotFound
 from safelight.records import Operation, Wants
-from safelight.service.catalogue import Catalogue, Choice, known_loras
+from safelight.service.catalogue import Catalogue, Choice, installed_words, known_names
 from safelight.settings import Settings, read_settings
 from tests.house import House
 
@@ -85,7 +85,7 @@ async def test_an_alias_of_a_checkpoint_that_is_gone_is_as_none(house: House) ->
 
 
 def loras(given: Settings) -> tuple[tuple[str, ...], str]:
-    return known_loras(["ink", "gold"], given, given.loras)
+    return known_names("lora_model", "LoRAs", ["ink", "gold"], given, given.loras)
 
 
 async def test_loras_are_refused_by_name_or_done_without() -> None:
@@ -101,3 +101,9 @@ async def test_entries_begin_with_the_default(house: House) -> None:
         ("mine", "checkpoint", True), ("photo", "checkpoint", False), ("flux-local", "checkpoint", False), ("ink", "lora", False),
     ]  # fmt: skip
     assert all(entry.added_at for entry in entries)
+
+
+def test_an_installed_word_counts_where_it_is_a_word_of_a_prompt() -> None:
+    known = {"mycat": 7, "my-dog": 8, "house": None, "absent": 9}
+    assert installed_words(known, "a MyCat, (my-dog:1.2)", "house") == {"mycat": 7, "my-dog": 8}
+    assert installed_words(known, "mycats", "") == {}

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
 
 from safelight.service.makers.install import check_form
 from tests.engine.checkpoints import write_controlnet, write_sd1, write_single_file
@@ -137,6 +139,35 @@ def check_controlnet(site: Site, host: Shelter, key: str, other: str) -> None:
     assert site.post("v5/controlnet", key, **asked).status_code == 501
 
 
+def check_embedding(site: Site, host: Shelter, key: str, other: str) -> None:
+    """A word for the checkpoint that was just installed: its account's alone, in each dialect as that has it."""
+    path = host.file.parent / "word.safetensors"
+    save_file({"<wonder>": torch.zeros(2, 64)}, path)
+    with shelter(path) as second:
+        told = site.post("v3/load_model", key, url=second.url, model_id="mycat", model_category="embeddings")
+        found = entry(site, key, "mycat")
+    assert (found["description"], found["status"], found["model_category"]) == ("", "model_ready", "embeddings")
+    engines = f"installed {told.json()['id']}"
+    asked = {"prompt": "a <wonder>", "seed": 3, "safety_checker": "no", "enhance_prompt": "no"}
+    shown = {name: pictures(site, key, **asked, embeddings_model=name) for name in ("mycat", "no")}
+    assert shown["mycat"] != shown["no"]
+    assert site.shelf.shown[engines].read_bytes() == path.read_bytes()
+    refused = site.img2img(other, **asked, embeddings_model="mycat").json()["message"]
+    assert refused == "embeddings_model must name embeddings of this server, separated by commas: there are none"
+    for who, words in ((key, ["mycat"]), (other, [])):
+        header = {"Authorization": f"Bearer {who}"}
+        assert [*site.http.get("/sdapi/v1/embeddings", headers=header).json()["loaded"]] == words
+    assert site.post("v3/delete_model", key, model_id="mycat").headers["x-safelight-receipt"]
+    eventually(lambda: engines not in site.shelf.shown)
+    assert site.img2img(key, **asked, embeddings_model="mycat").status_code == 400
+
+
+def pictures(site: Site, key: str, **asked: object) -> list[bytes]:
+    reply = site.made(key, **asked)
+    assert reply["meta"]["prompt"] == asked["prompt"]
+    return [site.http.get(address).content for address in reply["output"]]
+
+
 NAMED = ("/api/v7/models/{}", "/api/v6/model-search/{}", "/api/agents/v1/models/{}", "/v1/models/{}")
 
 
@@ -147,6 +178,7 @@ def test_a_private_one_is_its_accounts_alone(site: Site, host: Shelter) -> None:
     assert "needs an operator's key" in told.headers["x-safelight-notes"]
     assert entry(site, key, "secret-one")["status"] == "model_ready"
     check_controlnet(site, host, key, other)
+    check_embedding(site, host, key, other)
     listed = [[one["model_id"] for one in site.post("v4/dreambooth/model_list", who).json()] for who in (key, other)]
     assert ["secret-one" in names for names in listed] == [True, False]
     assert site.made(other, model_id="secret-one")["meta"]["model"] == "plain"
@@ -218,8 +250,7 @@ def test_an_account_has_so_much_room(site: Site, host: Shelter) -> None:
         ({"model_visibility": "all"}, 400, "model_visibility must be public or private"),
         ({"url": "file:///etc/passwd"}, 400, "url must begin with http:// or https://"),
         ({"webhook": "ftp://here"}, 400, "webhook must be"),
-        ({"model_category": "embeddings"}, 501, "This server installs checkpoints, LoRAs and ControlNets"),
-        ({"model_type": "vae"}, 501, "This server installs checkpoints, LoRAs and ControlNets"),
+        ({"model_type": "vae"}, 501, "This server installs checkpoints, LoRAs, ControlNets and embeddings"),
     ],
 )
 @pytest.mark.parametrize("path", ["v3/load_model", "v1/enterprise/load_model_v2"])

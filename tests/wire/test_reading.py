@@ -17,7 +17,7 @@ from safelight.service.makers import covers
 from safelight.settings import read_settings
 from safelight.wire.forms import Form
 from safelight.wire.modelslab.families import V3
-from safelight.wire.modelslab.read import COVERS, read_path_id, read_request
+from safelight.wire.modelslab.read import COVERS, Known, read_path_id, read_request
 from safelight.wire.modelslab.schedulers import A1111, FROM_PICTURES, KARRAS, NOT_HERE, SCHEDULERS, SOLVERS
 
 SETTINGS = read_settings()
@@ -129,7 +129,9 @@ def test_loras_by_commas() -> None:
 
     def loras(**fields: object) -> tuple[tuple[str, float], ...]:
         known = dict.fromkeys(settings.loras)
-        return read_request(Form({"prompt": "a", **fields}), Operation.text2img, V3, settings, str, known=known).loras
+        return read_request(
+            Form({"prompt": "a", **fields}), Operation.text2img, V3, settings, str, known=Known(known)
+        ).loras
 
     assert loras(lora_model="ink, wash", lora_strength="0.45,1") == (("ink", 0.45), ("wash", 1.0))
     assert loras(lora_model="ink,wash", lora_strength=0.3) == (("ink", 0.3), ("wash", 0.3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -81,6 +82,9 @@ class Generation:
     mask_image: Pixels | None = None
     model: str | None = None  # a name on the shelf; None is the default checkpoint
     loras: tuple[LoraUse, ...] = ()
+    words: Mapping[str, str] = field(
+        default_factory=dict
+    )  # that prompts may use, by their names among those that came later
     controls: tuple[Control, ...] = ()
     clip_skip: int = 1  # 1 uses the last hidden layer, 2 the one before
     weighed: bool = False  # (more), [less] and (by so much:1.3) in prompts weigh words, and prompts may be long

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +35,8 @@ from safelight.engine.memory import EncoderPlace, Footprint, encoder_place
 from safelight.engine.openvino import Compiled, place
 from safelight.engine.passing import Passing
 from safelight.engine.quantised import Bits, resting, settle_small
-from safelight.engine.textual_inversion import read_concept
+from safelight.engine.textual_inversion import FIELD as PROMPT
+from safelight.engine.textual_inversion import marked, read_concept
 from safelight.errors import Invalid
 
 CPU = torch.device("cpu")
@@ -55,13 +57,16 @@ class Model:
         compiled: Compiled | None = None,
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
+        words: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
         onlookers: Mapping[str, Draw] | None = None,
         encoders: EncoderPlace = EncoderPlace.device,
         again: Callable[[], Mapping[str, nn.Module]] | None = None,
         weights: Bits = Bits.native,
     ) -> None:
-        """``again`` reads the text encoders from the checkpoint's files, for those that are dropped."""
+        """``embeddings`` are known to every prompt, ``words`` to those that ask for them; ``again`` reads the text encoders from the
+        checkpoint's files, for those that are dropped.
+        """
         self.name = name
         self.device = device
         self.dtype = dtype
@@ -87,7 +92,9 @@ class Model:
         self._compiled = compiled
         self._lora_paths = {} if loras is None else loras  # more may come, and some may go
         self._loras: OrderedDict[str, Lora] = OrderedDict()
-        self._reading_lora = threading.Lock()
+        self._word_paths = {} if words is None else words  # likewise
+        self._words: dict[str, tuple[str, ...]] = {}
+        self._reading = threading.Lock()
         self.native_size: int | None = components.notes.get("native_size")
         self.guidance_rescale = float(components.notes.get("guidance_rescale", 0.0))
 
@@ -216,14 +223,32 @@ class Model:
     def _deltas(self, component: str, adapters: Sequence[LoraUse]) -> list[tuple[Deltas, float]]:
         return [(self._lora(use.name)[component], use.strength) for use in adapters]
 
+    def learn(self, word: str, name: str) -> tuple[str, ...]:
+        """One that came later under this name: prompts may have it from now on, marked. How it is spelled. Raises Invalid."""
+        with self._reading:
+            if name not in self._words:
+                self._words[name] = self._taught(word, name)
+            return self._words[name]
+
+    def _taught(self, word: str, name: str) -> tuple[str, ...]:
+        if name not in self._word_paths:
+            raise Invalid(PROMPT, f"has the word {word}, which is no longer on this server")
+        concept = read_concept(word, self._word_paths[name])
+        if not self.family.teachable(concept):
+            raise Invalid(PROMPT, f"has the word {word}, which was learned for another kind of checkpoint")
+        self.family.learn(replace(concept, spellings=(marked(name),)))
+        return concept.spellings
+
     def forget(self, name: str) -> None:
-        """A LoRA or ControlNet that is no longer here."""
-        with self._reading_lora:
+        """A LoRA, ControlNet or word that is no longer here."""
+        with self._reading:
             self._loras.pop(name, None)
+            if self._words.pop(name, None):
+                self.family.forget(name)
         self.controlnets.forget(name)
 
     def _lora(self, name: str) -> Lora:
-        with self._reading_lora:
+        with self._reading:
             if name not in self._lora_paths:
                 raise Invalid(FIELD, "is not a LoRA on this server")
             if name not in self._loras:

@@ -20,6 +20,7 @@ from safelight.engine.hints import HINTS, INPAINT, NETWORKS, to_hint
 from safelight.engine.model import Model
 from safelight.engine.samplers import Samplers, canonical
 from safelight.engine.tables import Table
+from safelight.engine.textual_inversion import spell
 from safelight.errors import Invalid
 
 
@@ -188,7 +189,7 @@ def _check_control(control: Control, *, masked: bool) -> None:
 
 
 def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
-    family = model.family
+    family, generation = model.family, _spelled(generation, model)
     edits = family.edits and generation.init_image is not None
     _check_task(generation, model)
     native = model.trained_side if _modest(generation, model) else model.native_size
@@ -243,6 +244,14 @@ def _too_many(name: str, most: int) -> str:
 def _modest(generation: Generation, model: Model) -> bool:
     pixels = generation.width * generation.height
     return generation.modest and model.native_size is None and pixels > model.trained_side**2
+
+
+def _spelled(generation: Generation, model: Model) -> Generation:
+    """With the words that came later taught to the model, and spelled in the prompts as it knows them. Raises Invalid."""
+    names = {spelling.lower(): name for word, name in generation.words.items() for spelling in model.learn(word, name)}
+    mixture = tuple(replace(each, prompt=spell(each.prompt, names)) for each in generation.mixture)
+    prompt, negative = spell(generation.prompt, names), spell(generation.negative_prompt, names)
+    return replace(generation, prompt=prompt, negative_prompt=negative, mixture=mixture)
 
 
 def _cue(control: Control, generation: Generation, model: Model, width: int, height: int) -> Cue:

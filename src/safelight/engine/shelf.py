@@ -96,8 +96,9 @@ class Shelf:
         self._threads = torch.get_num_threads()  # before any checkpoint has its way
         self._compiled_path = compiled_path
         self._loras, self._controlnets = dict(loras or {}), dict(controlnets or {})
+        self._words = dict[str, Path]()
         self._files: dict[str, Any] = {
-            "loras": self._loras, "embeddings": embeddings, "controlnets": self._controlnets,
+            "loras": self._loras, "embeddings": embeddings, "controlnets": self._controlnets, "words": self._words,
         }  # fmt: skip
         self._files["onlookers"] = onlookers  # the same for all checkpoints
         self._lenders = lenders or {}  # folders, by family, of what a transformer that comes alone lacks
@@ -154,8 +155,11 @@ class Shelf:
     def add_controlnet(self, name: str, path: Path) -> None:
         self._controlnets[name] = path
 
+    def add_embedding(self, name: str, path: Path) -> None:
+        self._words[name] = path
+
     def remove(self, name: str) -> None:
-        """A checkpoint, LoRA or ControlNet that came later: out of memory as soon as no running work holds it, and never loaded again."""
+        """Whatever came later: out of memory as soon as no running work holds it, and never loaded again."""
         with self._changed:
             self._paths.pop(name, None)
             self._guests.discard(name)
@@ -164,6 +168,7 @@ class Shelf:
             models = list(self._loaded.values())
         self._loras.pop(name, None)
         self._controlnets.pop(name, None)
+        self._words.pop(name, None)
         for model in models:
             model.forget(name)
         gc.collect()  # modules hold cycles

@@ -1,5 +1,5 @@
 """Judges a model that a stranger gave: KIND, where its file or folder is, the folders that lend to transformers that come alone,
-as JSON by family, and the checkpoints that a LoRA or ControlNet may fit.
+as JSON by family, and the checkpoints that it may be for where it is none.
 
 Nothing imports this file: it is run as a program of its own, so that a file made to overwhelm its reader overwhelms nobody else.
 It prints one JSON object, in which ``wrong`` completes a sentence that begins with the file's address.
@@ -19,15 +19,19 @@ import torch
 from safelight.engine import controlnet
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
+from safelight.engine.emphasis import MOST_PIECES
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import Family
 from safelight.engine.lone import Lenders
 from safelight.engine.lora import read_lora
+from safelight.engine.single_file import UNET
+from safelight.engine.textual_inversion import Concept, read_concept
 from safelight.engine.weights import Header, outlined_tensors, read_header
 from safelight.errors import EngineFailed, Invalid
 
 MEMORY_BYTES = 4 * 2**30  # beside what the program itself takes
 CPU_SECONDS = 200
+MOST_VECTORS = 75 * MOST_PIECES  # of an embedding: as many as the longest prompt has words
 CPU = torch.device("cpu")
 
 
@@ -45,16 +49,26 @@ def main(kind: str, place: str, lenders: str, *checkpoints: str) -> None:
 
 def judge(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> dict[str, str]:
     """Raises EngineFailed or Invalid for what this server could not use."""
+    told = _told(read_header(path)) if path.is_file() else ""
+    if told not in ("", kind):
+        raise Invalid("", f"leads to {NAMES[told]}; send it with model_category {CATEGORIES.get(told, told)}")
     if kind in _FIT:
-        read_header(path)
         return {"family": _fitting(kind, path, checkpoints, lenders)}
-    if path.is_file() and _is_lora(read_header(path)):
-        raise Invalid("", "leads to a LoRA; send it with model_category lora")
     return {"family": read_components(path, outlined_tensors, lenders).family.__name__}
 
 
-def _is_lora(header: Header) -> bool:
-    return any(".lora_" in name or ".lora." in name for name in header.tensors)
+def _told(header: Header) -> str:
+    """The kind that the names of its tensors give away, where they do."""
+    names = header.tensors
+    if any(".lora_" in name or ".lora." in name for name in names):
+        return "lora"
+    if any(name.startswith((controlnet.ORIGINAL, "controlnet_")) for name in names):
+        return "controlnet"
+    if any(name.startswith(UNET) for name in names):
+        return "checkpoint"
+    shapes = [tensor.shape for tensor in names.values()]
+    flat = len(shapes) == 1 and len(shapes[0]) <= 2 and shapes[0][:-1] <= (MOST_VECTORS,)
+    return "embedding" if flat or names.keys() & {"emb_params", "clip_g"} else ""
 
 
 def _fitting(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> str:
@@ -71,7 +85,7 @@ def _fitting(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lender
             else:
                 return components.family.__name__
     why = reasons[0] if reasons else "fits none of the checkpoints here"
-    raise Invalid("", f"leads to a {NAMES[kind]} that {why}")
+    raise Invalid("", f"leads to {NAMES[kind]} that {why}")
 
 
 def _fit_lora(path: Path, components: Components, family: Family) -> None:
@@ -86,8 +100,28 @@ def _fit_controlnet(path: Path, _components: Components, family: Family) -> None
         raise Invalid("", f"was made for another kind of checkpoint: {error}") from error
 
 
-NAMES = {"lora": "LoRA", "controlnet": "ControlNet"}
-_FIT: dict[str, Callable[[Path, Components, Family], None]] = {"lora": _fit_lora, "controlnet": _fit_controlnet}
+def _fit_embedding(path: Path, _components: Components, family: Family) -> None:
+    try:
+        concept = read_concept("it", path, outlined_tensors)
+    except EngineFailed as error:
+        raise Invalid("", "is in no layout that this server knows") from error
+    if any(len(vectors) > MOST_VECTORS for vectors in concept.vectors):
+        raise Invalid("", f"has more than {MOST_VECTORS} vectors, which no prompt has room for")
+    if not family.teachable(concept):
+        raise Invalid("", f"was made for another kind of checkpoint: its vectors are {_widths(concept)} wide")
+
+
+def _widths(concept: Concept) -> str:
+    return " and ".join(str(vectors.shape[1]) for vectors in concept.vectors)
+
+
+NAMES = {"checkpoint": "a checkpoint", "lora": "a LoRA", "controlnet": "a ControlNet", "embedding": "an embedding"}
+CATEGORIES = {"checkpoint": "stable_diffusion", "embedding": "embeddings"}  # where callers call a kind otherwise
+_FIT: dict[str, Callable[[Path, Components, Family], None]] = {
+    "lora": _fit_lora,
+    "controlnet": _fit_controlnet,
+    "embedding": _fit_embedding,
+}
 
 
 def _of_the_file(error: EngineFailed | Invalid, file: str) -> str:

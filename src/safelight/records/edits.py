@@ -106,13 +106,13 @@ class CutOutRequest(OneStepRequest):
 
 @dataclass(frozen=True, slots=True)
 class InstallRequest(JobRequest):
-    """A checkpoint, a LoRA or a ControlNet that is to be fetched from ``url`` and from then on goes by ``name``."""
+    """A model that is to be fetched from ``url`` and from then on goes by ``name``."""
 
     task: ClassVar[Task] = Task.install_model
 
     url: str
     name: str
-    kind: str  # checkpoint, lora or controlnet
+    kind: str  # checkpoint, lora, controlnet or embedding
     everybody: bool = False  # may use it, not its account alone
 
     @property

@@ -137,6 +137,9 @@ class ImageRequest(JobRequest):
     algorithm_type: str | None = None
     loras: tuple[tuple[str, float], ...] = ()
     installed_loras: Mapping[str, int] = field(default_factory=dict)  # those of ``loras`` that a job installed, by name
+    embeddings: Mapping[str, int] = field(
+        default_factory=dict
+    )  # installed words that the prompts may have, by the jobs that did
     controls: tuple[ControlUse, ...] = ()
     share: float = 1.0  # of init image and prompt, where others are mixed in
     mixture: tuple[MixUse, ...] = ()

@@ -1,4 +1,4 @@
-"""What requests may name: the checkpoints, LoRAs and ControlNets of this server, and what stands for a name that it does not have.
+"""What requests may name: the checkpoints of this server and what goes with them, and what stands for a name that it does not have.
 
 Knows names alone; whether a checkpoint can be loaded is the worker's to find out.
 """
@@ -39,7 +39,8 @@ DEFAULT_CHECKPOINT = Choice()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something on offer. ``kind`` is checkpoint, lora or controlnet; ``added_at`` is its file's, where this process sees the file.
+    """Something on offer. ``kind`` is checkpoint, lora, controlnet or embedding; ``added_at`` is its file's, where this process
+    sees the file.
 
     ``installed`` is of those that a job brought or is to bring: how far it is, and what it failed by.
     """
@@ -81,6 +82,10 @@ class Catalogue:
         """Likewise."""
         return {**await self._installed(account, "controlnet"), **dict.fromkeys(self._settings.controlnets)}
 
+    async def embeddings(self, account: Account) -> dict[str, int | None]:
+        """Likewise. Those of the operator's are known to every prompt."""
+        return {**await self._installed(account, "embedding"), **dict.fromkeys(self._settings.embeddings)}
+
     def wants(self, model: str | None) -> Wants:
         """Of a checkpoint's card, None for the default one's."""
         return self._wants.get(model or self.default, USUAL)
@@ -114,7 +119,8 @@ class Catalogue:
         checkpoints = [_entry(name, "checkpoint", path, default=name == self.default) for name, path in models.items()]
         loras = [_entry(name, "lora", path) for name, path in self._settings.loras.items()]
         controlnets = [_entry(name, "controlnet", path) for name, path in self._settings.controlnets.items()]
-        return sorted(checkpoints, key=lambda entry: not entry.default) + loras + controlnets
+        embeddings = [_entry(name, "embedding", path) for name, path in self._settings.embeddings.items()]
+        return sorted(checkpoints, key=lambda entry: not entry.default) + loras + controlnets + embeddings
 
     async def aliases(self) -> list[tuple[str, str]]:
         """Every pattern with what it stands for, in the order in which they are tried."""
@@ -154,13 +160,24 @@ class Catalogue:
         return next((model for pattern, model in aliases if re.match(translate(pattern.lower()), name.lower())), None)
 
 
-def known_loras(names: Sequence[str], settings: Settings, known: Collection[str]) -> tuple[tuple[str, ...], str]:
+def known_names(
+    field: str, kinds: str, names: Sequence[str], settings: Settings, known: Collection[str]
+) -> tuple[tuple[str, ...], str]:
     """Those that are here, and a sentence about the others where they are done without. Raises Invalid where not."""
     unknown = [name for name in names if name not in known]
     if unknown and settings.unknown_names == "refuse":
-        raise Invalid("lora_model", f"must name LoRAs of this server, separated by commas: {_listed(known)}")
+        raise Invalid(field, f"must name {kinds} of this server, separated by commas: {_listed(known)}")
     kept = tuple(name for name in names if name in known)
-    return kept, f"Done without LoRAs that are not here: {', '.join(unknown)}." if unknown else ""
+    return kept, f"Done without {kinds} that are not here: {', '.join(unknown)}." if unknown else ""
+
+
+def installed_words(known: Mapping[str, int | None], *prompts: str) -> dict[str, int]:
+    """Of embeddings that somebody installed those whose name is in a prompt, as a word of it."""
+    return {word: job_id for word, job_id in known.items() if job_id and any(_has(prompt, word) for prompt in prompts)}
+
+
+def _has(prompt: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE) is not None
 
 
 def _other(asked: str, used: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,7 @@ class Shelf(Protocol):
     def add(self, name: str, path: Path) -> None: ...
     def add_lora(self, name: str, path: Path) -> None: ...
     def add_controlnet(self, name: str, path: Path) -> None: ...
+    def add_embedding(self, name: str, path: Path) -> None: ...
     def get(self, name: str | None) -> object: ...
     def remove(self, name: str) -> None: ...
 
@@ -44,6 +45,9 @@ class Stock:
         """``own`` are the checkpoints of the settings."""
         self._database, self._blobs, self._vault, self._shelf = database, blobs, vault, shelf
         self._scratch, self._own = scratch, own
+        self._adding: dict[str, Callable[[str, Path], None]] = {
+            "checkpoint": shelf.add, "lora": shelf.add_lora, "controlnet": shelf.add_controlnet, "embedding": shelf.add_embedding,
+        }  # fmt: skip
         self._held: dict[int, Nameless] = {}
         self._bringing = asyncio.Lock()
         self._errands = Errands("an installed model was not brought")
@@ -85,9 +89,7 @@ class Stock:
                     raise GONE from None
                 half_made.pop_all()  # held until it is erased
             self._held[job_id] = model
-            shelf = self._shelf
-            add = {"checkpoint": shelf.add, "lora": shelf.add_lora, "controlnet": shelf.add_controlnet}
-            add[row["kind"]](name_of(job_id), model.show())
+            self._adding[row["kind"]](name_of(job_id), model.show())
 
     async def _write(self, row: Row, model: Nameless, *, outlined: bool = False) -> None:
         """``outlined``: of weights the header, and emptiness in place of the rest."""

@@ -191,6 +191,19 @@ class Family(ABC):
         del part
         return [path]
 
+    def teachable(self, concept: Concept) -> bool:
+        """Whether each text encoder could be taught a word that comes later."""
+        del concept
+        return False
+
+    def learn(self, concept: Concept) -> None:
+        """One that ``teachable`` said yes to."""
+        raise NotImplementedError
+
+    def forget(self, name: str) -> None:
+        """Such a word again."""
+        raise NotImplementedError
+
     @abstractmethod
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         """``clip_skip`` 1 takes the last hidden layer of a CLIP text model, 2 the one before."""

@@ -85,6 +85,17 @@ class StableDiffusion(Family):
         attention = path.removesuffix(".0") if path.endswith("to_out.0") else path
         return [path, attention, compvis.unet_name(path, self._unet.config)]
 
+    def teachable(self, concept: Concept) -> bool:
+        return all(vocabulary.fits(concept) for vocabulary in self._vocabularies)
+
+    def learn(self, concept: Concept) -> None:
+        for vocabulary in self._vocabularies:
+            vocabulary.learn(concept)
+
+    def forget(self, name: str) -> None:
+        for vocabulary in self._vocabularies:
+            vocabulary.forget(name)
+
     def read(self, networks: Networks, prompts: Sequence[str], clip_skip: int) -> list[Conditioning]:
         """``clip_skip`` is diffusers' plus one."""
         outputs = self._outputs(networks, [vocabulary.read(prompts) for vocabulary in self._vocabularies])

@@ -149,8 +149,9 @@ class Generate:
             init_image=init, share=request.share, mixture=tuple(mixture), mask_image=mask,
             layout_share=request.layout_share, layout_until=request.layout_until,
             model=await self._model(request, order.owner),
-            loras=await self._loras(request, order.owner), clip_skip=request.clip_skip,
-            controls=tuple(controls), weighed=self._weighs(request.dialect), owner=order.owner,
+            loras=await self._loras(request, order.owner),
+            words={word: await self._bring(order.owner, job_id) for word, job_id in request.embeddings.items()},
+            clip_skip=request.clip_skip, controls=tuple(controls), weighed=self._weighs(request.dialect), owner=order.owner,
         )  # fmt: skip
 
     async def _model(self, request: ImageRequest, owner: str) -> str | None:

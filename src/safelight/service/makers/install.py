@@ -33,11 +33,13 @@ MOST_HEADER = 10 * 2**20
 GAVE_UP = "leads to a file that could not be judged within the time and memory for that"
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 
-Checkpoints = Callable[[str], AbstractAsyncContextManager[Sequence[Path]]]  # those that an owner's LoRA may be for
+Checkpoints = Callable[
+    [str], AbstractAsyncContextManager[Sequence[Path]]
+]  # those that an owner's other models may be for
 
 
 class Install:
-    """``scratch`` is a folder on a disk with room; ``checkpoints`` are those that a LoRA must fit one of."""
+    """``scratch`` is a folder on a disk with room; ``checkpoints`` are those of which whatever is no checkpoint must fit one."""
 
     task = Task.install_model
 

@@ -42,7 +42,7 @@ async def loras(call: Call) -> Response:
 
 
 async def embeddings(call: Call) -> Response:
-    return answer(write.write_embeddings(sorted(call.services.settings.embeddings)))
+    return answer(write.write_embeddings(sorted(await call.services.catalogue.embeddings(call.account))))
 
 
 async def samplers(_call: Call) -> Response:

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 
 from safelight.errors import EngineFailed, Invalid, NotFound, Unavailable
 from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, JobState, Operation
+from safelight.service.catalogue import installed_words
 from safelight.service.history import Filter
 from safelight.service.services import Services
 from safelight.wire.a1111 import pictures, write
@@ -111,7 +112,9 @@ async def _active(call: Call) -> list[Job]:
 async def _request(call: Call, operation: Operation) -> ImageRequest:
     asked = Asked(call.form, call.services.settings, call.options)
     choice = await call.services.catalogue.checkpoint(read_model(asked.option(CHECKPOINT)), call.account)
-    return read_request(asked, operation, choice, await call.services.catalogue.loras(call.account))
+    read = read_request(asked, operation, choice, await call.services.catalogue.loras(call.account))
+    words = await call.services.catalogue.embeddings(call.account)
+    return replace(read, embeddings=installed_words(words, read.prompt, read.negative_prompt))
 
 
 def _most(call: Call) -> int:

@@ -8,6 +8,7 @@ from fastapi import Response
 
 from safelight.errors import Invalid, NotFound
 from safelight.records import AssetKind, Bitmap, ImageRequest, Job, Operation, Task, UpscaleRequest
+from safelight.service.catalogue import installed_words
 from safelight.service.history import Filter
 from safelight.service.tools import upscaler
 from safelight.wire.console import read
@@ -58,6 +59,8 @@ async def submit(call: Call) -> Response:
     choice = await services.catalogue.checkpoint(read.read_model(call.form), call.account)
     loras = await services.catalogue.loras(call.account)
     request = read.read_request(call.form, operation, services.settings, choice, loras)
+    words = await services.catalogue.embeddings(call.account)
+    request = replace(request, embeddings=installed_words(words, request.prompt, request.negative_prompt))
     pictures: Pictures = {}
     async with services.jobs.room(call.account, Task.generate):
         if init is not None:

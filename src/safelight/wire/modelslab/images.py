@@ -25,6 +25,7 @@ from safelight.wire.modelslab.held import answer_held, write_final
 from safelight.wire.modelslab.passes import in_passes
 from safelight.wire.modelslab.read import (
     COVERS,
+    Known,
     has_size,
     read_model,
     read_path_id,
@@ -67,8 +68,8 @@ async def generate(
     """
     services, form = call.services, call.form
     checkpoint = await services.catalogue.checkpoint(read_model(form), call.account)
-    loras = await services.catalogue.loras(call.account) if form.has("lora_model") else {}
-    request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint, loras)
+    known = await _known(call)
+    request = read_request(form, operation, call.family, services.settings, services.enhance, checkpoint, known)
     named = _fields(init, mask, control) | dict(further)
     sources = {kind: read_source(form, name, services.settings) for kind, name in named.items()}
     if request.webhook:
@@ -92,6 +93,15 @@ async def generate(
     request = in_passes(request, form, services.settings.max_side) if change is None else request
     job = await services.jobs.submit(call.account, request, pictures, once=once)
     return await answer_held(call, job, single=single)
+
+
+async def _known(call: Call) -> Known:
+    """As far as the request asks for any."""
+    catalogue, account, form = call.services.catalogue, call.account, call.form
+    return Known(
+        loras=await catalogue.loras(account) if form.has("lora_model") else {},
+        embeddings=await catalogue.embeddings(account) if form.has("embeddings_model") else {},
+    )
 
 
 def sized_like(request: ImageRequest, pictures: Pictures, settings: Settings) -> ImageRequest:
@@ -134,6 +144,7 @@ TEXT: Schema = {
     "model_id": words.string("A checkpoint by the name that the operator gave it."),
     "lora_model": words.string("LoRA names, separated by commas."),
     "lora_strength": {"type": ["string", "number", "null"], "description": "Their strengths, separated by commas."},
+    "embeddings_model": words.string("Textual inversions by name, separated by commas; prompts have their words."),
     "safety_checker": words.yes("Replace an NSFW picture by a blank one.", "yes"),
     "safety_checker_type": words.string(f"What stands in its place: {', '.join(COVERS)}."),
     "highres_fix": words.yes(

@@ -1,4 +1,4 @@
-"""Installing a checkpoint, LoRA or ControlNet by its address, and deleting one: the vendor's `load_model` under its names."""
+"""Installing a model by its address, and deleting one: the vendor's `load_model` under its names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from safelight.wire.openapi import Operation, Schema, Shape
 
 LAYOUTS = ("safetensors", "diffusers")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-BESIDE, NOT_HERE = ("lora", "controlnet"), ("embeddings", "vae")  # a checkpoint
+KINDS = {  # by the category that callers give; any other is a checkpoint
+    "lora": "lora",
+    "controlnet": "controlnet",
+    "embeddings": "embedding",
+    "embedding": "embedding",
+}
+NOT_HERE = ("vae",)
 WITHOUT_EFFECT = {
     "force_load": "a name is taken until its model is deleted",
     "from_safetensors": "nothing else is installed",
@@ -68,7 +74,7 @@ def read_install(form: Form, family: Family) -> InstallRequest:
     category = (form.text("model_category", limit=MOST_NAME) or form.text("model_type", limit=MOST_NAME)).lower()
     if category in NOT_HERE:
         raise NotOffered(
-            f"This server installs checkpoints, LoRAs and ControlNets; a model of category {category} it cannot use."
+            f"This server installs checkpoints, LoRAs, ControlNets and embeddings; a model of category {category} it cannot use."
         )
     if form.text("model_format", limit=MOST_NAME).lower() not in ("", *LAYOUTS):
         raise Invalid("model_format", "must be safetensors or diffusers; others can hold code")
@@ -78,7 +84,7 @@ def read_install(form: Form, family: Family) -> InstallRequest:
     return InstallRequest(
         url=form.required("url", limit=MOST_URL).strip(),
         name=name,
-        kind=category if category in BESIDE else "checkpoint",
+        kind=KINDS.get(category, "checkpoint"),
         everybody=visible == "public",
         webhook=read_webhook(form),
         track_id=form.scalar("track_id", limit=MOST_TRACK_ID),
@@ -96,7 +102,9 @@ _TAKEN: Schema = words.fields(
             "description": "Where the safetensors file is, or a diffusers folder's model_index.json, as http or https.",
         },
         "model_id": {"type": "string", "minLength": 1, "description": "By which name requests ask for it."},
-        "model_category": words.string("lora or controlnet for one of these; anything else is a checkpoint."),
+        "model_category": words.string(
+            "lora, controlnet or embeddings for one of these; anything else is a checkpoint."
+        ),
         "model_type": words.string("The same on the vendor's older pages."),
         "model_format": words.string("safetensors, or diffusers for a folder; others are refused."),
         "model_visibility": words.string("private, or public with an operator's key."),
@@ -111,7 +119,7 @@ _TAKEN: Schema = words.fields(
 )
 _SAID: Schema = words.fields(words.DONE | {"message": {"type": "string"}}, "status", "message")
 _INSTALL = Operation(
-    "Install a checkpoint, LoRA or ControlNet from an address",
+    "Install a model from an address",
     "Models",
     Shape("InstallStarted", _SAID),
     {"status": "success", "message": "model load started", "id": 302455, "model_id": "my-model"},

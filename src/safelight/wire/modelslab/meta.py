@@ -13,7 +13,6 @@ from safelight.wire.modelslab.families import V6_IMAGES, Family
 Json = dict[str, object]
 
 OFF: Json = {
-    "embeddings": None,
     "enhance_style": None,
     "full_url": "no",
     "ip_adapter_id": None,
@@ -87,6 +86,7 @@ def _long(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
         | _loras(request)
         | _delivery(job, request, urls)
         | {
+            "embeddings": request.extras.get("embeddings"),
             "width": request.width,
             "height": request.height,
             "model_id": _model(job),

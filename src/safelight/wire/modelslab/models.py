@@ -1,6 +1,6 @@
 """What there is to choose from: the vendor's model lists, old and new, and its questions about one checkpoint.
 
-The old lists are of checkpoints; the new ones also hold LoRAs and ControlNets, are searched by words and come in pages.
+The old lists are of checkpoints; the new ones hold all kinds, are searched by words and come in pages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROVIDER = "safelight"  # everything here is served by this server
 FEATURE = "imagen"  # the vendor's word for pictures; others are of video, sound and text
 MOST_WORDS = 200  # characters
 MOST_PAGE = 100
-CATEGORIES = {"checkpoint": "stable_diffusion", "lora": "lora", "controlnet": "controlnet"}
+CATEGORIES = {"checkpoint": "stable_diffusion", "lora": "lora", "controlnet": "controlnet", "embedding": "embeddings"}
 SORTS: dict[str, Callable[[Entry], object]] = {
     "recommended": lambda entry: (not entry.default, entry.name),
     "latest": lambda entry: -entry.added_at.timestamp() if entry.added_at else math.inf,

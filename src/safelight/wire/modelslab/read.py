@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from safelight.errors import Invalid, NotFound
 from safelight.records import ImageRequest, Operation
-from safelight.service.catalogue import DEFAULT_CHECKPOINT, Choice, known_loras
+from safelight.service.catalogue import DEFAULT_CHECKPOINT, Choice, known_names
 from safelight.settings import Settings
 from safelight.wire.forms import Form
 from safelight.wire.keeping import read_keeping
@@ -20,7 +20,8 @@ from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.schedulers import KARRAS, Scheduler, find_algorithm, find_scheduler
 from safelight.wire.modelslab.without_effect import without_effect
 
-NO_LORAS: Mapping[str, int | None] = MappingProxyType({})
+Names = Mapping[str, int | None]  # each with the job that installed it, where one did
+NONE: Names = MappingProxyType({})
 COVERS = ("black", "blur", "pixelate", "sensitive_content_text")
 MOST_PROMPT = 10_000
 MOST_URL = 2_048
@@ -28,7 +29,18 @@ MOST_NAME = 200
 MOST_TRACK_ID = 1_000
 LAST_ID = 2**63 - 1
 KEPT = "strength 0 keeps the init image; nothing was painted."
+_OFF = frozenset({"no", "none", "false", "0"})  # printed where no name is meant
 _WHOLE = (Operation.text2img, Operation.pix2pix)  # begun with nothing but noise
+
+
+class Known(NamedTuple):
+    """What a request may name beside its checkpoint."""
+
+    loras: Names = NONE
+    embeddings: Names = NONE
+
+
+NOTHING_KNOWN = Known()
 
 
 def read_request(
@@ -38,19 +50,19 @@ def read_request(
     settings: Settings,
     enhance: Callable[[str], str],
     checkpoint: Choice = DEFAULT_CHECKPOINT,
-    known: Mapping[str, int | None] = NO_LORAS,
+    known: Known = NOTHING_KNOWN,
 ) -> ImageRequest:
     """One generation, every default filled in and a random seed drawn. Raises Invalid naming the field and the rule.
 
-    What is left out is as the checkpoint wants it, or as the vendor's page says where its card says nothing. ``known`` are the LoRAs
-    that may be named, each with the job that installed it, where one did.
+    What is left out is as the checkpoint wants it, or as the vendor's page says where its card says nothing.
     """
     notes = [checkpoint.note] if checkpoint.note else []
     prompt = form.required("prompt", limit=MOST_PROMPT)
     enhanced = form.yes("enhance_prompt", True)
     steps = _read_steps(form, checkpoint.wants.steps, settings.max_steps, notes)
     scheduler = _read_scheduler(form, operation, settings, notes)
-    loras = _read_loras(form, settings, known, notes)
+    loras = _read_loras(form, settings, known.loras, notes)
+    embeddings = _read_names(form, "embeddings_model", "embeddings", settings, known.embeddings, notes)
     return ImageRequest(
         operation=operation,
         prompt=enhance(prompt) if enhanced else prompt,
@@ -71,13 +83,14 @@ def read_request(
         spacing="karras" if scheduler.karras else "default",
         algorithm_type=scheduler.algorithm_type,
         loras=loras,
-        installed_loras={name: job_id for name, _ in loras if (job_id := known[name])},
+        installed_loras={name: job_id for name, _ in loras if (job_id := known.loras[name])},
+        embeddings={name: job_id for name in embeddings if (job_id := known.embeddings[name])},
         clip_skip=form.whole("clip_skip", 1, 1, 8),
         safety_checker=form.yes("safety_checker", True),
         cover=_read_cover(form),
         enhance_prompt=enhanced,
         **read_delivery(form, family),
-        extras=_read_extras(form, settings),
+        extras=_read_extras(form, settings, embeddings),
         notes=tuple(notes),
         ignored=without_effect(form),
     )
@@ -200,18 +213,29 @@ def _read_scheduler(form: Form, operation: Operation, settings: Settings, notes:
     )
 
 
-def _read_loras(
-    form: Form, settings: Settings, known: Mapping[str, int | None], notes: list[str]
-) -> tuple[tuple[str, float], ...]:
-    names = [name for part in form.text("lora_model", limit=1_000).split(",") if (name := part.strip())]
+def _read_loras(form: Form, settings: Settings, known: Names, notes: list[str]) -> tuple[tuple[str, float], ...]:
+    names = _names(form, "lora_model")
     given = str(form.scalar("lora_strength", limit=1_000) or "").split(",")
     strengths = [Form({"lora_strength": part}).real("lora_strength", 1.0, -2, 2) for part in given]
     if len(strengths) not in (1, len(names)) and names:
         raise Invalid("lora_strength", "must be one number, or as many as lora_model has names")
-    kept, note = known_loras(names, settings, known)
+    kept, note = known_names("lora_model", "LoRAs", names, settings, known)
     notes += [note] if note else []
     each = zip(names, strengths * len(names) if len(strengths) == 1 else strengths, strict=False)
     return tuple((name, strength) for name, strength in each if name in kept)
+
+
+def _read_names(
+    form: Form, field: str, kinds: str, settings: Settings, known: Names, notes: list[str]
+) -> tuple[str, ...]:
+    names = [name for name in _names(form, field) if name.lower() not in _OFF]
+    kept, note = known_names(field, kinds, names, settings, known)
+    notes += [note] if note else []
+    return kept
+
+
+def _names(form: Form, field: str) -> list[str]:
+    return [name for part in form.text(field, limit=1_000).split(",") if (name := part.strip())]
 
 
 def read_webhook(form: Form) -> str | None:
@@ -221,11 +245,14 @@ def read_webhook(form: Form) -> str | None:
     return address or None
 
 
-def _read_extras(form: Form, settings: Settings) -> dict[str, object]:
-    """For ``meta`` alone: where the pictures came from, and the default checkpoint's name until the worker says its own."""
+def _read_extras(form: Form, settings: Settings, embeddings: Sequence[str]) -> dict[str, object]:
+    """For ``meta`` alone: where the pictures came from, which words were meant, and the default checkpoint's name until the worker
+    says its own.
+    """
     given: dict[str, object] = {
         name: echoed_address(_one(form, name)) for name in ("init_image", "mask_image") if form.has(name)
     }
+    given |= {"embeddings": ",".join(embeddings)} if embeddings else {}
     return given | ({"model": settings.model} if settings.model else {})
 
 

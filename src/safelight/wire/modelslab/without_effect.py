@@ -5,7 +5,6 @@ from __future__ import annotations
 from safelight.wire.forms import Form
 
 FIELDS = {
-    "embeddings_model": "words of textual inversion are used by writing them in the prompt",
     "enhance_style": "`enhance_prompt` adds its own words",
     "full_url": "addresses are always whole",
     "init_image_2": "one init image is used",
