@@ -88,14 +88,16 @@ class House:
 
 @asynccontextmanager
 async def furnished(folder: Path, kept: int) -> AsyncIterator[tuple[House, float]]:
-    """A house with so many requests of other accounts, and the seconds that its start took with them there."""
+    """A house with so many requests of other accounts, filled unless it stands, and the seconds that its start took with them there."""
+    stands = await asyncio.to_thread(folder.exists)
     settings = read_settings(data_dir=folder, account_queue=100_000, total_queue=100_000)
     server = EmbeddedPostgres(folder)
     address = server.start()
     try:
         await asyncio.to_thread(migrate, address)
-        async with _open(settings, address) as house:
-            await _fill(house, kept)
+        if not stands:
+            async with _open(settings, address) as house:
+                await _fill(house, kept)
         server.stop()
         began = time.perf_counter()
         address = server.start()
@@ -230,9 +232,9 @@ def share(values: list[float], part: float) -> float:
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
 
 
-async def examined(counts: Sequence[int]) -> Figures:
+async def examined(counts: Sequence[int], houses_in: Path | None) -> Figures:
     async with AsyncExitStack() as opened:
-        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="safelight-erasure-"))
+        folder = houses_in or opened.enter_context(tempfile.TemporaryDirectory(prefix="safelight-erasure-"))
         starts, houses = {}, {}
         for kept in counts:
             house, start = await opened.enter_async_context(furnished(Path(folder) / str(kept), kept))
@@ -250,11 +252,12 @@ async def examined(counts: Sequence[int]) -> Figures:
 def main() -> None:
     read = argparse.ArgumentParser(description=__doc__)
     read.add_argument("--kept", type=int, nargs="+", default=[0, 10_000, 1_000_000])
+    read.add_argument("--houses", type=Path, help="where they stand, or are to; without it they are made and go again")
     read.add_argument("--out", type=Path, default=Path("run/erasure.json"))
     given = read.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
-    figures = asyncio.run(examined(given.kept))
+    figures = asyncio.run(examined(given.kept, given.houses))
     loads = [round(each, 1) for each in (load, os.getloadavg()[0])]
     given.out.write_text(json.dumps({"load average before and after": loads, "milliseconds": figures}, indent=1))
     plots.forgetting(figures, given.out.with_suffix(".png"))

@@ -162,7 +162,7 @@ class Erasure:
             gone = await self._removed({row["blob_key"]: row["id"] for row in rows})
             done += await self._database.run("assets.gone", ids=gone, settled=False)
             after = rows[-1]["id"]
-        await self._database.run("erasure.verify")
+        await self._database.run("erasure.verify", receipt=receipt_id)
         return done
 
     async def _delete_in_slices(self, account: Account, ids: list[int], scope: str) -> Receipt:

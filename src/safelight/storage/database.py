@@ -184,6 +184,8 @@ async def _check(connection: psycopg.AsyncConnection[DictRow]) -> None:
 
 async def _configure(connection: psycopg.AsyncConnection[DictRow]) -> None:
     await connection.execute("SET idle_in_transaction_session_timeout = '15s'")
+    # Plans are made for the average account. One that would be worth several processes costs all others, and the model, two of them.
+    await connection.execute("SET max_parallel_workers_per_gather = 0")
     await connection.commit()
 
 

@@ -51,8 +51,9 @@ SELECT pg_notify('safelight_erased', %(account)s::text || ':' || coalesce(id::te
 FROM unnest(array_append(%(ids)s::bigint[], NULL)) AS buried (id)
 
 -- name: cached
--- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended.
-SELECT a.id, a.request_id, coalesce(w.file_prefix, a.name) AS name FROM assets a LEFT JOIN jobs w ON w.id = a.request_id
+-- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended. Their jobs are looked up one by
+-- one: however many an account may have, a plan must not read all jobs there are.
+SELECT a.id, a.request_id, coalesce((SELECT file_prefix FROM jobs w WHERE w.id = a.request_id), a.name) AS name FROM assets a
 WHERE a.account_id = %(account)s AND a.state = 'live'
   AND (a.kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') OR (a.kind = 'upload' AND a.temp))
   AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.account_id = %(account)s AND j.state IN ('queued', 'running'))
@@ -60,6 +61,7 @@ WHERE a.account_id = %(account)s AND a.state = 'live'
 -- name: drop_inputs_later
 UPDATE jobs SET drop_inputs = true
 WHERE account_id = %(account)s AND state IN ('queued', 'running') AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
+  AND NOT drop_inputs
 RETURNING id AS request_id, file_prefix AS name
 
 -- name: sent_files
@@ -95,9 +97,9 @@ WHERE account_id = %(account)s AND (%(before)s::uuid IS NULL
 ORDER BY requested_at DESC, id DESC LIMIT %(limit)s
 
 -- name: verify
--- Verified once no byte, and no text in the files of the database, is left of what it covers.
+-- Verified once no byte, and no text in the files of the database, is left of what it covers: one receipt, or all.
 UPDATE receipts r SET verified_at = now()
-WHERE r.verified_at IS NULL
+WHERE r.verified_at IS NULL AND (%(receipt)s::uuid IS NULL OR r.id = %(receipt)s)
   AND NOT EXISTS (SELECT FROM assets a WHERE a.receipt_id = r.id AND a.state = 'deleting')
   AND NOT EXISTS (SELECT FROM erasing e WHERE e.receipt_id = r.id)
   AND NOT EXISTS (SELECT FROM wipes w WHERE w.at >= r.requested_at)
