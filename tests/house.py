@@ -31,6 +31,7 @@ from safelight.service.makers.maker import Maker
 from safelight.service.makers.upscale import Upscale
 from safelight.service.once import Once
 from safelight.service.outbox import Outbox
+from safelight.service.pulse import Pulse
 from safelight.service.reconciler import Reconciler
 from safelight.service.rescue import Rescue
 from safelight.service.revocation import Revocation
@@ -181,7 +182,9 @@ def a_request(prompt: str = "a small house", **parts: object) -> ImageRequest:
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, *, name: str = "test", painter: Painter | None = None) -> AsyncIterator[House]:
+async def open_house(
+    settings: Settings, *, name: str = "test", painter: Painter | None = None, pulse: Pulse | None = None
+) -> AsyncIterator[House]:
     """Everything on one database; the reconciler is there but runs only when told."""
     assert settings.database_url is not None
     ground, painter = prepare(settings, settings.database_url), painter or Painter()
@@ -203,7 +206,10 @@ async def open_house(settings: Settings, *, name: str = "test", painter: Painter
         CutOut(settings.segmenters, lightbox),
         Caption(lightbox, say),
     ]
-    worker = Worker(settings, database, queue, blobs, vault, makers=makers, name=name)
+    worker = Worker(
+        settings, database, queue, blobs, vault,
+        makers=makers, name=name, needs=generate.needs, pulse=lambda: pulse or Pulse(),
+    )  # fmt: skip
     try:
         with room:
             async with opened(ground):

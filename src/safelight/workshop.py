@@ -35,6 +35,7 @@ from safelight.engine.upscaling import UpscalingRoom
 from safelight.ground import Ground
 from safelight.service import worker
 from safelight.service.additions import Shown
+from safelight.service.courtesy import needs_nothing
 from safelight.service.jobs import QUEUES
 from safelight.service.makers.caption import Caption
 from safelight.service.makers.cut_out import CutOut
@@ -45,6 +46,7 @@ from safelight.service.makers.maker import Maker
 from safelight.service.makers.upscale import Upscale
 from safelight.service.outbound import Outbound
 from safelight.service.progress import MOST_PREVIEW
+from safelight.service.pulse import Pulse
 from safelight.service.stock import Stock
 from safelight.settings import Settings
 
@@ -89,24 +91,25 @@ def makers_of(ground: Ground, shop: Workshop) -> Sequence[Maker]:
 
 
 def make_worker(ground: Ground, shop: Workshop, queues: Collection[str]) -> worker.Worker:
-
+    makers = [maker for maker in makers_of(ground, shop) if QUEUES[maker.task] in queues]
     return worker.Worker(
         ground.settings,
         ground.database,
         ground.queue,
         ground.blobs,
         ground.vault,
-        makers=[maker for maker in makers_of(ground, shop) if QUEUES[maker.task] in queues],
+        makers=makers,
         name=supervisor.worker_name(os.getpid()),
         pulse=partial(pulse_of, shop, device_of(ground.settings)),
+        needs=next((maker.needs for maker in makers if isinstance(maker, Generate)), needs_nothing),
     )
 
 
-def pulse_of(shop: Workshop, device: torch.device) -> worker.Pulse:
+def pulse_of(shop: Workshop, device: torch.device) -> Pulse:
     load, memory = shop.engine.load(), memory_of(device)
-    return worker.Pulse(
+    return Pulse(
         load.seconds_per_step, load.rows_per_tick, load.rows_waiting, device_name(device), memory.used, memory.free, memory.total,
-        {each.name: _told(each) for each in shop.shelf.held()},
+        {each.name: _told(each) for each in shop.shelf.held()}, load.seconds_ahead,
     )  # fmt: skip
 
 

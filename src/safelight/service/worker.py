@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from typing import TypeVar
 
@@ -20,11 +20,13 @@ from safelight.errors import Cancelled, EngineFailed, Invalid, KeyLost, NotFound
 from safelight.records import AssetKind
 from safelight.service.assets import output_name
 from safelight.service.board import Board
+from safelight.service.courtesy import Courtesy, Needs, needs_nothing
 from safelight.service.ends import drop_inputs, fail
 from safelight.service.jobs import QUEUES, discard, enqueue
 from safelight.service.lending import Lending
 from safelight.service.makers.maker import Made, Maker, Order, Sketch
 from safelight.service.outbox import announce_end
+from safelight.service.pulse import Pulse
 from safelight.service.requests import from_json
 from safelight.service.run import BrokenOff, Fate, Run
 from safelight.service.seals import SEALED_BYTES, Seal
@@ -49,20 +51,6 @@ PATIENCE = 60.0  # seconds that a finished job waits for a database or blob stor
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
-class Pulse:
-    """What an engine can say of itself at any moment."""
-
-    step_seconds: float = 0.0
-    rows_per_tick: float = 0.0
-    rows_waiting: int = 0
-    device: str = ""
-    memory_used: int = 0
-    memory_free: int = 0
-    memory_total: int = 0
-    checkpoints: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # name -> its state, and its bytes
-
-
 class Worker:
     """Works for as long as ``run`` runs, on the tasks that it has makers for.
 
@@ -80,6 +68,7 @@ class Worker:
         makers: Sequence[Maker],
         name: str,
         pulse: Callable[[], Pulse] = Pulse,
+        needs: Needs = needs_nothing,
     ) -> None:
         self._settings, self._database, self._queue, self._blobs, self._vault = settings, database, queue, blobs, vault
         self._makers = {maker.task: maker for maker in makers}
@@ -92,6 +81,7 @@ class Worker:
         self._owners: set[str] = set()
         self._telling = Telling(database)
         self._lending = Lending(database, vault)
+        self._courtesy = Courtesy(settings, database, vault, name, needs=needs, pulse=pulse, take=self._make)
         for each in self._queues:
             queue.teach(each, self._work)
         database.on("safelight_erased", self._hear_of_erasure)
@@ -104,7 +94,7 @@ class Worker:
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({*work, pulse, telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
         hand_back = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._hand_back_all)
-        await cancel(*work, busy=lambda: self._runs)
+        await asyncio.gather(self._courtesy.settle(), cancel(*work, busy=lambda: self._runs))
         hand_back.cancel()
         await cancel(pulse, telling, stopped)
         for outcome in await asyncio.gather(*work, pulse, telling, stopped, return_exceptions=True):
@@ -116,8 +106,12 @@ class Worker:
         return self._settings.edit_concurrency if queue == EDITS else self._settings.worker_concurrency
 
     async def _work(self, entry: int, about: str) -> None:
+        await self._courtesy.offer(entry, int(about))
+        await self._make(entry, int(about))
+
+    async def _make(self, entry: int, job_id: int) -> None:
         """One entry of the queue, whole. Never raises: what went wrong is told by the job's row."""
-        run = await self._claim(entry, int(about))
+        run = await self._claim(entry, job_id)
         if run is None:
             return  # erased, or claimed by a newer entry
         try:
@@ -316,6 +310,7 @@ class Worker:
         await self._database.run(
             "jobs.node_pulse", name=self._name, seconds_per_cost=self._meter.seconds_per_cost, **asdict(self._pulse())
         )
+        await self._courtesy.look()
 
     def _hear_of_erasure(self, payload: str | None) -> None:
         """Jobs that run here are broken off and the account's caches dropped; after silence, the caches of all."""

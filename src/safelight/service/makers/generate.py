@@ -19,6 +19,7 @@ from safelight.service.makers.covers import covered
 from safelight.service.makers.framing import cleared, framed, kept
 from safelight.service.makers.maker import Made, Order
 from safelight.service.makers.passes import Listen, in_two_passes
+from safelight.service.stock import name_of
 
 
 class Ticket(Protocol):
@@ -101,6 +102,14 @@ class Generate:
         files, nsfw = await asyncio.to_thread(self._develop, request, result)
         model = request.model or self._default_model
         return Made(files, result.steps, result.seconds, model, nsfw, result.native_size)
+
+    async def needs(self, request: JobRequest) -> str | None:
+        """The checkpoint that it is made with, by the engine's name for it."""
+        if not isinstance(request, ImageRequest):
+            return None
+        if request.installed is not None:
+            return name_of(request.installed)
+        return self._default_model if request.model is None else await self._find(request.model)
 
     def purge(self, owner: str) -> None:
         self._engine.purge(owner)

@@ -80,6 +80,13 @@ WHERE id = %(id)s AND task_id = %(entry)s AND state = 'queued' AND erased_at IS 
 RETURNING *, (SELECT body FROM requests WHERE job_id = %(id)s) AS body,
     (SELECT sealed FROM requests WHERE job_id = %(id)s) AS sealed
 
+-- name: waiting_text
+SELECT j.id, j.unstored, r.sealed, r.body FROM jobs j JOIN requests r ON r.job_id = j.id
+WHERE j.id = %(id)s AND j.task_id = %(entry)s AND j.state = 'queued' AND j.erased_at IS NULL
+
+-- name: offer
+SELECT pg_notify(%(channel)s, %(told)s)
+
 -- name: begin
 UPDATE jobs SET begun = true WHERE id = %(id)s AND fence = %(fence)s AND state = 'running' AND erased_at IS NULL
 
