@@ -38,7 +38,7 @@ async def test_a_slice_is_a_transaction_and_the_receipt_tells_how_far_it_is(hous
     receipt = await erasure.receipt(house.account, str(receipt_id))
     assert (receipt.left, receipt.request_ids) == (5, tuple(ids))
     assert await count(house, "jobs WHERE erased_at IS NOT NULL") == 3
-    await house.database.run("erasure.verify", receipt=None)
+    await house.database.run("erasure.verify", receipts=None)
     assert (await erasure.receipt(house.account, str(receipt_id))).verified_at is None
     await house.reconciler.keep_up()
     receipt = await erasure.receipt(house.account, str(receipt_id))

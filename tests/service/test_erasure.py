@@ -13,8 +13,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from safelight.errors import NotFound
-from safelight.records import AssetKind, CaptionRequest, Job, JobState
+from safelight.records import AssetKind, CaptionRequest, Job, JobState, Receipt
 from safelight.settings import Settings, read_settings
+from safelight.storage.deletion_log import DeletionLog
 from safelight.storage.migrate import migrate
 from safelight.storage.postgres import EmbeddedPostgres
 from tests.buckets import guarded, versioned
@@ -106,6 +107,26 @@ async def test_a_batch_is_all_or_nothing(house: House) -> None:
     assert set(missing.value.ids) >= {theirs.file_prefix, "nonsense"}
     assert await count(house, "jobs WHERE erased_at IS NOT NULL") == await count(house, "receipts") == 0
     assert (await house.services.jobs.get(other, theirs.id)).state is JobState.queued
+
+
+async def test_deletions_at_the_same_time_share_a_transaction_and_nothing_else(house: House) -> None:
+    other = await house.services.accounts.create_account("other")
+    first, second, kept = [await house.submit() for _ in range(3)]
+    theirs = await house.services.jobs.submit(other, a_request())
+    asked = [(house.account, first), (other, theirs), (house.account, theirs), (house.account, second)]
+    deletions = [house.services.erasure.delete(account, [job.id]) for account, job in [*asked, asked[-1]]]
+    mine, others, refused, *twice = await asyncio.gather(*deletions, return_exceptions=True)
+    assert isinstance(refused, NotFound)
+    assert refused.ids == (theirs.id,)
+    receipts = [each for each in (mine, others, *twice) if isinstance(each, Receipt)]
+    assert [(each.account_id, each.request_ids) for each in receipts] == [
+        (account.id, (job.id,)) for account, job in (asked[0], asked[1], asked[3], asked[3])
+    ]
+    assert len({each.id for each in receipts}) == 3
+    told = [deletions for _, deletions in DeletionLog(house.settings.deletion_log_path).read() if deletions]
+    assert [[each.receipt for each in line] for line in told] == [[each.id for each in receipts[:3]]]
+    assert (await house.services.jobs.get(house.account, kept.id)).state is JobState.queued
+    await check_invariants(house.database, house.blobs)
 
 
 async def test_tasks_by_prefix_and_by_number(house: House) -> None:

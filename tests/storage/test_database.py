@@ -148,7 +148,7 @@ SAMPLE = {
     b"hashes": b"'{}'",
     b"name": b"'n'",
     b"file_prefix": b"'p'",
-    b"receipt": b"NULL",
+    b"receipts": b"NULL",
 }
 
 

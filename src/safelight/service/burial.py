@@ -18,6 +18,8 @@ from safelight.settings import Settings
 from safelight.storage.database import Row, Transaction
 from safelight.storage.deletion_log import Deletion, DeletionLog, mark_of
 
+Which = tuple[int, int]  # an account, and a request of its
+
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
@@ -34,26 +36,33 @@ class Doomed:
         return sorted({*self.whole, *self.cached.values()})
 
 
+@dataclass(frozen=True, slots=True)
+class Grave:
+    """What is erased under one receipt of an account's."""
+
+    account: Account
+    receipt: uuid.UUID
+    scope: str
+    doomed: Doomed
+
+
 class Burial:
     def __init__(self, settings: Settings, vault: Vault, log: DeletionLog) -> None:
         self._settings, self._vault, self._log = settings, vault, log
 
-    async def bury(self, tx: Transaction, account: Account, receipt_id: uuid.UUID, scope: str, doomed: Doomed) -> None:
-        """With a new receipt. Raises Unavailable where the log cannot be told: then nothing may be committed."""
-        receipt = await tx.one(
-            "erasure.add_receipt", id=receipt_id, account=account.id, key=account.key_id, scope=scope, at=None,
-            ids=doomed.ids,
-        )  # fmt: skip
-        assert receipt is not None
-        await self._bury(tx, account, receipt_id, doomed)
-        if doomed.whole or doomed.sent:
-            await self._log.append(_told(account, receipt_id, scope, receipt["requested_at"], doomed))
+    async def bury(self, tx: Transaction, *graves: Grave) -> None:
+        """Each with a new receipt. Raises Unavailable where the log cannot be told: then nothing may be committed."""
+        at = [await _add_receipt(tx, grave) for grave in graves]
+        await self._bury(tx, graves)
+        told = zip(graves, at, strict=True)
+        await self._log.append(*(_told(grave, at) for grave, at in told if grave.doomed.whole or grave.doomed.sent))
 
     async def bury_more(self, tx: Transaction, account: Account, receipt: Row, doomed: Doomed) -> None:
         """Under a receipt that stands. Raises Unavailable as above."""
         if doomed.whole:
-            await self._bury(tx, account, receipt["id"], doomed)
-            await self._log.append(_told(account, receipt["id"], receipt["scope"], receipt["requested_at"], doomed))
+            grave = Grave(account, receipt["id"], receipt["scope"], doomed)
+            await self._bury(tx, [grave])
+            await self._log.append(_told(grave, receipt["requested_at"]))
 
     async def close(self, tx: Transaction, account: Account) -> None:
         """The account itself, of which nothing else is left. Raises NotFound where it was closed before."""
@@ -70,47 +79,50 @@ class Burial:
         """What the log tells, in a database that does not know it any more; whether anything was left to erase."""
         if told.closed:
             return await _close_again(tx, told)
-        account, receipt_id = Account(told.account, "", told.key), uuid.UUID(told.receipt)
+        account = Account(told.account, "", told.key)
         doomed = await _still_standing(tx, account, told)
         if not doomed.whole and not doomed.cached:
             return False
-        await tx.one(
-            "erasure.add_receipt", id=receipt_id, account=account.id, key=told.key, scope=told.scope,
-            at=datetime.fromisoformat(told.at), ids=doomed.ids,
-        )  # fmt: skip
-        await self._bury(tx, account, receipt_id, doomed)
+        grave = Grave(account, uuid.UUID(told.receipt), told.scope, doomed)
+        await _add_receipt(tx, grave, datetime.fromisoformat(told.at))
+        await self._bury(tx, [grave])
         return True
 
-    async def _bury(self, tx: Transaction, account: Account, receipt_id: uuid.UUID, doomed: Doomed) -> None:
+    async def _bury(self, tx: Transaction, graves: Sequence[Grave]) -> None:
         """Jobs before assets, as those who finish jobs do, so that neither waits for the other."""
-        ids = list(doomed.whole)
+        whole = [(grave, each) for grave in graves for each in grave.doomed.whole]
+        ids, accounts = [each for _, each in whole], [grave.account.id for grave, _ in whole]
+        receipts = [grave.receipt for grave, _ in whole]
         if ids:
             await tx.run("erasure.cancel_tasks", ids=ids)
-            await tx.run("erasure.bury_jobs", receipt=receipt_id, ids=ids)
+            await tx.run("erasure.bury_jobs", receipts=receipts, ids=ids)
             await tx.run("erasure.purge_text", ids=ids)
             await tx.run("erasure.cancel_webhooks", ids=ids)
             await tx.run("models.forget", ids=ids)
             await tx.run(
-                "erasure.bury_assets",
-                account=account.id,
-                receipt=receipt_id,
-                ids=ids,
-                settle=self._settings.stalled_seconds,
-            )
+                "erasure.bury_assets", accounts=accounts, receipts=receipts, ids=ids, settle=self._settings.stalled_seconds
+            )  # fmt: skip
             await settle(tx, ids)
             await self._vault.forget(tx, ids)
             await tx.run("jobs.announce", ids=ids)
-        await tx.run("erasure.announce", account=account.id, ids=ids)
-        if doomed.cached:
-            await tx.run("erasure.bury_cached", receipt=receipt_id, ids=list(doomed.cached))
-            await forget_sent(tx, list(doomed.cached.values()))
+        owners = [grave.account.id for grave in graves]  # of each, that something of his is gone
+        await tx.run("erasure.announce", accounts=accounts + owners, ids=ids + [None] * len(owners))
+        for grave in graves:
+            if cached := grave.doomed.cached:
+                await tx.run("erasure.bury_cached", receipt=grave.receipt, ids=list(cached))
+                await forget_sent(tx, list(cached.values()))
 
 
 async def lock(tx: Transaction, account: Account, ids: Sequence[int]) -> dict[int, Row]:
     """Jobs and uploads of the account by their ids, each with its name and the receipt of its erasure, locked."""
-    jobs = await tx.all("erasure.lock_jobs", account=account.id, ids=list(ids))
-    uploads = await tx.all("erasure.lock_uploads", account=account.id, ids=list(ids))
-    return {row["id"]: row for row in (*jobs, *uploads)}
+    return {each: row for (_, each), row in (await lock_all(tx, [(account.id, each) for each in ids])).items()}
+
+
+async def lock_all(tx: Transaction, which: Sequence[Which]) -> dict[Which, Row]:
+    """The same of several accounts."""
+    asked = {"accounts": [account for account, _ in which], "ids": [each for _, each in which]}
+    jobs, uploads = await tx.all("erasure.lock_jobs", **asked), await tx.all("erasure.lock_uploads", **asked)
+    return {(row["account_id"], row["id"]): row for row in (*jobs, *uploads)}
 
 
 async def _still_standing(tx: Transaction, account: Account, told: Deletion) -> Doomed:
@@ -154,10 +166,22 @@ async def _close(tx: Transaction, account_id: int) -> None:
     await tx.run("accounts.wipe")
 
 
-def _told(account: Account, receipt_id: uuid.UUID, scope: str, at: datetime, doomed: Doomed) -> Deletion:
-    return Deletion(
-        str(receipt_id), account.id, account.key_id, scope, at.isoformat(), _marked(doomed.whole), _marked(doomed.sent)
-    )
+async def _add_receipt(tx: Transaction, grave: Grave, at: datetime | None = None) -> datetime:
+    """When it was asked for: now, where nothing else is known."""
+    account = grave.account
+    row = await tx.one(
+        "erasure.add_receipt", id=grave.receipt, account=account.id, key=account.key_id, scope=grave.scope, at=at,
+        ids=grave.doomed.ids,
+    )  # fmt: skip
+    assert row is not None
+    found: datetime = row["requested_at"]
+    return found
+
+
+def _told(grave: Grave, at: datetime) -> Deletion:
+    account, doomed = grave.account, grave.doomed
+    marks = _marked(doomed.whole), _marked(doomed.sent)
+    return Deletion(str(grave.receipt), account.id, account.key_id, grave.scope, at.isoformat(), *marks)
 
 
 def _marked(names: Mapping[int, str]) -> dict[str, str]:

@@ -16,14 +16,16 @@ from urllib.parse import unquote, urlsplit
 from safelight.errors import NotFound, Unavailable
 from safelight.records import Account, Receipt
 from safelight.service.batches import SLICE, Batches, Wanted
-from safelight.service.burial import Burial, Doomed, lock
-from safelight.service.jobs import LARGEST_ID, as_prefix
-from safelight.service.media import Medium, format_named
+from safelight.service.burial import Burial, Doomed, Grave, lock
+from safelight.service.gathering import Asked, Gathering
+from safelight.service.jobs import as_prefix
+from safelight.service.media import Medium
 from safelight.service.replay import Replay
+from safelight.service.together import Together
 from safelight.service.vault import Vault
 from safelight.settings import Settings
 from safelight.storage.blobs import Blobs
-from safelight.storage.database import Database, Row, Transaction
+from safelight.storage.database import Database, Row
 from safelight.storage.deletion_log import DeletionLog
 from safelight.storage.reserve import Reserve
 
@@ -33,6 +35,7 @@ Note = Callable[[int, int], None]
 Answer = TypeVar("Answer")
 
 REMOVED_AT_ONCE = 4
+FILES = 100  # looked for at a time
 AT_ONCE_SECONDS = 2.0  # how long a reply waits for phase two, which no promise depends on
 
 
@@ -47,6 +50,8 @@ class Erasure:
         self.reserve = Reserve(settings.data_dir)
         self.replay = Replay(database, deletions, self._burial)
         self.batches = Batches(database, vault, self._burial)
+        self._gathering = Gathering(database, self._burial)
+        self._removing, self._receipts = Together(self._remove_all), Together(self._find_receipts)
         self._at_work: set[asyncio.Task[None]] = set()
 
     async def delete(
@@ -108,13 +113,13 @@ class Erasure:
             whole: dict[int, str] = {}
             if self._settings.clear_cache_deletes_outputs:
                 ids = [row["id"] for row in await tx.all("erasure.jobs_with_outputs", account=account.id)]
-                jobs = await tx.all("erasure.lock_jobs", account=account.id, ids=ids)
-                whole = {row["id"]: row["name"] for row in jobs if row["receipt_id"] is None}
+                rows = await lock(tx, account, ids)
+                whole = {each: row["name"] for each, row in rows.items() if row["receipt_id"] is None}
             later = await tx.all("erasure.drop_inputs_later", account=account.id, ids=None)
             cached = await tx.all("erasure.cached", account=account.id)
             sent = {row["request_id"]: row["name"] for row in (*later, *cached)}
             doomed = Doomed(whole, sent, {row["id"]: row["request_id"] for row in cached})
-            await self._burial.bury(tx, account, receipt_id, "cache", doomed)
+            await self._burial.bury(tx, Grave(account, receipt_id, "cache", doomed))
 
     async def delete_watched(self, account: Account, ids: list[int], scope: str, note: Note) -> Receipt:
         """To the end, slice by slice; ``note`` is told how many are done, of how many."""
@@ -122,7 +127,7 @@ class Erasure:
         while now := await self.batches.go_on(receipt_id):
             done += now
             note(done, len(ids))
-        await self.remove_bytes(receipt_id)
+        await self.remove_bytes([receipt_id])
         return await self.receipt(account, str(receipt_id))
 
     async def close(self, account: Account, note: Note) -> None:
@@ -148,22 +153,32 @@ class Erasure:
     async def receipt(self, account: Account, receipt_id: str) -> Receipt:
         """Raises NotFound."""
         try:
-            row = await self._database.one("erasure.receipt", id=uuid.UUID(receipt_id), account=account.id)
+            found = await self._receipts.find((account.id, uuid.UUID(receipt_id)))
         except ValueError:
-            row = None
-        if row is None:
+            found = None
+        if found is None:
             raise NotFound(ids=[receipt_id])
-        return _receipt(row)
+        return found
 
-    async def remove_bytes(self, receipt_id: uuid.UUID | None = None) -> int:
-        """Phase two, of one receipt or of all: how many assets are newly known to be gone."""
-        done, after = 0, 0
-        while rows := await self._database.all("assets.deleting", receipt=receipt_id, after=after):
-            gone = await self._removed({row["blob_key"]: row["id"] for row in rows})
-            done += await self._database.run("assets.gone", ids=gone, settled=False)
-            after = rows[-1]["id"]
-        await self._database.run("erasure.verify", receipt=receipt_id)
+    async def remove_bytes(self, receipts: Sequence[uuid.UUID] | None = None) -> int:
+        """Phase two, of some receipts or of all: how many assets are newly known to be gone."""
+        done, after, full, these = 0, 0, True, None if receipts is None else list(receipts)
+        while full:
+            rows = await self._database.all("assets.deleting", receipts=these, after=after, limit=FILES)
+            if gone := await self._removed({row["blob_key"]: row["id"] for row in rows}):
+                done += await self._database.run("assets.gone", ids=gone, settled=False)
+            full, after = len(rows) == FILES, rows[-1]["id"] if rows else after
+        await self._database.run("erasure.verify", receipts=these)
         return done
+
+    async def _remove_all(self, receipts: Sequence[uuid.UUID]) -> dict[uuid.UUID, None]:
+        await self.remove_bytes(receipts)
+        return {}
+
+    async def _find_receipts(self, asked: Sequence[tuple[int, uuid.UUID]]) -> dict[tuple[int, uuid.UUID], Receipt]:
+        accounts, ids = map(list, zip(*asked, strict=True))
+        rows = await self._database.all("erasure.receipt", accounts=accounts, ids=ids)
+        return {(row["account_id"], row["id"]): _receipt(row) for row in rows}
 
     async def _delete_in_slices(self, account: Account, ids: list[int], scope: str) -> Receipt:
         receipt_id = await self._accepted(account, ids, scope)
@@ -186,14 +201,16 @@ class Erasure:
         try:
             while await self._twice(lambda: self.batches.go_on(receipt_id)):
                 pass
-            await self.remove_bytes(receipt_id)
+            await self.remove_bytes([receipt_id])
         except Unavailable:
             log.info("erasure %s goes on later", receipt_id)
 
     async def _settled(self, account: Account, ids: list[int], scope: str, medium: Medium | None) -> uuid.UUID:
-        """Phase one. Asked again after a commit whose outcome is unknown, it finds its own receipt."""
-        receipt_id = uuid.uuid4()
-        return await self._twice(lambda: self._bury_all(account, ids, scope, receipt_id, medium))
+        """Phase one."""
+        if not ids:
+            raise NotFound
+        asked = Asked(account, tuple(ids), scope, medium, uuid.uuid4())
+        return await self._twice(lambda: self._gathering.bury(asked))
 
     async def _twice(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """A second time does not hurt what was made and not answered; where the disk is full it has what was held back for it."""
@@ -203,32 +220,10 @@ class Erasure:
             self.reserve.let_go()
             return await ask()
 
-    async def _bury_all(
-        self, account: Account, ids: list[int], scope: str, receipt_id: uuid.UUID, medium: Medium | None
-    ) -> uuid.UUID:
-        async with self._database.transaction() as tx:
-            known = await self._known(tx, account, ids, medium)
-            fresh = {each: known[each]["name"] for each in ids if known[each]["receipt_id"] is None}
-            if not fresh:
-                earlier: uuid.UUID = known[ids[0]]["receipt_id"]
-                return receipt_id if receipt_id in (row["receipt_id"] for row in known.values()) else earlier
-            await self._burial.bury(tx, account, receipt_id, scope, Doomed(fresh))
-        return receipt_id
-
-    async def _known(self, tx: Transaction, account: Account, ids: list[int], medium: Medium | None) -> dict[int, Row]:
-        """Their rows, locked. Raises NotFound. The name of an upload tells its medium; what is made here is pictures."""
-        rows = await lock(tx, account, [each for each in ids if 0 < each <= LARGEST_ID])
-        known = {each: row for each, row in rows.items() if medium in (None, format_named(row["name"]).medium)}
-        if unknown := [each for each in ids if each not in known]:
-            raise NotFound(ids=unknown)
-        if not ids:
-            raise NotFound
-        return known
-
     async def _finish(self, account: Account, receipt_id: uuid.UUID) -> Receipt:
         with suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(AT_ONCE_SECONDS):
-                await self.remove_bytes(receipt_id)
+                await self._removing.find(receipt_id)
         return await self.receipt(account, str(receipt_id))
 
     async def _removed(self, assets: Mapping[str, int]) -> list[int]:

@@ -64,7 +64,7 @@ class Reconciler:
         await self._erasure.remove_bytes()
         await self._sealer.run()
         await wipe(self._database)
-        await self._database.run("erasure.verify", receipt=None)
+        await self._database.run("erasure.verify", receipts=None)
         await self._database.run("tallies.fold")
         await self._database.run("upkeep.forget_tasks")
         await self._database.run("jobs.forget_nodes")

@@ -69,7 +69,7 @@ class DeletionLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._end = Place()
-        self._waiting: list[tuple[Deletion, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Sequence[Deletion], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
     def open(self) -> Beginning:
@@ -94,10 +94,12 @@ class DeletionLog:
             for place, told in _lines(file, start):
                 yield place, [Deletion(**each) for each in told.get("erased", ())]
 
-    async def append(self, deletion: Deletion) -> None:
-        """From its return on the line is on the disk. Raises Unavailable where it cannot be."""
+    async def append(self, *deletions: Deletion) -> None:
+        """From its return on they are on the disk, in one line. Raises Unavailable where they cannot be."""
+        if not deletions:
+            return
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((deletion, written))
+        self._waiting.append((deletions, written))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all())
         await written
@@ -107,7 +109,7 @@ class DeletionLog:
             batch, self._waiting = self._waiting, []
             failed: Exception | None = None
             try:
-                await asyncio.to_thread(self._write, [deletion for deletion, _ in batch])
+                await asyncio.to_thread(self._write, [each for deletions, _ in batch for each in deletions])
             except (OSError, Damaged) as error:
                 failed = Unavailable("The log of deletions cannot be written; nothing was deleted.")
                 failed.__cause__ = error

@@ -63,7 +63,7 @@ WHERE name = %(name)s AND account_id = %(account)s AND kind IN ('output', 'uploa
 -- name: deleting
 SELECT id, blob_key FROM assets
 WHERE state = 'deleting' AND id > %(after)s
-  AND (%(receipt)s::uuid IS NULL OR receipt_id = %(receipt)s) ORDER BY id LIMIT 100
+  AND (%(receipts)s::uuid[] IS NULL OR receipt_id = ANY (%(receipts)s)) ORDER BY id LIMIT %(limit)s
 
 -- name: deleting_keys
 SELECT id, blob_key FROM assets WHERE state = 'deleting' AND blob_key = ANY (%(blob_keys)s)

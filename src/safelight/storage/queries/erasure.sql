@@ -1,9 +1,12 @@
 -- name: lock_jobs
-SELECT id, receipt_id, file_prefix AS name FROM jobs WHERE account_id = %(account)s AND id = ANY (%(ids)s) ORDER BY id FOR UPDATE
+SELECT j.id, j.account_id, j.receipt_id, j.file_prefix AS name
+FROM jobs j JOIN unnest(%(accounts)s::bigint[], %(ids)s::bigint[]) AS asked (account, id) ON j.id = asked.id AND j.account_id = asked.account
+ORDER BY j.id FOR UPDATE OF j
 
 -- name: lock_uploads
-SELECT request_id AS id, receipt_id, name FROM assets
-WHERE account_id = %(account)s AND request_id = ANY (%(ids)s) AND kind = 'upload' ORDER BY id FOR UPDATE
+SELECT a.request_id AS id, a.account_id, a.receipt_id, a.name
+FROM assets a JOIN unnest(%(accounts)s::bigint[], %(ids)s::bigint[]) AS asked (account, id) ON a.request_id = asked.id AND a.account_id = asked.account
+WHERE a.kind = 'upload' ORDER BY a.id FOR UPDATE OF a
 
 -- name: add_receipt
 -- One that the log of deletions tells of may be here already, or its key may not be.
@@ -13,10 +16,11 @@ ON CONFLICT (id) DO UPDATE SET verified_at = NULL,
     request_ids = ARRAY(SELECT DISTINCT unnest(receipts.request_ids || excluded.request_ids) ORDER BY 1) RETURNING requested_at
 
 -- name: bury_jobs
-UPDATE jobs SET erased_at = now(), receipt_id = %(receipt)s, error = NULL, nsfw = '{}', model = NULL, lease_until = NULL,
+UPDATE jobs j SET erased_at = now(), receipt_id = doomed.receipt, error = NULL, nsfw = '{}', model = NULL, lease_until = NULL,
     finished_at = coalesce(finished_at, now()),
     state = CASE WHEN state IN ('queued', 'running') THEN 'cancelled' ELSE state END
-WHERE id = ANY (%(ids)s) AND erased_at IS NULL
+FROM unnest(%(ids)s::bigint[], %(receipts)s::uuid[]) AS doomed (id, receipt)
+WHERE j.id = doomed.id AND erased_at IS NULL
 
 -- name: cancel_tasks
 UPDATE procrastinate_jobs SET status = 'cancelled'
@@ -37,18 +41,21 @@ WHERE job_id = ANY (%(ids)s)
 
 -- name: bury_assets
 WITH buried AS (
-    UPDATE assets a SET state = 'deleting', sha256 = NULL, receipt_id = %(receipt)s,
+    UPDATE assets a SET state = 'deleting', sha256 = NULL, receipt_id = doomed.receipt,
         settles_at = CASE WHEN a.state = 'pending' THEN now() + %(settle)s * interval '1 second' END
-    WHERE account_id = %(account)s AND request_id = ANY (%(ids)s)
+    FROM unnest(%(ids)s::bigint[], %(receipts)s::uuid[], %(accounts)s::bigint[]) AS doomed (id, receipt, account)
+    WHERE a.request_id = doomed.id AND a.account_id = doomed.account
       AND (state IN ('pending', 'live') OR (state = 'deleting' AND receipt_id IS NULL))
-    RETURNING size
+    RETURNING a.receipt_id, a.size
 )
-UPDATE receipts SET assets = assets + (SELECT count(*) FROM buried), bytes = bytes + (SELECT coalesce(sum(size), 0) FROM buried)
-WHERE id = %(receipt)s
+UPDATE receipts r SET assets = assets + b.number, bytes = r.bytes + b.bytes
+FROM (SELECT receipt_id, count(*) AS number, coalesce(sum(size), 0) AS bytes FROM buried GROUP BY receipt_id) b
+WHERE r.id = b.receipt_id
 
 -- name: announce
-SELECT pg_notify('safelight_erased', %(account)s::text || ':' || coalesce(id::text, ''))
-FROM unnest(array_append(%(ids)s::bigint[], NULL)) AS buried (id)
+-- Without an id: something of the account's is gone.
+SELECT pg_notify('safelight_erased', account::text || ':' || coalesce(id::text, ''))
+FROM unnest(%(accounts)s::bigint[], %(ids)s::bigint[]) AS buried (account, id)
 
 -- name: cached
 -- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended. Their jobs are looked up one by
@@ -87,8 +94,8 @@ WHERE id = %(receipt)s
 SELECT id FROM jobs WHERE account_id = %(account)s AND erased_at IS NULL AND task <> 'install_model' ORDER BY id
 
 -- name: receipt
-SELECT *, (SELECT count(*) FROM erasing WHERE receipt_id = receipts.id) AS left FROM receipts
-WHERE id = %(id)s AND account_id = %(account)s
+SELECT r.*, (SELECT count(*) FROM erasing WHERE receipt_id = r.id) AS left
+FROM receipts r JOIN unnest(%(accounts)s::bigint[], %(ids)s::uuid[]) AS asked (account, id) ON r.id = asked.id AND r.account_id = asked.account
 
 -- name: receipts
 SELECT *, (SELECT count(*) FROM erasing WHERE receipt_id = receipts.id) AS left FROM receipts
@@ -97,9 +104,9 @@ WHERE account_id = %(account)s AND (%(before)s::uuid IS NULL
 ORDER BY requested_at DESC, id DESC LIMIT %(limit)s
 
 -- name: verify
--- Verified once no byte, and no text in the files of the database, is left of what it covers: one receipt, or all.
+-- Verified once no byte, and no text in the files of the database, is left of what it covers: some receipts, or all.
 UPDATE receipts r SET verified_at = now()
-WHERE r.verified_at IS NULL AND (%(receipt)s::uuid IS NULL OR r.id = %(receipt)s)
+WHERE r.verified_at IS NULL AND (%(receipts)s::uuid[] IS NULL OR r.id = ANY (%(receipts)s))
   AND NOT EXISTS (SELECT FROM assets a WHERE a.receipt_id = r.id AND a.state = 'deleting')
   AND NOT EXISTS (SELECT FROM erasing e WHERE e.receipt_id = r.id)
   AND NOT EXISTS (SELECT FROM wipes w WHERE w.at >= r.requested_at)
