@@ -59,11 +59,12 @@ FROM unnest(%(accounts)s::bigint[], %(ids)s::bigint[]) AS buried (account, id)
 
 -- name: cached
 -- What is kept only to be used again: temporary uploads, and the inputs of jobs that have ended. Their jobs are looked up one by
--- one: however many an account may have, a plan must not read all jobs there are.
-SELECT a.id, a.request_id, coalesce((SELECT file_prefix FROM jobs w WHERE w.id = a.request_id), a.name) AS name FROM assets a
+-- one (OFFSET 0 sees to it): however many an account may have, a plan must not read all jobs there are.
+SELECT a.id, a.request_id, coalesce(w.file_prefix, a.name) AS name
+FROM assets a LEFT JOIN LATERAL (SELECT file_prefix, state FROM jobs WHERE id = a.request_id OFFSET 0) w ON true
 WHERE a.account_id = %(account)s AND a.state = 'live'
   AND (a.kind IN ('init_image', 'mask_image', 'control_image', 'second_control_image', 'third_control_image') OR (a.kind = 'upload' AND a.temp))
-  AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.request_id AND j.account_id = %(account)s AND j.state IN ('queued', 'running'))
+  AND w.state IS DISTINCT FROM 'queued' AND w.state IS DISTINCT FROM 'running'
 
 -- name: drop_inputs_later
 UPDATE jobs SET drop_inputs = true
