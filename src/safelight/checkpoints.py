@@ -52,6 +52,7 @@ def named_checkpoints(settings: Settings) -> Settings:
         *settings.loras.items(),
         *settings.embeddings.items(),
         *settings.controlnets.items(),
+        *settings.vaes.items(),
         *settings.components.items(),
         *settings.upscalers.items(),
         *settings.segmenters.items(),
@@ -62,7 +63,7 @@ def named_checkpoints(settings: Settings) -> Settings:
         if not path.exists():
             raise SetupFailed(
                 f"{name} is to be at {path}, and nothing is there."
-                " Correct model, models, components, loras, embeddings, controlnets, upscalers, segmenters, finders, captioners,"
+                " Correct model, models, components, loras, embeddings, controlnets, vaes, upscalers, segmenters, finders, captioners,"
                 f" {', '.join(ONLOOKERS)}."
             )
     return settings.model_copy(update={"models": models, "model": chosen})

@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="ControlNets by name, as JSON: a diffusers folder or a .safetensors file.",
     )
+    vaes: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Autoencoders by name, as JSON, that requests may name in place of a checkpoint's own: a diffusers folder or a "
+        ".safetensors file.",
+    )
     depth: Path | None = Field(
         None,
         description="A depth network as a folder (DPT or Depth Anything, safetensors), for ControlNets of depth. "

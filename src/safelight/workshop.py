@@ -136,7 +136,7 @@ def engine_of(settings: Settings) -> Iterator[tuple[Shelf, Engine]]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     shelf = Shelf(
         settings.models, settings.model or BUNDLED_NAME, budget_bytes=budget, device=device, dtype=None,
-        loras=settings.loras, embeddings=settings.embeddings, controlnets=settings.controlnets,
+        loras=settings.loras, embeddings=settings.embeddings, controlnets=settings.controlnets, vaes=settings.vaes,
         onlookers=onlookers_of(settings, device), lenders=settings.components,
         encoders=EncoderPlace(settings.encoders), weights=Bits(settings.weights),
         tuning_path=settings.data_dir / "tuning.json", compiled_path=settings.data_dir / "compiled",

@@ -69,18 +69,17 @@ def seeded(kind: Callable[..., Part], seed: int, *args: Any, **config: Any) -> P
         return kind(*args, **config)
 
 
-def vae(seed: int, scaling_factor: float = 0.18215) -> AutoencoderKL:
-    return seeded(
-        AutoencoderKL,
-        seed,
-        block_out_channels=(32, 32, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        latent_channels=4,
-        sample_size=64,
-        scaling_factor=scaling_factor,
-    )
+def vae(seed: int, scaling_factor: float = 0.18215, **config: Any) -> AutoencoderKL:
+    usual = {
+        "block_out_channels": (32, 32, 32, 32),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 1,
+        "latent_channels": 4,
+        "sample_size": 64,
+        "scaling_factor": scaling_factor,
+    }
+    return seeded(AutoencoderKL, seed, **(usual | config))
 
 
 def unet(seed: int, **config: Any) -> UNet2DConditionModel:
@@ -243,7 +242,7 @@ def write_single_file(path: Path, folder: Path) -> Path:
         f"model.diffusion_model.{compvis.unet_name(name, unet_config)}": tensor
         for name, tensor in parts["unet"].items()
     }
-    tensors |= {f"first_stage_model.{compvis.vae_name(name, 4)}": _conv(name, w) for name, w in parts["vae"].items()}
+    tensors |= {f"first_stage_model.{name}": tensor for name, tensor in vae_tensors(parts["vae"]).items()}
     sdxl, open_clip = "text_encoder_2" in parts, unet_config["use_linear_projection"]
     if sdxl:
         tensors |= _clip_tensors("conditioner.embedders.0.transformer.", parts["text_encoder"])
@@ -254,6 +253,11 @@ def write_single_file(path: Path, folder: Path) -> Path:
         tensors |= _clip_tensors("cond_stage_model.transformer.", parts["text_encoder"])
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     return path
+
+
+def vae_tensors(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """An autoencoder's weights in the original layout."""
+    return {compvis.vae_name(name, 4): _conv(name, weight).contiguous() for name, weight in weights.items()}
 
 
 def _weight_file(folder: Path) -> Path:

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -89,6 +90,22 @@ def test_what_is_sent_as_an_embedding_and_is_none_is_named(sd1: Path, tmp_path: 
     save_file({"model.diffusion_model.out": torch.zeros(1), "more": torch.zeros(1)}, tmp_path / "whole.safetensors")
     said = "leads to a checkpoint; send it with model_category stable_diffusion"
     assert verdict("embedding", tmp_path / "whole.safetensors", sd1) == said
+
+
+def test_an_autoencoder_must_be_built_like_that_of_one_of_the_checkpoints(sd1: Path, tmp_path: Path) -> None:
+    def judged(kind: str, **config: Any) -> str:
+        checkpoints.vae(1, **config).save_pretrained(tmp_path / "it")
+        return verdict(kind, tmp_path / "it" / "diffusion_pytorch_model.safetensors", sd1)
+
+    assert judged("vae") == "fits StableDiffusion"
+    foreign = "leads to an autoencoder that was made for another kind of checkpoint: "
+    assert judged("vae", latent_channels=16) == f"{foreign}its latents have 16 channels, the checkpoint's 4"
+    assert (
+        judged("vae", block_out_channels=(64, 32, 32, 32))
+        == f"{foreign}it is built otherwise than the checkpoint's own"
+    )
+    for kind in ("checkpoint", "lora", "controlnet", "embedding"):
+        assert judged(kind) == "leads to an autoencoder; send it with model_category vae"
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:

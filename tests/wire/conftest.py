@@ -40,6 +40,7 @@ def site_settings(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
         models={"plain": tmp_path_factory.getbasetemp(), "other": tmp_path_factory.getbasetemp()},
         model="plain",
         loras={"ink": tmp_path_factory.getbasetemp(), "wash": tmp_path_factory.getbasetemp()},
+        vaes={"soft": tmp_path_factory.getbasetemp()},
         upscalers={"deep": a_dense(tmp_path_factory.mktemp("upscalers") / "deep.safetensors")},
     )
 

@@ -77,7 +77,7 @@ class NoShelf:
     def add(self, name: str, path: Path) -> None:
         self.shown[name] = path
 
-    add_lora = add_controlnet = add_embedding = add
+    add_lora = add_controlnet = add_embedding = add_vae = add
 
     def get(self, name: str | None) -> None:
         self.loaded.append(name)

@@ -210,8 +210,14 @@ def test_options_are_of_the_account_alone(site: Site, api: WebUIApi) -> None:
     assert stranger.txt2img(prompt="a house", **SMALL).info["sd_model_name"] == "plain"
     override = {"sd_model_checkpoint": "plain.safetensors [0123456789]"}
     assert api.txt2img(prompt="a house", override_settings=override, **SMALL).info["sd_model_name"] == "plain"
-    assert api.set_options({"sd_vae": "some", "CLIP_stop_at_last_layers": 2}) is None
-    assert api.get_options()["CLIP_stop_at_last_layers"] == 2
+    assert api.txt2img(prompt="a house", **SMALL).info["sd_vae_name"] is None
+    assert api.set_options({"sd_vae": "soft.safetensors", "CLIP_stop_at_last_layers": 2}) is None
+    assert (api.get_options()["CLIP_stop_at_last_layers"], api.get_options()["sd_vae"]) == (2, "soft")
+    assert api.txt2img(prompt="a house", **SMALL).info["sd_vae_name"] == "soft"
+    override = {"sd_vae": "Automatic"}
+    assert api.txt2img(prompt="a house", override_settings=override, **SMALL).info["sd_vae_name"] is None
+    refused = ask(site, site.key(), "POST", "options", sd_vae="harsh")
+    assert "sd_vae names harsh, which this server does not have. It has: soft" in refused.text
     stranger.session.close()
 
 
@@ -249,9 +255,8 @@ def test_every_list_of_the_package_is_answered(api: WebUIApi) -> None:
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
     assert api.get_memory()["ram"]["total"] > 0
     assert api.get_cmd_flags()["api"] is True
-    for name in (
-        "sd_vae", "latent_upscale_modes", "hypernetworks", "face_restorers", "realesrgan_models", "prompt_styles"
-    ):  # fmt: skip
+    assert [vae["model_name"] for vae in api.get_sd_vae()] == ["soft"]
+    for name in ("latent_upscale_modes", "hypernetworks", "face_restorers", "realesrgan_models", "prompt_styles"):
         assert getattr(api, f"get_{name}")() == []
     assert api.refresh_checkpoints() is None
     api.util_wait_for_ready()

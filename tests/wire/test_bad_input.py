@@ -97,6 +97,11 @@ FIELDS = [
         {"lora_model": "ink,wash", "lora_strength": "1,2,1"},
         "lora_strength must be one number, or as many as lora_model has names",
     ),
+    (
+        {"embeddings_model": "unknown, no"},
+        "embeddings_model must name embeddings of this server, separated by commas: there are none",
+    ),
+    ({"vae_model": "unknown"}, "vae_model must name an autoencoder of this server: soft"),
     ({"clip_skip": 9}, "clip_skip must be between 1 and 8"),
 ]
 

@@ -38,7 +38,7 @@ MASKED: Json = FROM_PICTURE | {"mask_image": picture(0, 255)}
 CHANGED: dict[str, object] = {
     "prompt": "a red dog", "negative_prompt": "dog", "width": 72, "height": 72, "samples": 2, "num_inference_steps": 5,
     "guidance_scale": 3, "seed": 2, "scheduler": "DDIMScheduler", "use_karras_sigmas": "yes",
-    "algorithm_type": "sde-dpmsolver++", "clip_skip": 2, "model_id": "other", "lora_model": "ink",
+    "algorithm_type": "sde-dpmsolver++", "clip_skip": 2, "model_id": "other", "lora_model": "ink", "vae": "soft",
     "enhance_prompt": "yes", "highres_fix": "yes", "upscale": "yes",
 }  # fmt: skip
 BESIDE: dict[str, tuple[str, Json, Json]] = {  # those that need something else: the endpoint, and two requests
@@ -60,7 +60,12 @@ OF_THE_ANSWER = {
     "track_id",
 }  # when and how it is given, not what
 OF_INSTALLED = {"embeddings_model"}  # test_installing installs one and looks
-OTHER_NAMES = {"steps": "num_inference_steps", "guidance": "guidance_scale", "prompt_strength": "strength"}
+OTHER_NAMES = {
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+    "prompt_strength": "strength",
+    "vae_model": "vae",
+}
 
 
 def made(site: Site, key: str, operation: str, body: Json) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import shutil
@@ -16,10 +17,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
+from safelight.errors import Invalid
 from safelight.service.makers.install import check_form
-from tests.engine.checkpoints import write_controlnet, write_sd1, write_single_file
+from tests.engine.checkpoints import write_sd1, write_single_file
 from tests.whole.shelter import Shelter, shelter
-from tests.wire.site import PHOTO, Site
+from tests.wire.site import Site
 from tests.wire.test_generation import listening
 
 GOOD = {"url": "https://models.example/one.safetensors", "model_id": "one"}
@@ -78,7 +80,8 @@ def test_a_folder_is_installed_by_its_index_and_erased(site: Site, folder: Path)
     assert weights == {path.relative_to(shown) for path in shown.rglob("*.safetensors")}
     for name in (*map(str, weights), "unet/config.json", "tokenizer/tokenizer.json", "scheduler/scheduler_config.json"):
         assert (shown / name).read_bytes() == (folder / name).read_bytes()
-    assert site.made(key, model_id="in-shards")["meta"]["model"] == "in-shards"
+    made = [site.made(who, model_id="in-shards")["meta"]["model"] for who in (key, site.key())]
+    assert made == ["in-shards", "plain"]
     assert site.post("v3/delete_model", key, model_id="in-shards").headers["x-safelight-receipt"]
     eventually(lambda: kept(site) <= before and not shown.exists())
     assert engines not in site.shelf.shown
@@ -88,7 +91,8 @@ def kept(site: Site) -> set[Path]:
     return {path for path in (site.settings.data_dir / "blobs" / "model").rglob("*") if path.is_file()}
 
 
-def test_a_checkpoint_is_installed_used_and_erased(site: Site, host: Shelter) -> None:
+@pytest.mark.slow  # every judgement starts a program that needs seconds of processor time
+def test_a_checkpoint_is_installed_used_with_what_goes_with_it_and_erased(site: Site, host: Shelter) -> None:
     key, other, before = site.operator_key(), site.key(), kept(site)
     with listening() as (address, heard):
         callback: dict[str, object] = {"webhook": address, "track_id": 7}
@@ -107,7 +111,9 @@ def test_a_checkpoint_is_installed_used_and_erased(site: Site, host: Shelter) ->
     assert site.shelf.shown[engines].stat().st_size == host.file.stat().st_size
     assert site.shelf.shown[engines].read_bytes() == host.file.read_bytes()
     assert engines in site.shelf.loaded
-    assert site.post("v3/delete_model", other, model_id="mine").status_code == 404
+    check_embedding(site, host, other, site.key())
+    check_vae(site, host, other, site.key())
+    assert site.post("v3/delete_model", site.key(), model_id="mine").status_code == 404
     gone = site.post("v1/enterprise/delete_model", key, model_id="mine")
     assert (gone.status_code, gone.json()["message"]) == (200, "Model deleted on server")
     proof = {"key": key}
@@ -118,34 +124,29 @@ def test_a_checkpoint_is_installed_used_and_erased(site: Site, host: Shelter) ->
     assert again.json()["meta"]["model"] == "plain"
 
 
-def check_controlnet(site: Site, host: Shelter, key: str, other: str) -> None:
-    """One that steers the checkpoint that was just installed: used by name, listed and deleted."""
-    lines = write_controlnet(host.file.parent / "lines", host.file.parent / "sd1")
-    with shelter(lines / "diffusion_pytorch_model.safetensors") as second:
-        told = site.post("v3/load_model", key, url=second.url, model_id="lines", model_type="controlnet")
-        found = entry(site, key, "lines")
-    assert (found["description"], found["status"], found["model_category"]) == ("", "model_ready", "controlnet")
-    header = {"Authorization": f"Bearer {key}"}
-    assert site.http.get("/controlnet/model_list", headers=header).json() == {"model_list": ["lines"]}
-    given = {"prompt": "a cat", "init_image": PHOTO, "controlnet_model": "lines", "controlnet_type": "canny"}
-    asked = {**given, "model_id": "secret-one", "num_inference_steps": 4, "width": 64, "height": 64}
-    made = site.post("v5/controlnet", key, **asked)
-    assert (made.json()["status"], made.json()["meta"]["controlnet_model"]) == ("success", "lines")
-    engines = f"installed {told.json()['id']}"
-    assert site.shelf.shown[engines].read_bytes() == second.file.read_bytes()
-    assert site.post("v5/controlnet", other, **asked).status_code == 501
-    assert site.post("v3/delete_model", key, model_id="lines").headers["x-safelight-receipt"]
-    eventually(lambda: engines not in site.shelf.shown)
-    assert site.post("v5/controlnet", key, **asked).status_code == 501
+NAMED = ("/api/v7/models/{}", "/api/v6/model-search/{}", "/api/agents/v1/models/{}", "/v1/models/{}")
+
+
+def check_hidden(site: Site, stranger: str, name: str) -> None:
+    """As if there were none of that name."""
+    listed = [each["model_id"] for each in site.http.get("/api/v7/models", params={"key": stranger}).json()["data"]]
+    assert name not in listed
+    for path in NAMED:
+        alike = [site.http.get(path.format(each), headers={"key": stranger}) for each in (name, "never")]
+        assert {reply.status_code for reply in alike} == {404}, path
+        assert len({re.sub(f"{name}|never|[0-9a-f-]{{32,36}}", "it", reply.text) for reply in alike}) == 1, path
 
 
 def check_embedding(site: Site, host: Shelter, key: str, other: str) -> None:
-    """A word for the checkpoint that was just installed: its account's alone, in each dialect as that has it."""
+    """A word for the checkpoint that was just installed: its account's alone whatever it asks, in each dialect as that has it."""
     path = host.file.parent / "word.safetensors"
     save_file({"<wonder>": torch.zeros(2, 64)}, path)
     with shelter(path) as second:
-        told = site.post("v3/load_model", key, url=second.url, model_id="mycat", model_category="embeddings")
+        about = {"url": second.url, "model_id": "mycat", "model_category": "embeddings", "model_visibility": "public"}
+        told = site.post("v3/upload_model", key, **about)
         found = entry(site, key, "mycat")
+    assert "needs an operator's key" in told.headers["x-safelight-notes"]
+    assert "is a model of yours already" in site.post("v3/load_model", key, **about).text
     assert (found["description"], found["status"], found["model_category"]) == ("", "model_ready", "embeddings")
     engines = f"installed {told.json()['id']}"
     asked = {"prompt": "a <wonder>", "seed": 3, "safety_checker": "no", "enhance_prompt": "no"}
@@ -157,37 +158,41 @@ def check_embedding(site: Site, host: Shelter, key: str, other: str) -> None:
     for who, words in ((key, ["mycat"]), (other, [])):
         header = {"Authorization": f"Bearer {who}"}
         assert [*site.http.get("/sdapi/v1/embeddings", headers=header).json()["loaded"]] == words
+    check_hidden(site, other, "mycat")
+    assert site.post("v3/delete_model", other, model_id="mycat").status_code == 404
     assert site.post("v3/delete_model", key, model_id="mycat").headers["x-safelight-receipt"]
     eventually(lambda: engines not in site.shelf.shown)
     assert site.img2img(key, **asked, embeddings_model="mycat").status_code == 400
+
+
+def check_vae(site: Site, host: Shelter, key: str, other: str) -> None:
+    """One built like that of the checkpoint that was just installed, by the page that is for these. It goes with its account."""
+    with shelter(host.file.parent / "sd1" / "vae" / "diffusion_pytorch_model.safetensors") as second:
+        told = site.post("v1/enterprise/load_vae", key, vae_url=second.url, vae_id="clear")
+        found = entry(site, key, "clear")
+    assert told.json()["message"] == "VAE load started"
+    assert (found["description"], found["status"], found["model_category"]) == ("", "model_ready", "vae")
+    engines = f"installed {told.json()['id']}"
+    asked = {"prompt": "a cat", "seed": 3, "safety_checker": "no", "enhance_prompt": "no"}
+    shown = {name: pictures(site, key, **asked, vae=name) for name in ("clear", "soft", "plain")}
+    assert len({tuple(each) for each in shown.values()}) == 3
+    assert site.made(key, **asked, vae_model="clear")["meta"]["vae"] == "clear"
+    assert site.shelf.shown[engines].read_bytes() == second.file.read_bytes()
+    refused = site.img2img(other, **asked, vae="clear").json()["message"]
+    assert refused == "vae must name an autoencoder of this server: soft"
+    for who, names in ((key, ["clear", "soft"]), (other, ["soft"])):
+        listed = site.http.get("/sdapi/v1/sd-vae", headers={"Authorization": f"Bearer {who}"}).json()
+        assert [each["model_name"] for each in listed] == names
+    account = site.ask(site.services.accounts.authenticate(key))
+    site.ask(site.services.erasure.close(account, lambda *_: None))
+    eventually(lambda: engines not in site.shelf.shown)
+    assert "clear" not in [each.name for each in site.ask(site.services.models.of(account))]
 
 
 def pictures(site: Site, key: str, **asked: object) -> list[bytes]:
     reply = site.made(key, **asked)
     assert reply["meta"]["prompt"] == asked["prompt"]
     return [site.http.get(address).content for address in reply["output"]]
-
-
-NAMED = ("/api/v7/models/{}", "/api/v6/model-search/{}", "/api/agents/v1/models/{}", "/v1/models/{}")
-
-
-@pytest.mark.slow  # every judgement starts a program that needs seconds of processor time
-def test_a_private_one_is_its_accounts_alone(site: Site, host: Shelter) -> None:
-    key, other = site.key(), site.key()
-    told = site.post("v3/upload_model", key, url=host.url, model_id="secret-one", model_visibility="public")
-    assert "needs an operator's key" in told.headers["x-safelight-notes"]
-    assert entry(site, key, "secret-one")["status"] == "model_ready"
-    check_controlnet(site, host, key, other)
-    check_embedding(site, host, key, other)
-    listed = [[one["model_id"] for one in site.post("v4/dreambooth/model_list", who).json()] for who in (key, other)]
-    assert ["secret-one" in names for names in listed] == [True, False]
-    assert site.made(other, model_id="secret-one")["meta"]["model"] == "plain"
-    for path in NAMED:
-        alike = [site.http.get(path.format(name), headers={"key": other}) for name in ("secret-one", "never-was1")]
-        assert {reply.status_code for reply in alike} == {404}, path
-        assert len({re.sub("secret-one|never-was1|[0-9a-f-]{32,36}", "it", reply.text) for reply in alike}) == 1, path
-    assert "is a model of yours already" in site.post("v3/load_model", key, **GOOD | {"model_id": "secret-one"}).text
-    assert site.post("v3/delete_model", key, model_id="secret-one").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -215,6 +220,15 @@ def test_what_is_no_model_gets_its_sentence_and_leaves_nothing(
     assert (call["body"]["status"], call["body"]["message"]) == ("failed", f"Processing failed: url leads to {said}")
     assert kept(site) <= before
     assert site.post("v3/delete_model", key, model_id="odd").status_code == 200
+
+
+@pytest.mark.parametrize(("new", "said"), [(True, "a zip archive"), (False, "a pickle")])
+def test_what_torch_saves_is_refused_by_what_it_is(new: bool, said: str) -> None:
+    """As embeddings are often handed round, in .pt and .bin files."""
+    saved = io.BytesIO()
+    torch.save({"string_to_param": {"*": torch.zeros(2, 64)}}, saved, _use_new_zipfile_serialization=new)
+    with pytest.raises(Invalid, match=f"url leads to {said}"):
+        check_form(saved.getvalue()[:8])
 
 
 @pytest.mark.parametrize("length", [0x80, 0x4B50])
@@ -250,7 +264,11 @@ def test_an_account_has_so_much_room(site: Site, host: Shelter) -> None:
         ({"model_visibility": "all"}, 400, "model_visibility must be public or private"),
         ({"url": "file:///etc/passwd"}, 400, "url must begin with http:// or https://"),
         ({"webhook": "ftp://here"}, 400, "webhook must be"),
-        ({"model_type": "vae"}, 501, "This server installs checkpoints, LoRAs, ControlNets and embeddings"),
+        (
+            {"url": "http://a.example/model_index.json", "model_type": "vae"},
+            400,
+            "url must lead to one safetensors file, for an autoencoder",
+        ),
     ],
 )
 @pytest.mark.parametrize("path", ["v3/load_model", "v1/enterprise/load_model_v2"])

@@ -47,14 +47,14 @@ def catalogue(site: Site, key: str, path: str = "v7/models", **query: str | int)
 
 @pytest.mark.parametrize("path", ["v7/models", "v6/model-search", "agents/v1/models"])
 def test_the_newer_catalogue_is_searched_and_comes_in_pages(site: Site, key: str, path: str) -> None:
-    everything = ["plain", "ink", "other", "wash"]
+    everything = ["plain", "ink", "other", "soft", "wash"]
     assert catalogue(site, key, path)[0] == everything
     assert catalogue(site, key, path, search="IN")[0] == ["plain", "ink"]
     assert catalogue(site, key, path, search="in k")[0] == ["ink"]
     assert catalogue(site, key, path, model_type="lora", sort="desc")[0] == ["wash", "ink"]
     assert catalogue(site, key, path, feature="video_fusion")[0] == []
-    second = {"current_page": 2, "per_page": 3, "total": 4, "last_page": 2}
-    assert catalogue(site, key, path, page=2, per_page=3) == (["wash"], second)
+    second = {"current_page": 2, "per_page": 3, "total": 5, "last_page": 2}
+    assert catalogue(site, key, path, page=2, per_page=3) == (["soft", "wash"], second)
     one = site.http.get(f"/api/{path}/ink", headers={"Authorization": f"Bearer {key}"}).json()["data"]
     assert (one["model_id"], one["model_type"]) == ("ink", "lora")
     for part in ("filters", "tags", "providers"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import time
 import urllib.parse
@@ -242,6 +243,12 @@ def test_25_the_paths_of_other_pages(site: Site, key: str, path: str) -> None:
     assert site.post(f"v7/images/fetch/{body['id']}", key).json()["output"] == body["output"]
 
 
+@pytest.mark.parametrize("path", ["v3/dreambooth/model_list", "v4/dreambooth/model_list"])
+def test_26_the_list_of_models_is_a_bare_array(site: Site, key: str, path: str) -> None:
+    listed = site.post(path, key).json()
+    assert {"plain", "other"} <= {each["model_id"] for each in listed}
+
+
 def test_27_the_load_is_told_in_whole_numbers(site: Site, key: str) -> None:
     body = site.post("v3/system_load", key).json()
     assert {type(body["queue_num"]), type(body["queue_time"])} == {int}
@@ -321,3 +328,9 @@ def test_too_many_waiting_is_an_honest_429(site: Site, key: str) -> None:
     body = last.json()
     assert body["retry_after"] == int(last.headers["retry-after"]) > 0
     assert body["message"] == body["messege"] == "Rate limit exceeded. Too many of your requests are waiting."
+
+
+def test_every_number_of_the_table_has_a_test() -> None:
+    named = [re.match(r"test_((?:\d+_(?:and_)?)+)", name) for name in globals()]
+    numbers = {int(number) for found in named if found for number in re.findall(r"\d+", found[1])}
+    assert numbers == {*range(1, 30)}

@@ -117,10 +117,8 @@ def test_what_is_done_otherwise_than_asked_is_noted(
 
 
 def test_fields_without_effect_are_told_where_they_ask_for_something() -> None:
-    asking = read(
-        upscale="yes", panorama="no", vae="sd-vae-ft-mse", tomesd=True, watermark=0, enhance_style=None, other="x"
-    )
-    assert asking.ignored == ("tomesd", "upscale", "vae")
+    asking = read(full_url="yes", panorama="no", tomesd=True, watermark=0, enhance_style=None, other="x")
+    assert asking.ignored == ("full_url", "tomesd")
     assert read(scheduler="IPNDM").notes == asking.notes == ()
 
 

@@ -8,8 +8,6 @@ network is shared with those that have no ControlNet, to whose levels zeros are 
 from __future__ import annotations
 
 import inspect
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from safelight.engine import compvis
+from safelight.engine.beside import Beside, weight_bytes
 from safelight.engine.components import build, find_in
 from safelight.engine.families.additions import Control, summed
 from safelight.engine.families.autoencoder import Place
@@ -60,38 +59,27 @@ def steered(family: Family, rows: Sequence[Row], cues: Sequence[Cue]) -> list[Ro
 
 
 class ControlNets:
-    """Those that one checkpoint may use, by name, read when they are first asked for. Any thread may ask."""
+    """Those that one checkpoint may use, by name."""
 
     def __init__(self, paths: Mapping[str, Path], family: Family, place: Place) -> None:
-        self._paths = paths  # more may come, and some may go
         self._family = family
         self._place = place
-        self._kept: OrderedDict[str, nn.Module] = OrderedDict()
-        self._reading = threading.Lock()
+        self._beside = Beside(paths, self._read, KEPT, FIELD, "a ControlNet")
 
     @property
     def bytes(self) -> int:
-        return sum(weight.nbytes for network in list(self._kept.values()) for weight in network.parameters())
+        return weight_bytes(self._beside.kept)
 
     def get(self, name: str) -> nn.Module:
         """Raises Invalid for one that is not here or does not fit."""
-        if name not in self._paths:
-            raise Invalid(FIELD, "is not a ControlNet on this server")
-        if self._family.control is None:
-            raise Invalid(FIELD, "is not possible with this kind of checkpoint")
-        with self._reading:
-            if name not in self._kept:
-                self._kept[name] = self._read(self._paths[name])
-            self._kept.move_to_end(name)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[name]
+        return self._beside.get(name)
 
     def forget(self, name: str) -> None:
-        with self._reading:
-            self._kept.pop(name, None)
+        self._beside.forget(name)
 
     def _read(self, path: Path) -> nn.Module:
+        if self._family.control is None:
+            raise Invalid(FIELD, "is not possible with this kind of checkpoint")
         try:
             network = read_for(self._family, path)
         except EngineFailed as error:

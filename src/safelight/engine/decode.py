@@ -80,7 +80,8 @@ class Decoder:
         if not bool(latents.isfinite().all()):
             raise EngineFailed("The picture could not be made: the model's answer was not a number")
         began = time.perf_counter()
-        pictures = canvases[0].plan.model.decode(latents).cpu()
+        plan = canvases[0].plan
+        pictures = plan.model.decode(latents, plan.autoencoder).cpu()
         if not bool(pictures.isfinite().all()):
             raise EngineFailed("The picture could not be made: the decoder's answer was not a number")
         self._pace.vae(pictures.shape[0] * pictures.shape[2] * pictures.shape[3], time.perf_counter() - began)
@@ -90,7 +91,7 @@ class Decoder:
 
 def _kind(canvas: Canvas) -> str:
     """Pictures that may share a call of the decoder."""
-    return repr((canvas.plan.bucket, canvas.plan.shape))
+    return repr((canvas.plan.bucket, canvas.plan.generation.vae, canvas.plan.shape))
 
 
 def _give(group: Sequence[Canvas], answers: Sequence[Tensor | SafelightError], done: Done) -> None:

@@ -127,7 +127,8 @@ class Encoder:
         began = time.perf_counter()
         with self._pace.measure("vae"):
             pixels = torch.cat([want.payload for want in wants])
-            moments = wants[0].model.encode_image(pixels.to(wants[0].model.device))
+            model, other = wants[0].model, wants[0].start.plan.autoencoder
+            moments = model.encode_image(pixels.to(model.device), other)
         self._pace.vae(pixels.shape[0] * pixels.shape[2] * pixels.shape[3], time.perf_counter() - began)
         return [Moments(moments.mean[i : i + 1], moments.std[i : i + 1]) for i in range(len(wants))]
 
@@ -150,21 +151,26 @@ def _texts(start: Start) -> Iterator[Want[tuple[str, int]]]:
 
 
 def _moments(start: Start) -> Iterator[Want[Tensor]]:
-    source, model = start.plan.source, start.plan.model
+    source, by = start.plan.source, _autoencoder(start)
     if source is None:
         return
     if wants_moments(start.plan):
         for each in start.plan.sources:
-            yield Want(start, (model.name, each.pixels.shape), (model.name, each.digest), each.pixels)
+            yield Want(start, (*by, each.pixels.shape), (*by, each.digest), each.pixels)
     if wants_masked_moments(start.plan) and source.masked_pixels is not None:
-        yield Want(start, (model.name, source.pixels.shape), (model.name, source.masked_digest), source.masked_pixels)
+        yield Want(start, (*by, source.pixels.shape), (*by, source.masked_digest), source.masked_pixels)
 
 
 def _hints(start: Start) -> Iterator[Want[Tensor]]:
     """Once for all pictures of a request."""
-    model = start.plan.model
+    by = _autoencoder(start)
     for cue in start.plan.cues if wants_hints(start.plan) else ():
-        yield Want(start, (model.name, cue.hint.shape), (model.name, cue.digest), cue.hint * 2.0 - 1.0)
+        yield Want(start, (*by, cue.hint.shape), (*by, cue.digest), cue.hint * 2.0 - 1.0)
+
+
+def _autoencoder(start: Start) -> tuple[str, str | None]:
+    """By which pictures become latents."""
+    return start.plan.model.name, start.plan.generation.vae
 
 
 def _sights(start: Start) -> Iterator[Want[Pixels]]:

@@ -81,6 +81,7 @@ class Generation:
     layout_until: float = 0.0  # [0, strength], the strength from which on the prompt alone paints
     mask_image: Pixels | None = None
     model: str | None = None  # a name on the shelf; None is the default checkpoint
+    vae: str | None = None  # an autoencoder in place of the checkpoint's own, by its name on the shelf
     loras: tuple[LoraUse, ...] = ()
     words: Mapping[str, str] = field(
         default_factory=dict

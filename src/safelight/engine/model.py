@@ -7,7 +7,6 @@ lies in its family. Weights are never changed after loading, so a LoRA is applie
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,11 +20,13 @@ from diffusers import SchedulerMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
+from safelight.engine.autoencoders import Autoencoders
+from safelight.engine.beside import Beside
 from safelight.engine.checkpoint import part_of, read_again, read_components
 from safelight.engine.components import Components
 from safelight.engine.controlnet import ControlNets
 from safelight.engine.families import additions
-from safelight.engine.families.autoencoder import Moments, Place
+from safelight.engine.families.autoencoder import Autoencoder, Moments, Place
 from safelight.engine.families.family import Conditioning, Inputs, Networks, Row, Shape
 from safelight.engine.generation import LoraUse, Pixels
 from safelight.engine.hints import Draw
@@ -58,6 +59,7 @@ class Model:
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
         words: Mapping[str, Path] | None = None,
+        vaes: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
         onlookers: Mapping[str, Draw] | None = None,
         encoders: EncoderPlace = EncoderPlace.device,
@@ -88,13 +90,13 @@ class Model:
         self.rest()
         self.onlookers = onlookers or {}  # the operator's networks that draw hints
         self.controlnets = ControlNets({} if controlnets is None else controlnets, self.family, placed)
+        self.autoencoders = Autoencoders({} if vaes is None else vaes, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
-        self._lora_paths = {} if loras is None else loras  # more may come, and some may go
-        self._loras: OrderedDict[str, Lora] = OrderedDict()
-        self._word_paths = {} if words is None else words  # likewise
+        self._loras = Beside({} if loras is None else loras, self._read_lora, LORAS_KEPT, FIELD, "a LoRA")
+        self._word_paths = {} if words is None else words  # more may come, and some may go
         self._words: dict[str, tuple[str, ...]] = {}
-        self._reading = threading.Lock()
+        self._teaching = threading.Lock()
         self.native_size: int | None = components.notes.get("native_size")
         self.guidance_rescale = float(components.notes.get("guidance_rescale", 0.0))
 
@@ -133,7 +135,7 @@ class Model:
     @property
     def footprint(self) -> Footprint:
         """A compiled network has weights of its own beside those that LoRA files are applied to."""
-        found = {"encoders": 0, "denoiser": self.controlnets.bytes, "autoencoder": 0}
+        found = {"encoders": 0, "denoiser": self.controlnets.bytes, "autoencoder": self.autoencoders.bytes}
         for name, network in self._parts.items():
             times = 2 if self._compiled and name in ("vae", self.family.denoiser) else 1
             found[part_of(name)] += times * sum(weight.nbytes for weight in resting(network))
@@ -188,12 +190,12 @@ class Model:
             self._passing.go()
 
     @torch.no_grad()
-    def encode_image(self, pixels: Tensor) -> Moments:
-        """Pictures (B, 3, H, W) in [-1, 1] to the moments of their latents."""
-        if self._compiled:
+    def encode_image(self, pixels: Tensor, other: Autoencoder | None = None) -> Moments:
+        """Pictures (B, 3, H, W) in [-1, 1] to the moments of their latents, by another autoencoder than its own where one is given."""
+        if self._compiled and other is None:
             posterior = DiagonalGaussianDistribution(self._compiled.encode(pixels))
             return Moments(posterior.mean, posterior.std)
-        return self.family.autoencoder.look(pixels)
+        return (other or self.family.autoencoder).look(pixels)
 
     @torch.no_grad()
     def see(self, picture: Pixels, shape: Shape) -> Tensor:
@@ -211,21 +213,21 @@ class Model:
         return self.family.call(self._networks(adapters), inputs)
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, h, w) to pictures (B, 3, H, W) in [-1, 1]."""
-        if self._compiled:
+    def decode(self, latents: Tensor, other: Autoencoder | None = None) -> Tensor:
+        """Latents (B, C, h, w) to pictures (B, 3, H, W) in [-1, 1], likewise."""
+        if self._compiled and other is None:
             return self._compiled.decode(self.family.autoencoder.grow(latents))
-        return self.family.autoencoder.decode(latents)
+        return (other or self.family.autoencoder).decode(latents)
 
     def _networks(self, adapters: Sequence[LoraUse]) -> Networks:
         return {name: partial(network, loras=self._deltas(name, adapters)) for name, network in self._adaptable.items()}
 
     def _deltas(self, component: str, adapters: Sequence[LoraUse]) -> list[tuple[Deltas, float]]:
-        return [(self._lora(use.name)[component], use.strength) for use in adapters]
+        return [(self._loras.get(use.name)[component], use.strength) for use in adapters]
 
     def learn(self, word: str, name: str) -> tuple[str, ...]:
         """One that came later under this name: prompts may have it from now on, marked. How it is spelled. Raises Invalid."""
-        with self._reading:
+        with self._teaching:
             if name not in self._words:
                 self._words[name] = self._taught(word, name)
             return self._words[name]
@@ -240,21 +242,14 @@ class Model:
         return concept.spellings
 
     def forget(self, name: str) -> None:
-        """A LoRA, ControlNet or word that is no longer here."""
-        with self._reading:
-            self._loras.pop(name, None)
+        """Whatever came by this name is no longer here."""
+        with self._teaching:
             if self._words.pop(name, None):
                 self.family.forget(name)
+        self._loras.forget(name)
         self.controlnets.forget(name)
+        self.autoencoders.forget(name)
 
-    def _lora(self, name: str) -> Lora:
-        with self._reading:
-            if name not in self._lora_paths:
-                raise Invalid(FIELD, "is not a LoRA on this server")
-            if name not in self._loras:
-                parts = {part: network.module for part, network in self._adaptable.items()}
-                self._loras[name] = read_lora(self._lora_paths[name], parts, self.family.spellings, self.dtype)
-            self._loras.move_to_end(name)
-            if len(self._loras) > LORAS_KEPT:
-                self._loras.popitem(last=False)
-            return self._loras[name]
+    def _read_lora(self, path: Path) -> Lora:
+        parts = {part: network.module for part, network in self._adaptable.items()}
+        return read_lora(path, parts, self.family.spellings, self.dtype)

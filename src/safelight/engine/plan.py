@@ -14,6 +14,7 @@ from torch import Tensor
 
 from safelight.engine import images
 from safelight.engine.controlnet import Cue
+from safelight.engine.families.autoencoder import Autoencoder
 from safelight.engine.families.family import Shape
 from safelight.engine.generation import Control, Generation, LoraUse, Pixels
 from safelight.engine.hints import HINTS, INPAINT, NETWORKS, to_hint
@@ -62,6 +63,7 @@ class Plan:
     sources: tuple[Source, ...]  # every picture that it starts from or that its instruction speaks of
     bucket: Bucket
     cues: tuple[Cue, ...] = ()
+    autoencoder: Autoencoder | None = None  # in place of the model's own
 
     @property
     def shares(self) -> list[float]:
@@ -201,7 +203,8 @@ def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     cues = tuple(_cue(control, generation, model, width, height) for control in generation.controls)
     steered = bool(cues) and model.compiled
     bucket = Bucket(model.name, generation.loras, family.company(generation, shape), steered)
-    return Plan(generation, model, table, width, height, sources, bucket, cues)
+    autoencoder = model.autoencoders.get(generation.vae) if generation.vae else None
+    return Plan(generation, model, table, width, height, sources, bucket, cues, autoencoder)
 
 
 def _sources(generation: Generation, model: Model, width: int, height: int, *, edits: bool) -> tuple[Source, ...]:

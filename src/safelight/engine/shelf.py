@@ -72,6 +72,7 @@ class Shelf:
         loras: Mapping[str, Path] | None = None,
         embeddings: Mapping[str, Path] | None = None,
         controlnets: Mapping[str, Path] | None = None,
+        vaes: Mapping[str, Path] | None = None,
         onlookers: Mapping[str, Draw] | None = None,
         lenders: Lenders | None = None,
         encoders: EncoderPlace = EncoderPlace.device,
@@ -96,9 +97,10 @@ class Shelf:
         self._threads = torch.get_num_threads()  # before any checkpoint has its way
         self._compiled_path = compiled_path
         self._loras, self._controlnets = dict(loras or {}), dict(controlnets or {})
-        self._words = dict[str, Path]()
+        self._words, self._vaes = dict[str, Path](), dict(vaes or {})
         self._files: dict[str, Any] = {
             "loras": self._loras, "embeddings": embeddings, "controlnets": self._controlnets, "words": self._words,
+            "vaes": self._vaes,
         }  # fmt: skip
         self._files["onlookers"] = onlookers  # the same for all checkpoints
         self._lenders = lenders or {}  # folders, by family, of what a transformer that comes alone lacks
@@ -158,6 +160,9 @@ class Shelf:
     def add_embedding(self, name: str, path: Path) -> None:
         self._words[name] = path
 
+    def add_vae(self, name: str, path: Path) -> None:
+        self._vaes[name] = path
+
     def remove(self, name: str) -> None:
         """Whatever came later: out of memory as soon as no running work holds it, and never loaded again."""
         with self._changed:
@@ -166,9 +171,8 @@ class Shelf:
             self._failed.pop(name, None)
             self._let_go(name)
             models = list(self._loaded.values())
-        self._loras.pop(name, None)
-        self._controlnets.pop(name, None)
-        self._words.pop(name, None)
+        for names in (self._loras, self._controlnets, self._words, self._vaes):
+            names.pop(name, None)
         for model in models:
             model.forget(name)
         gc.collect()  # modules hold cycles

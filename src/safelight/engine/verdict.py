@@ -16,17 +16,18 @@ from pathlib import Path
 
 import torch
 
-from safelight.engine import controlnet
+from safelight.engine import autoencoders, controlnet
+from safelight.engine.autoencoders import has_autoencoder
 from safelight.engine.checkpoint import read_components
 from safelight.engine.components import Components
 from safelight.engine.emphasis import MOST_PIECES
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import Family
-from safelight.engine.lone import Lenders
+from safelight.engine.lone import Lenders, layout_of
 from safelight.engine.lora import read_lora
 from safelight.engine.single_file import UNET
 from safelight.engine.textual_inversion import Concept, read_concept
-from safelight.engine.weights import Header, outlined_tensors, read_header
+from safelight.engine.weights import outlined_tensors, read_header
 from safelight.errors import EngineFailed, Invalid
 
 MEMORY_BYTES = 4 * 2**30  # beside what the program itself takes
@@ -49,7 +50,7 @@ def main(kind: str, place: str, lenders: str, *checkpoints: str) -> None:
 
 def judge(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lenders) -> dict[str, str]:
     """Raises EngineFailed or Invalid for what this server could not use."""
-    told = _told(read_header(path)) if path.is_file() else ""
+    told = _told(path) if path.is_file() else ""
     if told not in ("", kind):
         raise Invalid("", f"leads to {NAMES[told]}; send it with model_category {CATEGORIES.get(told, told)}")
     if kind in _FIT:
@@ -57,15 +58,17 @@ def judge(kind: str, path: Path, checkpoints: Sequence[Path], lenders: Lenders) 
     return {"family": read_components(path, outlined_tensors, lenders).family.__name__}
 
 
-def _told(header: Header) -> str:
+def _told(path: Path) -> str:
     """The kind that the names of its tensors give away, where they do."""
-    names = header.tensors
+    names = read_header(path).tensors
     if any(".lora_" in name or ".lora." in name for name in names):
         return "lora"
     if any(name.startswith((controlnet.ORIGINAL, "controlnet_")) for name in names):
         return "controlnet"
     if any(name.startswith(UNET) for name in names):
         return "checkpoint"
+    if has_autoencoder(names) and layout_of(path) is None:
+        return "vae"
     shapes = [tensor.shape for tensor in names.values()]
     flat = len(shapes) == 1 and len(shapes[0]) <= 2 and shapes[0][:-1] <= (MOST_VECTORS,)
     return "embedding" if flat or names.keys() & {"emb_params", "clip_g"} else ""
@@ -111,16 +114,30 @@ def _fit_embedding(path: Path, _components: Components, family: Family) -> None:
         raise Invalid("", f"was made for another kind of checkpoint: its vectors are {_widths(concept)} wide")
 
 
+def _fit_vae(path: Path, _components: Components, family: Family) -> None:
+    try:
+        autoencoders.read_for(family, path, outlined_tensors)
+    except EngineFailed as error:
+        raise Invalid("", f"was made for another kind of checkpoint: {error}") from error
+
+
 def _widths(concept: Concept) -> str:
     return " and ".join(str(vectors.shape[1]) for vectors in concept.vectors)
 
 
-NAMES = {"checkpoint": "a checkpoint", "lora": "a LoRA", "controlnet": "a ControlNet", "embedding": "an embedding"}
+NAMES = {
+    "checkpoint": "a checkpoint",
+    "lora": "a LoRA",
+    "controlnet": "a ControlNet",
+    "embedding": "an embedding",
+    "vae": "an autoencoder",
+}
 CATEGORIES = {"checkpoint": "stable_diffusion", "embedding": "embeddings"}  # where callers call a kind otherwise
 _FIT: dict[str, Callable[[Path, Components, Family], None]] = {
     "lora": _fit_lora,
     "controlnet": _fit_controlnet,
     "embedding": _fit_embedding,
+    "vae": _fit_vae,
 }
 
 

@@ -112,7 +112,7 @@ class InstallRequest(JobRequest):
 
     url: str
     name: str
-    kind: str  # checkpoint, lora, controlnet or embedding
+    kind: str  # checkpoint, lora, controlnet, embedding or vae
     everybody: bool = False  # may use it, not its account alone
 
     @property

@@ -132,6 +132,8 @@ class ImageRequest(JobRequest):
     seed: int = 0  # 0 .. 2**32 - 1; the reader has already drawn one when the caller asked for a random seed
     model: str | None = None
     installed: int | None = None  # the job that installed ``model``, where one did
+    vae: str | None = None  # an autoencoder in place of the checkpoint's own
+    installed_vae: int | None = None  # the job that installed it, where one did
     sampler: str | None = None
     spacing: str = "default"
     algorithm_type: str | None = None

@@ -22,6 +22,7 @@ from safelight.storage.database import Database
 
 DEFAULT = "default"
 USUAL = Wants()
+SEVERAL = "must name {} of this server, separated by commas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ DEFAULT_CHECKPOINT = Choice()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something on offer. ``kind`` is checkpoint, lora, controlnet or embedding; ``added_at`` is its file's, where this process
+    """Something on offer. ``kind`` is checkpoint, lora, controlnet, embedding or vae; ``added_at`` is its file's, where this process
     sees the file.
 
     ``installed`` is of those that a job brought or is to bring: how far it is, and what it failed by.
@@ -86,6 +87,10 @@ class Catalogue:
         """Likewise. Those of the operator's are known to every prompt."""
         return {**await self._installed(account, "embedding"), **dict.fromkeys(self._settings.embeddings)}
 
+    async def vaes(self, account: Account) -> dict[str, int | None]:
+        """Autoencoders, likewise."""
+        return {**await self._installed(account, "vae"), **dict.fromkeys(self._settings.vaes)}
+
     def wants(self, model: str | None) -> Wants:
         """Of a checkpoint's card, None for the default one's."""
         return self._wants.get(model or self.default, USUAL)
@@ -120,7 +125,8 @@ class Catalogue:
         loras = [_entry(name, "lora", path) for name, path in self._settings.loras.items()]
         controlnets = [_entry(name, "controlnet", path) for name, path in self._settings.controlnets.items()]
         embeddings = [_entry(name, "embedding", path) for name, path in self._settings.embeddings.items()]
-        return sorted(checkpoints, key=lambda entry: not entry.default) + loras + controlnets + embeddings
+        vaes = [_entry(name, "vae", path) for name, path in self._settings.vaes.items()]
+        return sorted(checkpoints, key=lambda entry: not entry.default) + loras + controlnets + embeddings + vaes
 
     async def aliases(self) -> list[tuple[str, str]]:
         """Every pattern with what it stands for, in the order in which they are tried."""
@@ -161,12 +167,12 @@ class Catalogue:
 
 
 def known_names(
-    field: str, kinds: str, names: Sequence[str], settings: Settings, known: Collection[str]
+    field: str, kinds: str, names: Sequence[str], settings: Settings, known: Collection[str], rule: str = SEVERAL
 ) -> tuple[tuple[str, ...], str]:
     """Those that are here, and a sentence about the others where they are done without. Raises Invalid where not."""
     unknown = [name for name in names if name not in known]
     if unknown and settings.unknown_names == "refuse":
-        raise Invalid(field, f"must name {kinds} of this server, separated by commas: {_listed(known)}")
+        raise Invalid(field, f"{rule.format(kinds)}: {_listed(known)}")
     kept = tuple(name for name in names if name in known)
     return kept, f"Done without {kinds} that are not here: {', '.join(unknown)}." if unknown else ""
 

@@ -42,9 +42,9 @@ class Models:
     async def install(self, account: Account, request: InstallRequest) -> Job:
         """Accepted, not yet here. Raises Invalid for a name that is taken; one whose installation failed is free again."""
         own = self._settings
-        if request.name in {**own.models, **own.loras, **own.controlnets, **own.embeddings} or await self._database.one(
-            "additions.named", name=request.name
-        ):
+        taken = own.models, own.loras, own.controlnets, own.embeddings, own.vaes
+        added = await self._database.one("additions.named", name=request.name)
+        if added or any(request.name in names for names in taken):
             raise Invalid("model_id", f"{request.name} is a model of this server's operator")
         if request.everybody and not account.operator:
             request = replace(request, everybody=False, notes=(*request.notes, OF_OPERATORS))

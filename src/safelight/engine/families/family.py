@@ -86,7 +86,7 @@ class Family(ABC):
         self.networks = parts.networks
         self.tokenizers = parts.tokenizers
         self.place = place
-        self.autoencoder = self._autoencoder(parts.networks["vae"])
+        self.autoencoder = self.autoencoder_of(parts.networks["vae"])
 
     @classmethod
     def tasks(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class Family(ABC):
             return ("edit",)
         return ("text2img", "edit") if cls.most_pictures else ("text2img", "img2img", "inpaint")
 
-    def _autoencoder(self, network: nn.Module) -> Autoencoder:
+    def autoencoder_of(self, network: nn.Module) -> Autoencoder:
         return Kl(network, self.place)
 
     @property

@@ -59,7 +59,7 @@ class QwenImage(Family):
         self._config: Any = parts.networks["transformer"].config
         self._words = Words(parts.tokenizers["tokenizer"], TEMPLATE, TEMPLATE_TOKENS + LONGEST, place)
 
-    def _autoencoder(self, network: nn.Module) -> Autoencoder:
+    def autoencoder_of(self, network: nn.Module) -> Autoencoder:
         return Frames(network, self.place)
 
     def company(self, generation: Generation, shape: Shape) -> str:

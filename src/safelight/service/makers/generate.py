@@ -158,6 +158,7 @@ class Generate:
             init_image=init, share=request.share, mixture=tuple(mixture), mask_image=mask,
             layout_share=request.layout_share, layout_until=request.layout_until,
             model=await self._model(request, order.owner),
+            vae=await self._called(request.vae, request.installed_vae, order.owner),
             loras=await self._loras(request, order.owner),
             words={word: await self._bring(order.owner, job_id) for word, job_id in request.embeddings.items()},
             clip_skip=request.clip_skip, controls=tuple(controls), weighed=self._weighs(request.dialect), owner=order.owner,

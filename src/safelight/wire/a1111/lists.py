@@ -9,7 +9,8 @@ from safelight.service.controls import MOST
 from safelight.wire.a1111 import extras, write
 from safelight.wire.a1111.controlnet import modules
 from safelight.wire.a1111.making import Call
-from safelight.wire.a1111.read import CHECKPOINT, CLIP_LAYERS, DIALECT, read_model
+from safelight.wire.a1111.read import CHECKPOINT, CLIP_LAYERS, DIALECT, VAE, read_model, read_vae
+from safelight.wire.a1111.write import OWN
 from safelight.wire.http import answer
 
 
@@ -24,6 +25,9 @@ async def set_options(call: Call) -> Response:
         name = read_model(call.form.scalar(CHECKPOINT, limit=200))
         await call.services.catalogue.checkpoint(name, call.account)  # raises NotFound where that is wanted
         changes[CHECKPOINT] = name
+    if call.form.has(VAE):
+        known = await call.services.catalogue.vaes(call.account)
+        changes[VAE] = read_vae(call.form.scalar(VAE, limit=200), known) or OWN
     if call.form.has(CLIP_LAYERS):
         changes[CLIP_LAYERS] = call.form.whole(CLIP_LAYERS, 1, 1, 12)
     if changes:
@@ -39,6 +43,10 @@ async def sd_models(call: Call) -> Response:
 
 async def loras(call: Call) -> Response:
     return answer([write.write_lora(name) for name in sorted(await call.services.catalogue.loras(call.account))])
+
+
+async def vaes(call: Call) -> Response:
+    return answer([write.write_vae(name) for name in sorted(await call.services.catalogue.vaes(call.account))])
 
 
 async def embeddings(call: Call) -> Response:

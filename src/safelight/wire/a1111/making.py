@@ -17,7 +17,7 @@ from safelight.service.services import Services
 from safelight.wire.a1111 import pictures, write
 from safelight.wire.a1111.controlnet import FIELD as CONTROLNET
 from safelight.wire.a1111.controlnet import Unit, read_units
-from safelight.wire.a1111.read import CHECKPOINT, DIALECT, Asked, read_model, read_request
+from safelight.wire.a1111.read import CHECKPOINT, DIALECT, VAE, Asked, read_model, read_request, read_vae
 from safelight.wire.forms import Form
 from safelight.wire.http import answer, told
 from safelight.wire.keeping import receipt_of
@@ -114,7 +114,14 @@ async def _request(call: Call, operation: Operation) -> ImageRequest:
     choice = await call.services.catalogue.checkpoint(read_model(asked.option(CHECKPOINT)), call.account)
     read = read_request(asked, operation, choice, await call.services.catalogue.loras(call.account))
     words = await call.services.catalogue.embeddings(call.account)
-    return replace(read, embeddings=installed_words(words, read.prompt, read.negative_prompt))
+    vaes = await call.services.catalogue.vaes(call.account)
+    vae = read_vae(asked.option(VAE), vaes)
+    return replace(
+        read,
+        embeddings=installed_words(words, read.prompt, read.negative_prompt),
+        vae=vae,
+        installed_vae=vaes[vae] if vae else None,
+    )
 
 
 def _most(call: Call) -> int:

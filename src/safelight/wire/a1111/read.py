@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from safelight.errors import Invalid
@@ -26,7 +26,7 @@ DIALECT = "a1111"
 MOST_PROMPT = 10_000
 MOST_NAME = 200
 MOST_PICTURES = 16
-CHECKPOINT, CLIP_LAYERS = "sd_model_checkpoint", "CLIP_stop_at_last_layers"
+CHECKPOINT, CLIP_LAYERS, VAE = "sd_model_checkpoint", "CLIP_stop_at_last_layers", "sd_vae"
 ABSENT = {
     "restore_faces": "is not possible on this server: it has no face restorer",
     "tiling": "is not possible on this server",
@@ -114,6 +114,18 @@ def read_request(asked: Asked, operation: Operation, choice: Choice, known: Mapp
 def read_model(given: object) -> str:
     """A checkpoint's name from its title, which may have a suffix or a hash behind it."""
     return _HASH.sub("", str(given or "")[:MOST_NAME]).removesuffix(".safetensors")
+
+
+def read_vae(given: object, known: Collection[str]) -> str | None:
+    """None for the checkpoint's own. Raises Invalid for one that is not here."""
+    name = read_model(given)
+    if name.lower() in ("", "automatic", "none"):
+        return None
+    if name not in known:
+        raise Invalid(
+            VAE, f"names {name}, which this server does not have. It has: {', '.join(sorted(known)) or 'none'}"
+        )
+    return name
 
 
 def _samples(form: Form) -> int:

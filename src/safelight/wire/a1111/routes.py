@@ -34,7 +34,7 @@ READ: dict[str, Act] = {
     "embeddings": lists.embeddings,
     "upscalers": lists.upscalers,
     "latent-upscale-modes": lists.nothing,
-    "sd-vae": lists.nothing,
+    "sd-vae": lists.vaes,
     "sd-modules": lists.nothing,
     "hypernetworks": lists.nothing,
     "face-restorers": lists.nothing,

@@ -18,6 +18,7 @@ from safelight.wire.http import answer, refusal_of
 Json = dict[str, object]
 
 PICTURES = ("init_images", "mask")  # are not sent back
+OWN = "Automatic"  # the checkpoint's own autoencoder
 _PAIR = re.compile(r'\s*([\w ()/.-]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 _NOTHING: Json = {"skipped": False, "interrupted": False, "stopping_generation": False, "job": "", "job_count": 0,
                   "job_timestamp": "0", "job_no": 0, "sampling_step": 0, "sampling_steps": 0}  # fmt: skip
@@ -52,7 +53,7 @@ def write_info(job: Job, request: ImageRequest) -> Json:
         "face_restoration_model": None,
         "sd_model_name": model,
         "sd_model_hash": None,
-        "sd_vae_name": None,
+        "sd_vae_name": request.vae,
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
@@ -141,7 +142,7 @@ def write_options(default: str, given: Mapping[str, object]) -> Json:
     return {
         "sd_model_checkpoint": default,
         "sd_checkpoint_hash": "",
-        "sd_vae": "Automatic",
+        "sd_vae": OWN,
         "CLIP_stop_at_last_layers": 1,
         "samples_format": "png",
         "show_progress_every_n_steps": 1,
@@ -168,6 +169,10 @@ def write_upscalers(names: Iterable[str]) -> list[Json]:
 
 def write_lora(name: str) -> Json:
     return {"name": name, "alias": name, "path": name, "metadata": {}}
+
+
+def write_vae(name: str) -> Json:
+    return {"model_name": name, "filename": name}
 
 
 def write_modules(names: Sequence[str]) -> Json:

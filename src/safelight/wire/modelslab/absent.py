@@ -164,7 +164,6 @@ ABSENT: dict[str, Absence] = dict(
                 "workflows workflows/{id} workflows/{id}/run workflows/{id}/runs/{id} workflows/{id}/runs/{id}/cancel",
             ),
         ),
-        *_each(INSTALLING, (_ENTERPRISE, "load_vae")),
         *_each(STORING, (_ENTERPRISE, "update_s3 reset_s3")),
     ]
 )

@@ -101,6 +101,7 @@ async def _known(call: Call) -> Known:
     return Known(
         loras=await catalogue.loras(account) if form.has("lora_model") else {},
         embeddings=await catalogue.embeddings(account) if form.has("embeddings_model") else {},
+        vaes=await catalogue.vaes(account) if form.has(form.either("vae", "vae_model")) else {},
     )
 
 
@@ -142,6 +143,7 @@ TEXT: Schema = {
     "algorithm_type": words.string(f"For the DPM-Solver schedulers: {', '.join(ALGORITHMS)}."),
     "clip_skip": words.whole("Which of the text encoder's last layers is used:", 1, 1, 8),
     "model_id": words.string("A checkpoint by the name that the operator gave it."),
+    "vae": words.string("An autoencoder by name, in place of the checkpoint's own."),
     "lora_model": words.string("LoRA names, separated by commas."),
     "lora_strength": {"type": ["string", "number", "null"], "description": "Their strengths, separated by commas."},
     "embeddings_model": words.string("Textual inversions by name, separated by commas; prompts have their words."),

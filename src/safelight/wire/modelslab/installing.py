@@ -6,7 +6,7 @@ import re
 
 from fastapi import Response
 
-from safelight.errors import Invalid, NotOffered
+from safelight.errors import Invalid
 from safelight.records import InstallRequest
 from safelight.service.folder import INDEX, is_index
 from safelight.wire.forms import Form
@@ -14,7 +14,7 @@ from safelight.wire.http import RECEIPT, answer, told
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families
 from safelight.wire.modelslab.absent import INSTALLING
-from safelight.wire.modelslab.call import Call, Row
+from safelight.wire.modelslab.call import BOTH, Call, Row
 from safelight.wire.modelslab.families import Family
 from safelight.wire.modelslab.read import MOST_NAME, MOST_TRACK_ID, MOST_URL, read_webhook
 from safelight.wire.openapi import Operation, Schema, Shape
@@ -26,8 +26,10 @@ KINDS = {  # by the category that callers give; any other is a checkpoint
     "controlnet": "controlnet",
     "embeddings": "embedding",
     "embedding": "embedding",
+    "vae": "vae",
 }
-NOT_HERE = ("vae",)
+CALLED = {"lora": "a LoRA", "controlnet": "a ControlNet", "embedding": "an embedding", "vae": "an autoencoder"}
+OF_VAES = {"vae_url": "url", "vae_id": "model_id"}
 WITHOUT_EFFECT = {
     "force_load": "a name is taken until its model is deleted",
     "from_safetensors": "nothing else is installed",
@@ -40,8 +42,23 @@ WITHOUT_EFFECT = {
 
 
 async def load_model(call: Call) -> Response:
+    return await _load(call, read_install(call.form, call.family), "model load started")
+
+
+async def load_vae(call: Call) -> Response:
+    """The same in the words of a page of its own."""
+    given = {ours: call.form.fields.get(theirs) for theirs, ours in OF_VAES.items()}
+    form = Form({**call.form.fields, **given, "model_category": "vae"}, call.form.key)
+    try:
+        return await _load(call, read_install(form, call.family), "VAE load started")
+    except Invalid as error:
+        theirs = {ours: name for name, ours in OF_VAES.items()}
+        raise type(error)(theirs.get(error.field, error.field), error.rule) from error
+
+
+async def _load(call: Call, request: InstallRequest, said: str) -> Response:
     """Answered once it is accepted; the model lists, fetch and the webhook tell what came of it."""
-    services, request = call.services, read_install(call.form, call.family)
+    services = call.services
     if not services.settings.account_model_bytes:
         raise INSTALLING.refusal()
     for field, address in (("url", request.url), ("webhook", request.webhook)):
@@ -49,14 +66,14 @@ async def load_model(call: Call) -> Response:
             services.inputs.check_address(address, field=field)
     _check_layout(call.form, request)
     job = await services.models.install(call.account, request)
-    said = {"status": "success", "message": "model load started", "id": job.id, "model_id": request.name}
-    return answer(said, headers=told(job.request))
+    done = {"status": "success", "message": said, "id": job.id, "model_id": request.name}
+    return answer(done, headers=told(job.request))
 
 
 def _check_layout(form: Form, request: InstallRequest) -> None:
     """One file, or a folder by its index."""
     if is_index(request.url) and request.kind != "checkpoint":
-        raise Invalid("url", f"must lead to one safetensors file, for a {request.kind}")
+        raise Invalid("url", f"must lead to one safetensors file, for {CALLED[request.kind]}")
     if form.text("model_format", limit=MOST_NAME).lower() == "diffusers" and not is_index(request.url):
         raise Invalid("url", f"must be that of the folder's {INDEX}, where model_format is diffusers")
 
@@ -67,15 +84,11 @@ async def delete_model(call: Call) -> Response:
 
 
 def read_install(form: Form, family: Family) -> InstallRequest:
-    """Raises Invalid naming the field and the rule, NotOffered for kinds of models that are not installed here."""
+    """Raises Invalid naming the field and the rule."""
     name = form.required("model_id", limit=MOST_NAME)
     if not NAME.fullmatch(name):
         raise Invalid("model_id", "must be up to 100 letters, digits, dots, dashes or underscores")
     category = (form.text("model_category", limit=MOST_NAME) or form.text("model_type", limit=MOST_NAME)).lower()
-    if category in NOT_HERE:
-        raise NotOffered(
-            f"This server installs checkpoints, LoRAs, ControlNets and embeddings; a model of category {category} it cannot use."
-        )
     if form.text("model_format", limit=MOST_NAME).lower() not in ("", *LAYOUTS):
         raise Invalid("model_format", "must be safetensors or diffusers; others can hold code")
     visible = form.text("model_visibility", limit=MOST_NAME).lower() or "private"
@@ -93,17 +106,17 @@ def read_install(form: Form, family: Family) -> InstallRequest:
     )
 
 
+def _needed(about: str) -> Schema:
+    return {"type": "string", "minLength": 1, "description": about}
+
+
 _TAKEN: Schema = words.fields(
     words.KEY
     | {
-        "url": {
-            "type": "string",
-            "minLength": 1,
-            "description": "Where the safetensors file is, or a diffusers folder's model_index.json, as http or https.",
-        },
-        "model_id": {"type": "string", "minLength": 1, "description": "By which name requests ask for it."},
+        "url": _needed("Where the safetensors file is, or a diffusers folder's model_index.json, as http or https."),
+        "model_id": _needed("By which name requests ask for it."),
         "model_category": words.string(
-            "lora, controlnet or embeddings for one of these; anything else is a checkpoint."
+            "lora, controlnet, embeddings or vae for one of these; anything else is a checkpoint."
         ),
         "model_type": words.string("The same on the vendor's older pages."),
         "model_format": words.string("safetensors, or diffusers for a folder; others are refused."),
@@ -132,6 +145,26 @@ _INSTALL = Operation(
         "model_format": "safetensors",
     },
 )
+_INSTALL_VAE = Operation(
+    "Install an autoencoder from an address",
+    "Models",
+    Shape("VaeStarted", _SAID),
+    {"status": "success", "message": "VAE load started", "id": 302456, "model_id": "my-vae"},
+    words.REFUSALS,
+    Shape(
+        "InstallVae",
+        words.fields(
+            words.KEY
+            | {
+                "vae_url": _needed("Where the safetensors file is, as http or https."),
+                "vae_id": _needed("By which name requests ask for it."),
+            },
+            "vae_url",
+            "vae_id",
+        ),
+    ),
+    {"key": "", "vae_url": "https://models.example/my-vae.safetensors", "vae_id": "my-vae"},
+)
 _DELETE = Operation(
     "Delete a model that one has installed",
     "Models",
@@ -147,5 +180,6 @@ ROWS = (
     Row("v3/delete_model", families.V3, delete_model, _DELETE),
     Row("v1/enterprise/load_model", families.ENTERPRISE, load_model, _INSTALL),
     Row("v1/enterprise/load_model_v2", families.ENTERPRISE, load_model, _INSTALL),
+    Row("v1/enterprise/load_vae", families.ENTERPRISE, load_vae, _INSTALL_VAE, BOTH),
     Row("v1/enterprise/delete_model", families.ENTERPRISE, delete_model, _DELETE),
 )

@@ -68,7 +68,7 @@ def _short(job: Job, request: ImageRequest) -> Json:
         "safetychecker": _yes(request.safety_checker),
         "seed": request.seed,
         "steps": job.steps or request.steps,
-        "vae": _model(job),
+        "vae": request.vae or _model(job),
     }
     if request.operation is not Operation.text2img:
         meta |= {"strength": request.strength, "init_image": request.extras.get("init_image", "")}

@@ -31,7 +31,13 @@ PROVIDER = "safelight"  # everything here is served by this server
 FEATURE = "imagen"  # the vendor's word for pictures; others are of video, sound and text
 MOST_WORDS = 200  # characters
 MOST_PAGE = 100
-CATEGORIES = {"checkpoint": "stable_diffusion", "lora": "lora", "controlnet": "controlnet", "embedding": "embeddings"}
+CATEGORIES = {
+    "checkpoint": "stable_diffusion",
+    "lora": "lora",
+    "controlnet": "controlnet",
+    "embedding": "embeddings",
+    "vae": "vae",
+}
 SORTS: dict[str, Callable[[Entry], object]] = {
     "recommended": lambda entry: (not entry.default, entry.name),
     "latest": lambda entry: -entry.added_at.timestamp() if entry.added_at else math.inf,

@@ -38,6 +38,7 @@ class Known(NamedTuple):
 
     loras: Names = NONE
     embeddings: Names = NONE
+    vaes: Names = NONE
 
 
 NOTHING_KNOWN = Known()
@@ -62,6 +63,7 @@ def read_request(
     steps = _read_steps(form, checkpoint.wants.steps, settings.max_steps, notes)
     scheduler = _read_scheduler(form, operation, settings, notes)
     loras = _read_loras(form, settings, known.loras, notes)
+    vae = _read_vae(form, settings, checkpoint, known.vaes, notes)
     embeddings = _read_names(form, "embeddings_model", "embeddings", settings, known.embeddings, notes)
     return ImageRequest(
         operation=operation,
@@ -79,6 +81,8 @@ def read_request(
         seed=_read_seed(form, notes),
         model=checkpoint.model,
         installed=checkpoint.installed,
+        vae=vae,
+        installed_vae=known.vaes[vae] if vae else None,
         sampler=scheduler.name or None,
         spacing="karras" if scheduler.karras else "default",
         algorithm_type=scheduler.algorithm_type,
@@ -232,6 +236,18 @@ def _read_names(
     kept, note = known_names(field, kinds, names, settings, known)
     notes += [note] if note else []
     return kept
+
+
+def _read_vae(form: Form, settings: Settings, checkpoint: Choice, known: Names, notes: list[str]) -> str | None:
+    """A checkpoint's own is what ``meta`` shows by the checkpoint's name."""
+    field = form.either("vae", "vae_model")
+    name = form.choice(field, limit=MOST_NAME)
+    if name.lower() in ("", *_OFF) or name in (checkpoint.model, settings.model):
+        return None
+    rule = "must name an autoencoder of this server"
+    kept, note = known_names(field, "autoencoders", [name], settings, known, rule)
+    notes += [note] if note else []
+    return kept[0] if kept else None
 
 
 def _names(form: Form, field: str) -> list[str]:

@@ -24,7 +24,6 @@ FIELDS = {
     "tomesd": "tokens are never merged: it would change pictures",
     "use_cfg_zero_star": "of another engine",
     "use_zero_init": "of another engine",
-    "vae": "the checkpoint's own is used",
     "watermark": "pictures are never marked",
     "zero_steps": "of another engine",
 }
