@@ -18,24 +18,30 @@ import os
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 from PIL import Image
+from uvicorn.loops.auto import auto_loop_factory
 
 from benchmarks.load import PHOTO, Server, served, share
 
 CONNECTIONS = 32
 ONE_DELETE_IN = 10  # of the calls of all three kinds
-ALONE = 100  # deletes where nothing else is called
+ALONE = 300  # deletes where nothing else is called
+PICTURES = 20  # that are fetched in turn
 NAMES = ("system_load", "fetch", "delete_image")
 DRAWING = {"width": 512, "height": 512, "num_inference_steps": 20, "strength": 0.7, "safety_checker": "no"}
+
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -226,18 +232,18 @@ async def drawing(server: Server, callers: int) -> AsyncIterator[list[float]]:
 class Calls:
     """The three calls, ready to be sent, one after the other."""
 
-    def __init__(self, server: Server, picture: int, doomed: list[int]) -> None:
+    def __init__(self, server: Server, pictures: Sequence[int], doomed: list[int]) -> None:
         self._url, self._key = server.url, server.key
         self._load = self._of("v3/system_load")
-        self._fetch = self._of("v3/fetch", request_id=picture)
+        self._fetches = [self._of("v3/fetch", request_id=picture) for picture in pictures]
         self._doomed = doomed
 
     def _of(self, path: str, **body: object) -> bytes:
         return request(self._url, f"/api/{path}", key=self._key, **body)
 
     def only(self, name: str) -> Iterable[bytes]:
-        read = {"system_load": self._load, "fetch": self._fetch}.get(name)
-        return cycle([read]) if read else islice(self.deletes(), ALONE)
+        read = {"system_load": [self._load], "fetch": self._fetches}.get(name)
+        return cycle(read) if read else islice(self.deletes(), ALONE)
 
     def deletes(self) -> Iterator[bytes]:
         while self._doomed:
@@ -245,16 +251,17 @@ class Calls:
 
     def mixed(self) -> Iterator[bytes]:
         """Half asks for the load, half fetches, and some delete, each another picture."""
-        reads, deletes = cycle([self._load, self._fetch]), self.deletes()
-        while True:
-            for _ in range(ONE_DELETE_IN - 1):
-                yield next(reads)
-            yield next(deletes, self._load)
+        fetches, deletes = cycle(self._fetches), self.deletes()
+        for number in count():
+            if number % ONE_DELETE_IN == 0:
+                yield next(deletes, self._load)
+            else:
+                yield next(fetches) if number % 2 else self._load
 
 
 async def measure(server: Server, seconds: float, rates: list[float], callers: int) -> dict[str, object]:
     doomed = await uploads(server, int(2 * (sum(rates) * seconds / ONE_DELETE_IN + ALONE)) + 10)
-    calls, found = Calls(server, await one_picture(server), doomed), dict[str, object]()
+    calls, found = Calls(server, await pictures(server, PICTURES), doomed), dict[str, object]()
     for beside, busy in (("idle", 0), ("beside generation", callers)):
         async with drawing(server, busy) as done:
             before = len(done)
@@ -270,12 +277,13 @@ async def measure(server: Server, seconds: float, rates: list[float], callers: i
     return found
 
 
-async def one_picture(server: Server) -> int:
+async def pictures(server: Server, number: int) -> list[int]:
+    """Ids of small pictures that were made there."""
+    body = {"key": server.key, "prompt": "a red apple", "width": 128, "height": 128, "num_inference_steps": 4}
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
-        body = {"key": server.key, "prompt": "a red apple", "width": 512, "height": 512, "num_inference_steps": 4}
-        told = (await client.post("/api/v3/text2img", json=body)).json()
-        assert told["status"] == "success", told
-        return int(told["id"])
+        told = [(await client.post("/api/v3/text2img", json={**body, "seed": seed})).json() for seed in range(number)]
+    assert all(each["status"] == "success" for each in told), told
+    return [int(each["id"]) for each in told]
 
 
 async def floor(url: str, pid: int, seconds: float, rates: list[float]) -> dict[str, object]:
@@ -290,10 +298,16 @@ async def floor(url: str, pid: int, seconds: float, rates: list[float]) -> dict[
     return found
 
 
+def run(work: Coroutine[None, None, Found]) -> Found:
+    """The generator has the same two cores as the server: it must not cost more than it has to."""
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        return runner.run(work)
+
+
 def main() -> None:
     read = argparse.ArgumentParser(description=__doc__)
     read.add_argument("--seconds", type=float, default=10.0)
-    read.add_argument("--rates", type=float, nargs="+", default=[50.0, 200.0])
+    read.add_argument("--rates", type=float, nargs="+", default=[200.0, 500.0, 1000.0])
     read.add_argument("--callers", type=int, default=2)
     read.add_argument("--out", type=Path, default=Path("run/calls.json"))
     given = read.parse_args()
@@ -301,9 +315,9 @@ def main() -> None:
     load = round(os.getloadavg()[0], 1)
     with nothing_served() as (url, pid):
         time.sleep(3)
-        found = asyncio.run(floor(url, pid, given.seconds, given.rates))
+        found = run(floor(url, pid, given.seconds, given.rates))
     with served(given.out.with_suffix(".log")) as server:
-        found |= asyncio.run(measure(server, given.seconds, given.rates, given.callers))
+        found |= run(measure(server, given.seconds, given.rates, given.callers))
     found["load average of the machine before"] = load
     given.out.write_text(json.dumps(found, indent=1))
     for name, value in found.items():

@@ -57,9 +57,12 @@ def serve(
     if not console:
         settings = settings.model_copy(update={"dialects": settings.dialects - {"console"}})
     logs.set_up(settings.log_level)
+    from uvicorn.loops.auto import auto_loop_factory
+
     from safelight import app  # with the web framework, which no other command waits for
 
-    asyncio.run(app.serve(settings, lambda opening: _announce(opening, as_json)))
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        runner.run(app.serve(settings, lambda opening: _announce(opening, as_json)))
 
 
 def _announce(opening: Opening, as_json: bool) -> None:

@@ -5,6 +5,7 @@ starts, what happens when a part of it fails, and how it drains.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -117,6 +118,8 @@ class Serving:
             log_config=None, access_log=False, server_header=False, date_header=True, proxy_headers=False, lifespan="off",
             timeout_graceful_shutdown=int(settings.hold_seconds) + 10,
         )  # fmt: skip
+        gc.collect()
+        gc.freeze()  # what stands by now stays: collecting looks only at what comes with requests
         http = _Http(config, announce)
         serving = asyncio.create_task(http.serve(sockets=[listener]))
         await _either(serving, ending.asked.wait())

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from safelight.errors import Invalid
@@ -91,9 +92,14 @@ def _image_request(body: Mapping[str, Any]) -> ImageRequest:
 
 def _known(record: type[JobRequest], body: Mapping[str, Any]) -> dict[str, Any]:
     """JSON knows lists only; what a caller is told rests as tuples."""
-    names = {field.name for field in fields(record)}
+    names = _names(record)
     told = {name: tuple(body.get(name, ())) for name in ("notes", "ignored")}
     return {name: value for name, value in body.items() if name in names} | told
+
+
+@cache
+def _names(record: type[JobRequest]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(record))
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -169,20 +169,23 @@ async def _read_body(request: Request, most: int, seconds: float) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise Invalid("Content-Encoding", "is not supported; send the body as it is")
     announced = request.headers.get("content-length", "")
-    too_large = TooLarge("body", f"must have at most {most:,} bytes")
     if announced.isdecimal() and (len(announced) > 18 or int(announced) > most):
-        raise too_large
+        raise _too_large(most)
     chunks, size = [], 0
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > most:
-                    raise too_large
+                    raise _too_large(most)
                 chunks.append(chunk)
     except TimeoutError:
         raise TooSlow("body", f"must arrive within {seconds:g} seconds") from None
     return b"".join(chunks)
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge("body", f"must have at most {most:,} bytes")
 
 
 def _parse(kind: str, body: bytes) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
+from starlette.routing import Route, request_response
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Schema = dict[str, object]
@@ -76,6 +77,9 @@ def add(router: APIRouter, method: str, path: str, endpoint: Endpoint, operation
         openapi_extra=extra,
         response_class=Response,
     )
+    route = router.routes[-1]
+    assert isinstance(route, Route)
+    route.app = request_response(endpoint)  # what FastAPI does for parameters and answers would find nothing to do
 
 
 def components(operations: Iterable[Operation]) -> dict[str, object]:
