@@ -6,19 +6,20 @@ Only the weights are the file's. How latents are measured is what the denoiser l
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from safelight.engine.beside import Beside, weight_bytes
+from safelight.engine.beside import Networks
 from safelight.engine.components import build, find_in
 from safelight.engine.families.autoencoder import Autoencoder, Place
 from safelight.engine.families.family import Family
 from safelight.engine.folder import weight_files
 from safelight.engine.single_file import VAE, Part, find_vae
 from safelight.engine.weights import ReadTensors, Weights, read_tensors
-from safelight.errors import EngineFailed, Invalid
+from safelight.errors import EngineFailed
 
 FIELD = "vae"
 KEPT = 2  # in memory for each checkpoint; the least recently used goes
@@ -31,27 +32,11 @@ class Autoencoders:
 
     def __init__(self, paths: Mapping[str, Path], family: Family, place: Place) -> None:
         self._family = family
-        self._place = place
-        self._beside = Beside(paths, self._read, KEPT, FIELD, "an autoencoder")
-
-    @property
-    def bytes(self) -> int:
-        return weight_bytes(self._beside.kept)
+        self.networks = Networks(paths, partial(read_for, family), place, KEPT, FIELD, "an autoencoder")
 
     def get(self, name: str) -> Autoencoder:
         """Raises Invalid for one that is not here or does not fit."""
-        return self._family.autoencoder_of(self._beside.get(name))
-
-    def forget(self, name: str) -> None:
-        self._beside.forget(name)
-
-    def _read(self, path: Path) -> nn.Module:
-        try:
-            network = read_for(self._family, path)
-        except EngineFailed as error:
-            raise Invalid(FIELD, f"cannot be used with this checkpoint: {error}") from error
-        self._place.settle(network)
-        return network
+        return self._family.autoencoder_of(self.networks.get(name))
 
 
 def has_autoencoder(names: Collection[str]) -> bool:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from torch import nn
 
-from safelight.errors import Invalid
+from safelight.engine.families.autoencoder import Place
+from safelight.errors import EngineFailed, Invalid
 
 Read = TypeVar("Read")
 
@@ -51,5 +52,29 @@ class Beside(Generic[Read]):
             self._kept.pop(name, None)
 
 
-def weight_bytes(networks: Iterable[nn.Module]) -> int:
-    return sum(weight.nbytes for network in networks for weight in network.parameters())
+class Networks(Beside[nn.Module]):
+    """Those that are built of such files. ``build`` raises EngineFailed for one that does not fit the checkpoint."""
+
+    def __init__(
+        self,
+        paths: Mapping[str, Path],
+        build: Callable[[Path], nn.Module],
+        place: Place,
+        most: int,
+        field: str,
+        what: str,
+    ) -> None:
+        super().__init__(paths, self._settled, most, field, what)
+        self._build, self._place = build, place
+
+    @property
+    def bytes(self) -> int:
+        return sum(weight.nbytes for network in self.kept for weight in network.parameters())
+
+    def _settled(self, path: Path) -> nn.Module:
+        try:
+            network = self._build(path)
+        except EngineFailed as error:
+            raise Invalid(self._field, f"cannot be used with this checkpoint: {error}") from error
+        self._place.settle(network)
+        return network

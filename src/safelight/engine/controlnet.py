@@ -10,20 +10,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from safelight.engine import compvis
-from safelight.engine.beside import Beside, weight_bytes
+from safelight.engine.beside import Networks
 from safelight.engine.components import build, find_in
 from safelight.engine.families.additions import Control, summed
 from safelight.engine.families.autoencoder import Place
 from safelight.engine.families.family import Family, Row
 from safelight.engine.folder import weight_files
 from safelight.engine.weights import Config, ReadTensors, Weights, read_config, read_tensors
-from safelight.errors import EngineFailed, Invalid
+from safelight.errors import EngineFailed
 
 FIELD = "controlnet_model"
 KEPT = 4  # in memory for each checkpoint; the least recently used goes
@@ -58,34 +59,9 @@ def steered(family: Family, rows: Sequence[Row], cues: Sequence[Cue]) -> list[Ro
     return [replace(row, additions=summed(additions)) for row, *additions in zip(rows, *answers, strict=True)]
 
 
-class ControlNets:
+def controlnets_of(paths: Mapping[str, Path], family: Family, place: Place) -> Networks:
     """Those that one checkpoint may use, by name."""
-
-    def __init__(self, paths: Mapping[str, Path], family: Family, place: Place) -> None:
-        self._family = family
-        self._place = place
-        self._beside = Beside(paths, self._read, KEPT, FIELD, "a ControlNet")
-
-    @property
-    def bytes(self) -> int:
-        return weight_bytes(self._beside.kept)
-
-    def get(self, name: str) -> nn.Module:
-        """Raises Invalid for one that is not here or does not fit."""
-        return self._beside.get(name)
-
-    def forget(self, name: str) -> None:
-        self._beside.forget(name)
-
-    def _read(self, path: Path) -> nn.Module:
-        if self._family.control is None:
-            raise Invalid(FIELD, "is not possible with this kind of checkpoint")
-        try:
-            network = read_for(self._family, path)
-        except EngineFailed as error:
-            raise Invalid(FIELD, f"cannot be used with this checkpoint: {error}") from error
-        self._place.settle(network)
-        return network
+    return Networks(paths, partial(read_for, family), place, KEPT, FIELD, "a ControlNet")
 
 
 def read_for(family: Family, path: Path, read: ReadTensors = read_tensors) -> nn.Module:

@@ -24,7 +24,7 @@ from safelight.engine.autoencoders import Autoencoders
 from safelight.engine.beside import Beside
 from safelight.engine.checkpoint import part_of, read_again, read_components
 from safelight.engine.components import Components
-from safelight.engine.controlnet import ControlNets
+from safelight.engine.controlnet import controlnets_of
 from safelight.engine.families import additions
 from safelight.engine.families.autoencoder import Autoencoder, Moments, Place
 from safelight.engine.families.family import Conditioning, Inputs, Networks, Row, Shape
@@ -89,7 +89,7 @@ class Model:
                 (placed.text if part_name in texts else placed).settle(part)
         self.rest()
         self.onlookers = onlookers or {}  # the operator's networks that draw hints
-        self.controlnets = ControlNets({} if controlnets is None else controlnets, self.family, placed)
+        self.controlnets = controlnets_of({} if controlnets is None else controlnets, self.family, placed)
         self.autoencoders = Autoencoders({} if vaes is None else vaes, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
@@ -135,7 +135,7 @@ class Model:
     @property
     def footprint(self) -> Footprint:
         """A compiled network has weights of its own beside those that LoRA files are applied to."""
-        found = {"encoders": 0, "denoiser": self.controlnets.bytes, "autoencoder": self.autoencoders.bytes}
+        found = {"encoders": 0, "denoiser": self.controlnets.bytes, "autoencoder": self.autoencoders.networks.bytes}
         for name, network in self._parts.items():
             times = 2 if self._compiled and name in ("vae", self.family.denoiser) else 1
             found[part_of(name)] += times * sum(weight.nbytes for weight in resting(network))
@@ -248,7 +248,7 @@ class Model:
                 self.family.forget(name)
         self._loras.forget(name)
         self.controlnets.forget(name)
-        self.autoencoders.forget(name)
+        self.autoencoders.networks.forget(name)
 
     def _read_lora(self, path: Path) -> Lora:
         parts = {part: network.module for part, network in self._adaptable.items()}
