@@ -8,26 +8,31 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from safelight.cancelling import cancel
-from safelight.errors import EngineFailed, NotFound, Unavailable
-from safelight.records import Job, JobState
+from safelight.errors import EngineFailed, Invalid, NotFound, Unavailable
+from safelight.records import AssetKind, InstallRequest, Job, JobState, Task
 from safelight.service import batches
 from safelight.service.batches import Wanted
+from safelight.service.makers.install import Install
+from safelight.service.makers.maker import Made, Order
 from safelight.service.once import once_for
+from safelight.service.outbound import Outbound
 from safelight.service.requests import to_json
 from safelight.storage import migrate
 from safelight.storage.blobs import new_key
-from safelight.storage.queue import WEBHOOKS
+from safelight.storage.queue import MODELS, WEBHOOKS
 from tests.crashes.processes import Life, Told
 from tests.house import House, a_bitmap, a_request
 from tests.service.rows import count, rows
 
 MISTAKE = "a mistake"
+CHARGED = 3_000_000  # millionths
 AN_HOUR_GOES_BY = (
     "UPDATE jobs SET lease_until = lease_until - interval '1 hour'",
     "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour'",
@@ -123,6 +128,31 @@ async def change_the_master_key(house: House, told: Told) -> None:
     assert await count(house, "masters") == 1
 
 
+async def buy(house: House, told: Told) -> None:
+    """Money is charged and two things are bought with it; whoever sends the same words again buys nothing twice."""
+    shop, mark = house.services.shop, told.trial
+    await shop.fund(house.account, CHARGED, f"{mark}: charge")
+    with suppress(Invalid):
+        await shop.buy_models(house.account, 1, f"{mark}: place")
+    with suppress(Invalid):
+        await shop.buy_plan(house.account, "standard_monthly", f"{mark}: plan")
+
+
+async def install(house: House, told: Told) -> None:
+    """A model that is brought, is there, and is deleted."""
+    _teach_to_install(house)
+    models, name = house.services.models, told.trial.rpartition(" ")[2]
+    with suppress(Invalid):
+        request = InstallRequest(url="http://nowhere/", name=name, kind="lora")
+        told.tell(accepted=(await models.install(house.account, request)).id)
+    (model,) = [each for each in await models.of(house.account) if each.name == name]
+    async with at_work(house):
+        assert (await house.services.jobs.wait(house.account, model.job_id, 60)).state is JobState.succeeded
+    await models.delete(house.account, name)
+    told.tell(deleted=[model.job_id])
+    await tidied(house)
+
+
 async def migrate_an_older_house(house: House, told: Told) -> None:
     """Another database than the house's own, made by the version before sealing."""
     name = f"test_{told.trial.rpartition(' ')[2]}"
@@ -137,8 +167,26 @@ async def migrate_an_older_house(house: House, told: Told) -> None:
 
 
 LIVES: tuple[Life, ...] = (
-    make_and_delete, fail, erase_many, upload_and_close, rescue, seal_what_is_old, change_the_master_key, migrate_an_older_house,
+    make_and_delete, fail, erase_many, upload_and_close, rescue, seal_what_is_old, change_the_master_key, install, migrate_an_older_house,
+    buy,
 )  # fmt: skip
+
+
+class Handing(Install):
+    """Keeps models as they are kept everywhere, in two parts; nothing is fetched, and nothing judged."""
+
+    async def make(self, order: Order) -> Made:
+        keep = partial(self._keep, int(order.owner), {})
+        return Made([b"first", b"second"], order.request.steps_to_run, 0, kinds=[AssetKind.model] * 2, keep=keep)
+
+
+def _teach_to_install(house: House) -> None:
+    worker, outbound = house.worker, Outbound(frozenset())
+    worker._makers[Task.install_model] = Handing(
+        house.settings, house.database, outbound, house.settings.data_dir, lambda owner: nullcontext(())
+    )
+    worker._queues.append(MODELS)
+    house.queue.teach(MODELS, worker._work)
 
 
 @asynccontextmanager

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
+from pydantic import SecretStr
 
 from safelight.errors import NotFound
 from safelight.settings import FREE_PLAN, Plan, Settings
 from tests.crashes.lives import (
+    CHARGED,
     LIVES,
     at_work,
     erase_many,
@@ -36,7 +38,9 @@ from tests.service.rows import count, rows
 pytestmark = pytest.mark.anyio
 PRICE = 65_536  # millionths: 64 x 64 pixels, 2 rows, 4 steps, 2 a million
 GIVEN = 1_000_000_000
+PLACE, MONTH = 1_000_000, 2_000_000  # what a place for a model and a month of a plan cost
 MOST_OF_ONE = 2  # passes of one point that are tried in one life
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PREPARED: dict[Life, Callable[[House], Awaitable[None]]] = {seal_what_is_old: grow_old}
 
 
@@ -94,17 +98,27 @@ class Ground:
             self.house,
             "SELECT sum(amount)::bigint AS whole, sum(amount) FILTER (WHERE book = 'sales')::bigint AS sales FROM entries",
         )
-        paid = await count(self.house, "usage")
-        assert (sums[0]["whole"], sums[0]["sales"] or 0) == (0, paid * PRICE)
+        paid = await count(self.house, "usage WHERE pictures > 0") * PRICE + await self._bought()
+        assert (sums[0]["whole"], sums[0]["sales"] or 0) == (0, paid)
         wallet = await self.house.services.ledger.wallet(self.house.account)
-        assert (wallet.available, wallet.held) == (GIVEN - paid * PRICE, 0)
+        charged = await count(self.house, "charges WHERE state = 'paid'") * CHARGED
+        assert (wallet.available, wallet.held) == (GIVEN + charged - paid, 0)
+
+    async def _bought(self) -> int:
+        """For how much; of every charge, place and plan there is one for each life that bought them."""
+        (places,) = await rows(self.house, "SELECT coalesce(sum(models), 0)::int AS bought FROM wallets")
+        plans, charges = await count(self.house, "subscriptions"), await count(self.house, "charges")
+        assert places["bought"] == plans == charges
+        return plans * (PLACE + MONTH)
 
 
 @pytest.fixture
 async def ground(settings: Settings) -> AsyncIterator[Ground]:
     given = {
         "private_hosts": frozenset({"127.0.0.1"}), "billing": True, "prices": {"generate": Decimal(2)},
-        "plans": {**settings.plans, FREE_PLAN: Plan(queue=100)}, "heartbeat_seconds": 0.5, "stalled_seconds": 20.0,
+        "plans": {**settings.plans, FREE_PLAN: Plan(queue=100), "standard": Plan(queue=100, monthly=Decimal(2))},
+        "model_price": Decimal(1), "charge_hook": "true", "charge_secret": SecretStr(SECRET),
+        "heartbeat_seconds": 0.5, "stalled_seconds": 20.0,
     }  # fmt: skip
     seen: Counter[str] = Counter()
 
