@@ -25,7 +25,7 @@ from safelight.engine.mixing import mixed_pictures, mixed_texts
 from safelight.engine.model import Model
 from safelight.engine.plan import check, make_plan
 from safelight.engine.rows import Rows
-from safelight.engine.samplers import Samplers
+from safelight.engine.samplers import Samplers, configure
 from safelight.errors import EngineFailed, Invalid
 
 from . import checkpoints
@@ -68,6 +68,7 @@ def companions(name: str) -> list[Generation]:
             guidance_scale=guidances[i % 3],
             init_image=picture(96, 64, seed=i % 2),
             layout_share=0.5 if name == "sd1" and i == 2 else 0.0,
+            panorama=name == "sd1" and i == 0,
             mixture=(Ingredient(picture(96, 64, seed=8 + i), "a dog", 0.5),) if name == "sd1" and i % 2 else (),
         )
         for i in range(4)
@@ -156,6 +157,45 @@ def test_a_layout_is_kept_as_long_and_as_strongly_as_asked_alone_and_in_company(
         for other in company:
             gallery.admit(other)
         ticket = gallery.admit(generation)
+        gallery.drain()
+        assert far(gallery.pictures[ticket, 0], theirs) <= 2
+
+
+class Narrow(diffusers.StableDiffusionPanoramaPipeline):  # type: ignore[misc]  # untyped here
+    """With views of as many latents as the small network was trained on."""
+
+    def get_views(self, height: int, width: int, **_: Any) -> list[tuple[int, int, int, int]]:
+        views: list[tuple[int, int, int, int]] = super().get_views(height, width, window_size=8, stride=1)
+        return views
+
+
+@pytest.mark.parametrize(("sampler", "guidance"), [("DDIM", 7.5), ("DPMSolverMultistep", 1.0)])
+def test_a_panorama_equals_the_pipelines_alone_and_in_company(model_of: ModelOf, sampler: str, guidance: float) -> None:
+    folder, model = model_of("sd1")
+    g = asked(init_image=None, panorama=True, guidance_scale=guidance, sampler=sampler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline: Any = Narrow.from_pretrained(folder, local_files_only=True, safety_checker=None)
+    pipeline.scheduler = configure(pipeline.scheduler, sampler)
+    pipeline.set_progress_bar_config(disable=True)
+    shown = pipeline(
+        prompt=g.prompt,
+        negative_prompt=g.negative_prompt,
+        height=g.height,
+        width=g.width,
+        num_inference_steps=g.steps,
+        guidance_scale=guidance,
+        generator=torch.Generator().manual_seed(g.seed),
+        output_type="pt",
+    ).images[0]
+    theirs = to_pixels(torch.as_tensor(shown) * 2 - 1)
+    rows = Rows(Graphs(), 8, exact=False)  # fewer than the ten of the guided picture's views
+    assert far(theirs, alone(replace(g, panorama=False), model, rows)[0]) > 2
+    for company in ([], [*companions("sd1"), asked(width=64, height=64, init_image=None)]):
+        gallery = Gallery(exact=False, model=model, rows=rows)
+        for other in company:
+            gallery.admit(other)
+        ticket = gallery.admit(g)
         gallery.drain()
         assert far(gallery.pictures[ticket, 0], theirs) <= 2
 

@@ -39,7 +39,7 @@ CHANGED: dict[str, object] = {
     "prompt": "a red dog", "negative_prompt": "dog", "width": 72, "height": 72, "samples": 2, "num_inference_steps": 5,
     "guidance_scale": 3, "seed": 2, "scheduler": "DDIMScheduler", "use_karras_sigmas": "yes",
     "algorithm_type": "sde-dpmsolver++", "clip_skip": 2, "model_id": "other", "lora_model": "ink", "vae": "soft",
-    "enhance_prompt": "yes", "highres_fix": "yes", "upscale": "yes",
+    "enhance_prompt": "yes", "highres_fix": "yes", "upscale": "yes", "panorama": "yes",
 }  # fmt: skip
 BESIDE: dict[str, tuple[str, Json, Json]] = {  # those that need something else: the endpoint, and two requests
     "init_image": ("img2img", FROM_PICTURE, {"init_image": picture(90, 90)}),

@@ -17,6 +17,7 @@ from safelight.engine.families.autoencoder import Moments
 from safelight.engine.families.family import Conditioning, Row
 from safelight.engine.plan import Plan
 from safelight.engine.tables import Step
+from safelight.engine.views import joined
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,12 +63,24 @@ class Canvas:
 
     def rows(self) -> list[Row]:
         """What the model is shown at the step at hand."""
-        x, step = self.latents * self.step.scale, self.step
-        guidance = self.plan.generation.guidance_scale
-        rows = [Row(x, step.timestep, text, self.extra, guidance, self.references) for text in self.conditioning]
-        if len(rows) < self.plan.rows:
-            rows.insert(0, replace(rows[0], references=tuple(map(torch.zeros_like, self.references))))
+        x, (_, height, width) = self.latents * self.step.scale, self.plan.view
+        views = [x[:, top : top + height, left : left + width] for top, left in self.plan.views]
+        rows = [row for view in views for row in self._turns(view)]
         return steered(self.plan.model.family, rows, cues) if (cues := self._cues()) else rows
+
+    def _turns(self, x: Tensor) -> list[Row]:
+        step, guidance = self.step, self.plan.generation.guidance_scale
+        rows = [Row(x, step.timestep, text, self.extra, guidance, self.references) for text in self.conditioning]
+        if len(rows) < self.plan.turns:
+            rows.insert(0, replace(rows[0], references=tuple(map(torch.zeros_like, self.references))))
+        return rows
+
+    def whole(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """What the model said of the rows, as if it had been shown the picture whole: one for each turn."""
+        if len(self.plan.views) == 1:
+            return list(outputs)
+        turns, (_, height, width) = self.plan.turns, self.plan.shape
+        return [joined(outputs[turn::turns], self.plan.views, height, width) for turn in range(turns)]
 
     def _cues(self) -> list[Cue]:
         """The ControlNets that count at the step at hand."""

@@ -161,9 +161,9 @@ class Engine:
             return None
 
     def _seconds_left(self, piece: Piece) -> float:
-        pixels = piece.plan.width * piece.plan.height
         rows = piece.calls_left * piece.plan.rows
-        return rows * self._pace.row_seconds(pixels) + self._pace.vae_seconds(pixels)
+        pixels = piece.plan.width * piece.plan.height
+        return rows * self._pace.row_seconds(piece.plan.row_pixels) + self._pace.vae_seconds(pixels)
 
     def _cancel(self, ticket: Ticket) -> None:
         self._inbox.put(partial(self._drop, ticket, Cancelled()))

@@ -62,6 +62,7 @@ class Generation:
     negative_prompt: str = ""
     width: int = 512  # pixels, a multiple of 8
     height: int = 512
+    panorama: bool = False  # drawn in views that overlap, where a family can and it is larger than the checkpoint was trained to draw
     modest: bool = False  # drawn no larger than the checkpoint was trained to draw, then enlarged
     samples: int = 1
     steps: int = 20

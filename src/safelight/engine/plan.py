@@ -22,6 +22,7 @@ from safelight.engine.model import Model
 from safelight.engine.samplers import Samplers, canonical
 from safelight.engine.tables import Table
 from safelight.engine.textual_inversion import spell
+from safelight.engine.views import Corner, corners
 from safelight.errors import Invalid
 
 
@@ -107,8 +108,13 @@ class Plan:
         return self.model.family.guided(self.generation)
 
     @property
-    def rows(self) -> int:
+    def turns(self) -> int:
+        """The rows of each view: with guidance there are several."""
         return self.model.family.rows(self.generation)
+
+    @property
+    def rows(self) -> int:
+        return self.turns * len(self.views)
 
     @property
     def push(self) -> float:
@@ -118,6 +124,20 @@ class Plan:
     def shape(self) -> Shape:
         """Of the latents."""
         return self.model.family.shape(self.width, self.height)
+
+    @property
+    def view(self) -> Shape:
+        """Of the latents of a row."""
+        return _view(self.generation, self.model, self.shape)
+
+    @property
+    def row_pixels(self) -> int:
+        return self.view[1] * self.view[2] * self.model.family.autoencoder.side**2
+
+    @property
+    def views(self) -> tuple[Corner, ...]:
+        """Of a picture that is drawn whole, one."""
+        return corners(*self.shape[1:], max(self.view[1:]))
 
 
 def check(generation: Generation) -> None:
@@ -141,8 +161,7 @@ def check(generation: Generation) -> None:
         _check_mixture(g)
     if g.layout_share:
         _check_layout(g)
-    for control in g.controls:
-        _check_control(control, masked=g.mask_image is not None)
+    _check_controls(g)
     if g.sampler is not None:
         canonical(g.sampler)
 
@@ -177,6 +196,13 @@ def _check_layout(g: Generation) -> None:
         raise Invalid("layout_share", "is possible with an init image and no mask only")
 
 
+def _check_controls(g: Generation) -> None:
+    if g.panorama and g.controls:
+        raise Invalid("panorama", "is not possible with ControlNets")
+    for control in g.controls:
+        _check_control(control, masked=g.mask_image is not None)
+
+
 def _check_control(control: Control, *, masked: bool) -> None:
     if control.hint not in (*HINTS, *NETWORKS):
         raise Invalid("controlnet_type", f"must be one of {', '.join((*HINTS, *NETWORKS))}")
@@ -202,7 +228,8 @@ def make_plan(generation: Generation, model: Model, samplers: Samplers) -> Plan:
     sources = _sources(generation, model, width, height, edits=edits)
     cues = tuple(_cue(control, generation, model, width, height) for control in generation.controls)
     steered = bool(cues) and model.compiled
-    bucket = Bucket(model.name, generation.loras, family.company(generation, shape), steered)
+    company = family.company(generation, _view(generation, model, shape))
+    bucket = Bucket(model.name, generation.loras, company, steered)
     autoencoder = model.autoencoders.get(generation.vae) if generation.vae else None
     return Plan(generation, model, table, width, height, sources, bucket, cues, autoencoder)
 
@@ -247,6 +274,13 @@ def _too_many(name: str, most: int) -> str:
 def _modest(generation: Generation, model: Model) -> bool:
     pixels = generation.width * generation.height
     return generation.modest and model.native_size is None and pixels > model.trained_side**2
+
+
+def _view(generation: Generation, model: Model, shape: Shape) -> Shape:
+    if not (generation.panorama and model.family.viewed):
+        return shape
+    side = model.trained_side // model.family.autoencoder.side
+    return shape[0], min(side, shape[1]), min(side, shape[2])
 
 
 def _spelled(generation: Generation, model: Model) -> Generation:

@@ -72,7 +72,7 @@ class Trial:
         self._plan = plan
         self._graphs = graphs
         dice, model = torch.Generator().manual_seed(0), plan.model
-        channels, *sides = plan.shape
+        channels, *sides = plan.view
         extra = model.family.extra_channels
         x = torch.randn(count, channels + extra, *sides, generator=dice).to(model.device)
         times = torch.rand(count, generator=dice).mul(1000).floor().tolist()

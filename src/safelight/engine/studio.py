@@ -93,8 +93,7 @@ class Studio:
         for index in range(g.samples):
             piece = Piece(next(self._ids), ticket, plan, index, purges)
             self._pieces[piece.id] = piece
-            pixels = plan.width * plan.height
-            self._batcher.add(Entry(piece.id, plan.bucket, plan.rows, g.owner, pixels, g.priority))
+            self._batcher.add(Entry(piece.id, plan.bucket, plan.rows, g.owner, plan.row_pixels, g.priority))
 
     def drop(self, ticket: Ticket) -> None:
         for piece in [piece for piece in self._pieces.values() if piece.ticket is ticket]:
@@ -144,8 +143,7 @@ class Studio:
         for same in by_shape(well, lambda piece: piece.plan.shape):
             self._advance(same, torch.stack([outputs[piece.id] for piece in same]))
         used = sum(piece.plan.rows for piece in pieces)
-        pixels = pieces[0].plan.width * pieces[0].plan.height
-        self._pace.step(pixels, used, tick.rows, time.perf_counter() - began)
+        self._pace.step(pieces[0].plan.row_pixels, used, tick.rows, time.perf_counter() - began)
 
     def _advance(self, pieces: Sequence[Piece], outputs: Tensor) -> None:
         canvases = [_canvas(piece) for piece in pieces]

@@ -148,6 +148,7 @@ class ImageRequest(JobRequest):
     layout_share: float = 0.0  # of the init image, mixed in after each step until its layout stands
     layout_until: float = 0.0  # the strength from which on the prompt alone paints
     draft: Draft | None = None  # where it is made in two passes
+    panorama: bool = False  # drawn in views that overlap, where the checkpoint can
     clip_skip: int = 1
     safety_checker: bool = False
     cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
@@ -158,10 +159,19 @@ class ImageRequest(JobRequest):
         rows = float(self.samples * (2 if self.guidance_scale > 1 else 1))
         rows *= 1.5 if self.operation is Operation.pix2pix and self.guidance_scale > 1 else 1.0
         rows *= 1 + len(self.controls) / 2  # a ControlNet is about half of the network that it steers
+        rows *= self._views
         if self.draft is None:
             return float(self.width * self.height * rows * self._steps_once)
         first = self.draft.width * self.draft.height * self._steps_once
         return float((first + self.width * self.height * self.draft.steps_over) * rows)
+
+    @property
+    def _views(self) -> float:
+        """How often each pixel is drawn, by a checkpoint that was trained on squares of 512 pixels as most that can are."""
+        if not self.panorama:
+            return 1.0
+        across, down = (max(0, side - 512) / 64 + 1 for side in (self.width, self.height))
+        return across * down * min(512, self.width) * min(512, self.height) / (self.width * self.height)
 
     @property
     def steps_to_run(self) -> int:

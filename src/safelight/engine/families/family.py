@@ -100,6 +100,11 @@ class Family(ABC):
         return Kl(network, self.place)
 
     @property
+    def viewed(self) -> bool:
+        """Whether a large picture may be drawn in views: nothing that the network is told belongs to the picture as a whole."""
+        return False
+
+    @property
     def edits(self) -> bool:
         """Whether the prompt says what to change in an init image."""
         return self.most_pictures > 0

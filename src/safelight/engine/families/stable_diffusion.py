@@ -79,6 +79,11 @@ class StableDiffusion(Family):
         channels: int = self._unet.config["in_channels"] - self.autoencoder.channels
         return channels
 
+    @property
+    def viewed(self) -> bool:
+        """SDXL is told a picture's size."""
+        return len(self._text_models) == 1 and not self.extra_channels
+
     def spellings(self, part: str, path: str) -> list[str]:
         if part in TEXT_MODELS:
             return compvis.text_spellings(path)

@@ -156,7 +156,7 @@ class Generate:
             strength=request.strength, seed=request.seed,
             sampler=request.sampler, spacing=Spacing(request.spacing), algorithm_type=request.algorithm_type,
             init_image=init, share=request.share, mixture=tuple(mixture), mask_image=mask,
-            layout_share=request.layout_share, layout_until=request.layout_until,
+            panorama=request.panorama, layout_share=request.layout_share, layout_until=request.layout_until,
             model=await self._model(request, order.owner),
             vae=await self._called(request.vae, request.installed_vae, order.owner),
             loras=await self._loras(request, order.owner),

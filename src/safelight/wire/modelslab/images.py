@@ -149,6 +149,7 @@ TEXT: Schema = {
     "embeddings_model": words.string("Textual inversions by name, separated by commas; prompts have their words."),
     "safety_checker": words.yes("Replace an NSFW picture by a blank one.", "yes"),
     "safety_checker_type": words.string(f"What stands in its place: {', '.join(COVERS)}."),
+    "panorama": words.yes("Draw what is larger than the checkpoint was trained to in views that overlap.", "no"),
     "highres_fix": words.yes(
         "Draw it as large as the checkpoint was trained to first, enlarge it and draw it over.", "no"
     ),

@@ -97,6 +97,7 @@ def _long(job: Job, request: ImageRequest, urls: Sequence[str]) -> Json:
             "use_karras_sigmas": _yes(request.spacing == "karras"),
             "algorithm_type": request.algorithm_type or "no",
             "clip_skip": request.clip_skip,
+            "panorama": _yes(request.panorama),
             **_passes(request),
             "enhance_prompt": _yes(request.enhance_prompt),
         }

@@ -93,6 +93,7 @@ def read_request(
         safety_checker=form.yes("safety_checker", True),
         cover=_read_cover(form),
         enhance_prompt=enhanced,
+        panorama=form.yes("panorama", False) and operation in (Operation.text2img, Operation.img2img),
         **read_delivery(form, family),
         extras=_read_extras(form, settings, embeddings),
         notes=tuple(notes),

@@ -15,7 +15,6 @@ FIELDS = {
     "loadbalancer": "load is shared by itself",
     "multi_lingual": "prompts are not translated",
     "pag_scale": "of another engine",
-    "panorama": "there is no panorama mode",
     "rescale": "pictures have the size that was asked for",
     "sample": "a misprint of `samples` on one page",
     "scale_down": "pictures have the size that was asked for",
