@@ -19,7 +19,16 @@ from safelight.engine.clip_vocabulary import END, clip_tokenizer
 from safelight.engine.folder import NOTES
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
-SIDES = {"small": 128, "sd15": 512, "sdxl": 1024, "sd35": 1024, "flux": 1024, "zimage": 1024, "qwen": 1024}
+SIDES = {
+    "small": 128,
+    "sd15": 512,
+    "sdxl": 1024,
+    "sd35": 1024,
+    "flux": 1024,
+    "zimage": 1024,
+    "qwen": 1024,
+    "pixart": 1024,
+}
 FLOWS = ("sd35", "flux", "zimage", "qwen")  # that predict the way from noise to picture
 CPU = torch.device("cpu")
 
@@ -44,22 +53,26 @@ WHOLE = Size()
 
 def write(architecture: str, folder: Path, dtype: torch.dtype, size: Size = WHOLE, device: torch.device = CPU) -> Path:
     """A diffusers folder. ``small`` is of the bundled checkpoint's size; weights are drawn on ``device``."""
-    from benchmarks import flow_architectures as flow  # it builds on this module
-
-    makers: dict[str, Callable[[Size], Any]] = {
-        "small": _small, "sd15": _sd15, "sdxl": _sdxl,
-        "sd35": flow.sd35, "flux": flow.flux, "zimage": flow.zimage, "qwen": flow.qwen,
-    }  # fmt: skip
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with device:
-            pipeline = makers[architecture](size)
+            pipeline = pipeline_of(architecture, size)
     finally:
         torch.set_default_dtype(before)
     pipeline.save_pretrained(folder)
     return folder
+
+
+def pipeline_of(architecture: str, size: Size) -> Any:
+    from benchmarks import flow_architectures as flow  # it builds on this module
+
+    makers: dict[str, Callable[[Size], Any]] = {
+        "small": _small, "sd15": _sd15, "sdxl": _sdxl,
+        "sd35": flow.sd35, "flux": flow.flux, "zimage": flow.zimage, "qwen": flow.qwen, "pixart": flow.pixart,
+    }  # fmt: skip
+    return makers[architecture](size)
 
 
 def native_side(checkpoint: Path) -> int | None:

@@ -153,6 +153,25 @@ def _qwen_language(size: Size, heads: int) -> Any:
     return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).eval()
 
 
+def pixart(size: Size) -> Any:
+    """PixArt-Sigma XL, which predicts noise."""
+    transformer = diffusers.PixArtTransformer2DModel(
+        sample_size=128,
+        num_layers=size.layers(28),
+        num_attention_heads=16 // size.narrow,
+        cross_attention_dim=1152 // size.narrow,
+        caption_channels=4096 // size.narrow,
+        use_additional_conditions=False,
+    )
+    return diffusers.PixArtSigmaPipeline(
+        tokenizer=t5_tokenizer(),
+        text_encoder=t5(size),
+        vae=kl(size, scaling_factor=0.13025),
+        transformer=transformer,
+        scheduler=diffusers.DDIMScheduler(),
+    )
+
+
 def latents_of_16(size: Size, scale: float, shift: float) -> Any:
     return kl(
         size,

@@ -41,7 +41,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--architectures", default="sd15,sdxl,sd35,flux,zimage,qwen")
+    parser.add_argument("--architectures", default="sd15,sdxl,sd35,flux,zimage,qwen,pixart")
     parser.add_argument("--side", type=int, default=512, help="of the pictures, in pixels")
     parser.add_argument("--depth", type=int, help="layers of each kind that random weights have at most; default: all")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

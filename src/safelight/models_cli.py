@@ -78,6 +78,8 @@ def models_check(path: Path, as_json: AsJson = False) -> None:
         out.print(f"In memory: {4 * gib:.1f} GiB in float32 (CPU), {2 * gib:.1f} GiB in bfloat16 (CUDA).")
         shares = ", ".join(f"{name} {2 * count / 2**30:.1f}" for name, count in found.apart.items())
         out.print(f"Of the latter: {shares} GiB.")
+        if found.row:
+            out.print(f"A row of 512 by 512 pixels in float32: {found.row / 2**20:.0f} MiB beside the weights.")
         for line in as_set(path) if found.whole else ():
             out.print(line, soft_wrap=True)
     raise typer.Exit(0 if found.whole else 1)

@@ -13,7 +13,7 @@ from typing import Any
 from safelight.engine.checkpoint import part_of
 from safelight.engine.components import find_in, outline
 from safelight.engine.containers import outlined_tensors, read_header
-from safelight.engine.families.family import Classes
+from safelight.engine.families.family import Classes, Family
 from safelight.engine.families.instruct_pix2pix import EDITING, InstructPix2Pix
 from safelight.engine.families.stable_diffusion import StableDiffusion
 from safelight.engine.folder import INDEX, class_name, network, parts_of, read_family, weight_files
@@ -40,6 +40,7 @@ class Inspection:
     tasks: tuple[str, ...]
     parts: tuple[PartFound, ...]
     pictures: int  # that one instruction may speak of, where it edits by instruction
+    row: int | None  # bytes that a row of a call takes beside the weights, at 512 by 512 pixels in float32
 
     @property
     def weights(self) -> int:
@@ -74,9 +75,15 @@ def _folder(folder: Path) -> Inspection:
     family = read_family(index)
     wanted = parts_of(family, index)
     parts = tuple(_part(folder / name, index, wanted) for name in wanted)
-    config = folder / family.denoiser / "config.json"
-    tasks = family.tasks(read_config(config)) if config.exists() else ()
-    return Inspection(family.__name__, tasks, parts, family.most_pictures)
+    file = folder / family.denoiser / "config.json"
+    if not file.exists():
+        return Inspection(family.__name__, (), parts, family.most_pictures, None)
+    return _found(family, read_config(file), parts)
+
+
+def _found(family: type[Family], config: Config, parts: tuple[PartFound, ...]) -> Inspection:
+    """``config`` is the denoiser's."""
+    return Inspection(family.__name__, family.tasks(config), parts, family.most_pictures, family.row_bytes(config))
 
 
 def _lone(lone: Lone) -> Inspection:
@@ -89,8 +96,7 @@ def _lone(lone: Lone) -> Inspection:
             parts.append(PartFound(name, _numbers(own or {}), lacking(lone.family)))
         else:
             parts.append(_part(lone.folder / name, lone.index, lone.parts, own))
-    family = lone.family
-    return Inspection(family.__name__, family.tasks(config), tuple(parts), family.most_pictures)
+    return _found(lone.family, config, tuple(parts))
 
 
 def _part(folder: Path, index: Config, wanted: Classes, own: Weights | None = None) -> PartFound:
@@ -133,9 +139,10 @@ def _single_file(path: Path) -> Inspection:
     parts += [_prefixed(entries, "text encoder", prefix) for prefix in texts]
     if not texts:
         parts.append(PartFound("text encoder", 0, "it is not there"))
-    channels = first.shape[1] if first is not None and len(first.shape) == 4 else 4
-    family = InstructPix2Pix if channels == EDITING else StableDiffusion
-    return Inspection(family.__name__, family.tasks({"in_channels": channels}), tuple(parts), family.most_pictures)
+    width, channels = first.shape[:2] if first is not None and len(first.shape) == 4 else (0, 4)
+    attends = "CrossAttn" if _under(entries, f"{UNET}input_blocks.1.1.") else ""
+    config = {"in_channels": channels, "block_out_channels": [width], "down_block_types": [f"{attends}DownBlock2D"]}
+    return _found(InstructPix2Pix if channels == EDITING else StableDiffusion, config, tuple(parts))
 
 
 def _under(entries: Entries, prefix: str) -> int:

@@ -72,6 +72,9 @@ class Family(ABC):
     denoiser: ClassVar[str] = "transformer"  # the network that is called at every step
     multiple: ClassVar[int] = 16  # of which the sides of a picture must be, in pixels
     compiles: ClassVar[bool] = False  # whether OpenVINO knows how to run it
+    row: ClassVar[tuple[int, int] | None] = (
+        None  # MiB of a row (``row_bytes``) as counted, and the width that took them
+    )
     most_pictures: ClassVar[int] = 0  # shown to the network as they are, where the prompt is an instruction about them
     looks: ClassVar[bool] = False  # the text encoder is shown them too
     holds: ClassVar[bool] = False  # guidance is towards that picture too: a third row is not shown it
@@ -95,6 +98,19 @@ class Family(ABC):
         if cls.needs_picture:
             return ("edit",)
         return ("text2img", "edit") if cls.most_pictures else ("text2img", "img2img", "inpaint")
+
+    @classmethod
+    def row_bytes(cls, config: Mapping[str, Any]) -> int | None:
+        """What a row of a call takes beside the weights, at 512 by 512 pixels in float32, where that was counted; as the width is."""
+        if cls.row is None:
+            return None
+        mib, width = cls.row
+        return round(mib * 2**20 * cls.width(config) / width)
+
+    @classmethod
+    def width(cls, config: Mapping[str, Any]) -> int:
+        """Of a denoiser of this configuration."""
+        return int(config.get("num_attention_heads", 0) * config.get("attention_head_dim", 0))
 
     def autoencoder_of(self, network: nn.Module) -> Autoencoder:
         return Kl(network, self.place)

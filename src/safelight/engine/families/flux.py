@@ -60,6 +60,7 @@ class Flux(Family):
     }
 
     compiles = True
+    row = 279, 3072
     control: ClassVar[Control | None] = Control(FluxControlNetModel, ("in_channels", *WIDTHS), latents=True, drawn=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:

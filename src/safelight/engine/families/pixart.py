@@ -31,6 +31,7 @@ class PixArt(Family):
     }
 
     compiles = True
+    row = 60, 1152
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place, concepts)

@@ -52,6 +52,7 @@ class QwenImage(Family):
         "text_encoder": {"Qwen2_5_VLForConditionalGeneration": Qwen2_5_VLForConditionalGeneration},
         "tokenizer": QWEN_TOKENIZERS,
     }
+    row = 184, 3072
     control: ClassVar[Control | None] = Control(QwenImageControlNetModel, WIDTHS, latents=True, drawn=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:

@@ -54,6 +54,7 @@ class StableDiffusion3(Family):
         "tokenizer_3": T5_TOKENIZERS,
     }
     compiles = True
+    row = 138, 2432
     control = Control(SD3ControlNetModel, WIDTHS, latents=True)
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:

@@ -38,6 +38,7 @@ from safelight.engine.textual_inversion import Concept, teach
 
 INPAINTING = 9  # channels that such a UNet reads: latents, mask, masked picture
 TEXT_MODELS = ("text_encoder", "text_encoder_2")
+ATTENTIVE = 130  # MiB of a row where the text is heeded at full size already, as in Stable Diffusion 1.x and 2.x
 
 
 class StableDiffusion(Family):
@@ -59,6 +60,7 @@ class StableDiffusion(Family):
     denoiser = "unet"
     multiple = 8
     compiles = True
+    row = 79, 320
     control = Control(ControlNetModel, ("block_out_channels", "cross_attention_dim", "layers_per_block"))
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
@@ -73,6 +75,16 @@ class StableDiffusion(Family):
     @classmethod
     def tasks(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         return ("inpaint",) if config.get("in_channels") == INPAINTING else super().tasks(config)
+
+    @classmethod
+    def row_bytes(cls, config: Mapping[str, Any]) -> int | None:
+        attends = any(kind.startswith("CrossAttn") for kind in config.get("down_block_types", ())[:1])
+        least = super().row_bytes(config)
+        return least and (least * ATTENTIVE // cls.row[0] if attends else least)
+
+    @classmethod
+    def width(cls, config: Mapping[str, Any]) -> int:
+        return int(next(iter(config.get("block_out_channels", ())), 0))
 
     @property
     def extra_channels(self) -> int:

@@ -6,7 +6,7 @@ is only the class of lengths that they fall into.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -87,11 +87,16 @@ class ZImage(Family):
         "text_encoder": {"Qwen3Model": Qwen3Model},
         "tokenizer": QWEN_TOKENIZERS,
     }
+    row = 236, 3840
 
     def __init__(self, parts: Parts, place: Place, concepts: Sequence[Concept] = ()) -> None:
         super().__init__(parts, place, concepts)
         self._config: Any = parts.networks["transformer"].config
         self._words = Words(parts.tokenizers["tokenizer"], TEMPLATE, LONGEST, place)
+
+    @classmethod
+    def width(cls, config: Mapping[str, Any]) -> int:
+        return int(config.get("dim", 0))
 
     def company(self, generation: Generation, shape: Shape) -> str:
         words = max(length_class(self._words.count(prompt)) for prompt in self.prompts(generation))
