@@ -12,6 +12,7 @@ from safelight.service import courtesy
 from safelight.service.pulse import Pulse
 from safelight.settings import Settings
 from tests.house import House, a_request, open_house
+from tests.service.rows import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -35,8 +36,7 @@ async def lacks(has: House, settings: Settings) -> AsyncIterator[House]:
 
 
 async def entry_of(house: House, job: Job) -> int:
-    row = await house.database.one("jobs.get", id=job.id, account=house.account.id)
-    assert row is not None
+    [row] = await rows(house, f"SELECT task_id FROM jobs WHERE id = {job.id}")
     return int(row["task_id"])
 
 
