@@ -26,7 +26,7 @@ class Beside(Generic[Read]):
         self, paths: Mapping[str, Path], read: Callable[[Path], Read], most: int, field: str, what: str
     ) -> None:
         self._paths = paths  # more may come, and some may go
-        self._read, self._most = read, most
+        self._reader, self._most = read, most
         self._field, self._what = field, what
         self._kept: OrderedDict[str, Read] = OrderedDict()
         self._reading = threading.Lock()
@@ -51,6 +51,9 @@ class Beside(Generic[Read]):
         with self._reading:
             self._kept.pop(name, None)
 
+    def _read(self, path: Path) -> Read:
+        return self._reader(path)
+
 
 class Networks(Beside[nn.Module]):
     """Those that are built of such files. ``build`` raises EngineFailed for one that does not fit the checkpoint."""
@@ -64,16 +67,16 @@ class Networks(Beside[nn.Module]):
         field: str,
         what: str,
     ) -> None:
-        super().__init__(paths, self._settled, most, field, what)
-        self._build, self._place = build, place
+        super().__init__(paths, build, most, field, what)
+        self._place = place
 
     @property
     def bytes(self) -> int:
         return sum(weight.nbytes for network in self.kept for weight in network.parameters())
 
-    def _settled(self, path: Path) -> nn.Module:
+    def _read(self, path: Path) -> nn.Module:
         try:
-            network = self._build(path)
+            network = super()._read(path)
         except EngineFailed as error:
             raise Invalid(self._field, f"cannot be used with this checkpoint: {error}") from error
         self._place.settle(network)

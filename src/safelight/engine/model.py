@@ -31,7 +31,7 @@ from safelight.engine.families.family import Conditioning, Inputs, Networks, Row
 from safelight.engine.generation import LoraUse, Pixels
 from safelight.engine.hints import Draw
 from safelight.engine.lone import Lenders
-from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, read_lora
+from safelight.engine.lora import FIELD, Adaptable, Deltas, Lora, Spellings, read_lora
 from safelight.engine.memory import EncoderPlace, Footprint, encoder_place
 from safelight.engine.openvino import Compiled, place
 from safelight.engine.passing import Passing
@@ -93,7 +93,10 @@ class Model:
         self.autoencoders = Autoencoders({} if vaes is None else vaes, self.family, placed)
         self._adaptable = {name: Adaptable(part) for name, part in self._parts.items() if name != "vae"}
         self._compiled = compiled
-        self._loras = Beside({} if loras is None else loras, self._read_lora, LORAS_KEPT, FIELD, "a LoRA")
+        reader = partial(
+            _read_lora, self._adaptable, self.family.spellings, dtype
+        )  # a model that holds itself is not let go
+        self._loras = Beside({} if loras is None else loras, reader, LORAS_KEPT, FIELD, "a LoRA")
         self._word_paths = {} if words is None else words  # more may come, and some may go
         self._words: dict[str, tuple[str, ...]] = {}
         self._teaching = threading.Lock()
@@ -250,6 +253,7 @@ class Model:
         self.controlnets.forget(name)
         self.autoencoders.networks.forget(name)
 
-    def _read_lora(self, path: Path) -> Lora:
-        parts = {part: network.module for part, network in self._adaptable.items()}
-        return read_lora(path, parts, self.family.spellings, self.dtype)
+
+def _read_lora(adaptable: Mapping[str, Adaptable], spellings: Spellings, dtype: torch.dtype, path: Path) -> Lora:
+    parts = {part: network.module for part, network in adaptable.items()}
+    return read_lora(path, parts, spellings, dtype)
