@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def settings_for(tmp_path: Path, card: str | None) -> Settings:
 )
 def test_the_card_beside_a_checkpoint_is_read(tmp_path: Path, card: str | None, wants: Wants) -> None:
     assert read_wants(settings_for(tmp_path, card)) == {"folder": wants, "file": wants}
+
+
+def test_a_kind_that_edits_is_known_by_its_pipeline_or_its_note(tmp_path: Path) -> None:
+    given = settings_for(tmp_path, '{"family": "Kontext", "steps": 28}')
+    told = {"_class_name": "QwenImageEditPlusPipeline"}
+    (tmp_path / "folder" / "model_index.json").write_text(json.dumps(told))
+    (tmp_path / "folder" / "safelight.json").unlink()
+    kontext = Wants(steps=28, guidance_scale=2.5, pictures=4)
+    assert read_wants(given) == {"folder": Wants(guidance_scale=4.0, pictures=4), "file": kontext}
 
 
 @pytest.mark.parametrize(

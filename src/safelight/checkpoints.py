@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from safelight.settings import Settings
 BUNDLED = Path(__file__).parent / "model"
 BUNDLED_NAME = "safelight-sprites-2"
 CARD = "safelight.json"
-EDITORS = {
-    "StableDiffusionInstructPix2PixPipeline": Operation.pix2pix,
-    "StableDiffusionDepth2ImgPipeline": Operation.depth2img,
+SAID = {"steps", "guidance_scale", "repaints"}  # of a card, by callers' own words
+PIX2PIX, KONTEXT = Wants(only=Operation.pix2pix), Wants(guidance_scale=2.5, pictures=4)
+KINDS = {  # by the pipeline that a folder names, with its usual guidance
+    "StableDiffusionInstructPix2PixPipeline": PIX2PIX,
+    "StableDiffusionDepth2ImgPipeline": Wants(only=Operation.depth2img),
+    "FluxKontextPipeline": KONTEXT,
+    "QwenImageEditPipeline": Wants(guidance_scale=4.0, pictures=1),
+    "QwenImageEditPlusPipeline": Wants(guidance_scale=4.0, pictures=4),
 }
 ONLOOKERS = "depth", "segmentation", "people", "pose"
 FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
@@ -31,6 +37,7 @@ class Card(BaseModel):
     steps: int = Field(Wants().steps, ge=1, le=1000)
     guidance_scale: float = Field(Wants().guidance_scale, ge=1, le=20)
     repaints: bool = Wants().repaints
+    family: str = ""  # of a transformer that comes alone
     guidance_rescale: float = Field(0.0, ge=0, le=1)  # the engine's, checked before it is loaded
 
 
@@ -77,24 +84,25 @@ def read_wants(settings: Settings) -> dict[str, Wants]:
 def wants_of(name: str, path: Path) -> Wants:
     place = path / CARD if path.is_dir() else path.with_suffix(".json")
     if not place.is_file():
-        return Wants(only=_only(path))
+        return _usual(path)
     try:
         card = Card.model_validate_json(place.read_bytes())
     except ValueError as error:
         raise SetupFailed(f"The card {place} of checkpoint {name} cannot be obeyed: {error}") from error
-    return Wants(card.steps, card.guidance_scale, _only(path), card.repaints)
+    usual = KONTEXT if card.family == "Kontext" else _usual(path)
+    return replace(usual, **card.model_dump(include=SAID, exclude_unset=True))
 
 
-def _only(path: Path) -> Operation | None:
-    """Told by what a folder says of its pipeline, or a file of its UNet's first weights. What cannot be read is the engine's to judge."""
+def _usual(path: Path) -> Wants:
+    """Of its kind, told by a folder's pipeline or a file's first weights. What cannot be read is the engine's to judge."""
     try:
         if path.is_dir():
-            return EDITORS.get(json.loads((path / "model_index.json").read_bytes())["_class_name"])
+            return KINDS.get(json.loads((path / "model_index.json").read_bytes())["_class_name"], Wants())
         with path.open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), MOST_HEADER)))
-        return Operation.pix2pix if header[FIRST_WEIGHT]["shape"][1] == 8 else None
+        return PIX2PIX if header[FIRST_WEIGHT]["shape"][1] == 8 else Wants()
     except (OSError, ValueError, LookupError, TypeError):
-        return None
+        return Wants()
 
 
 def list_models(settings: Settings, added: Mapping[str, Path]) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def models_check(path: Path, as_json: AsJson = False) -> None:
         raise SetupFailed(f"Nothing is at {path}.")
     found, wants = inspect(path, read_settings().components), wants_of(path.stem, path)
     if as_json:
-        print(json.dumps(asdict(found) | {"weights": found.weights, "whole": found.whole, **asdict(wants)}))
+        print(json.dumps(asdict(wants) | asdict(found) | {"weights": found.weights, "whole": found.whole}))
     else:
         several = f", with one to {found.pictures} pictures" if found.pictures > 1 else ""
         out.print(f"{found.family}: {', '.join(found.tasks)}{several}")

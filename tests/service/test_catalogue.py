@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from safelight.engine.families import FAMILIES
 from safelight.engine.families.depth2img import Depth2Img
 from safelight.engine.families.instruct_pix2pix import InstructPix2Pix
 from safelight.errors import Invalid, NotFound
 from safelight.records import Operation, Wants
+from safelight.service.additions import PICTURES
 from safelight.service.catalogue import Catalogue, Choice, installed_words, known_names
 from safelight.settings import Settings, read_settings
 from tests.house import House
@@ -47,6 +49,24 @@ async def test_one_that_was_added_while_the_server_runs_is_found_by_its_kind(
     await house.database.run("additions.add", name="late", family=family.__name__, **found)
     assert await catalogue.suited(operation, "usual") == "late"
     assert (await catalogue.checkpoint("late")).wants.only is operation
+
+
+async def test_of_how_many_pictures_an_instruction_may_speak(house: House) -> None:
+    told = {each.__name__: each.most_pictures for each in FAMILIES if each.most_pictures and not each.holds}
+    assert told == PICTURES
+    catalogue, found = a_catalogue(house), {"path": str(HERE), "steps": 20, "guidance_scale": 4.0}
+    account = house.account
+    assert (await catalogue.editor("", 1), await catalogue.for_edit("", account, 2)) == (None, Choice())
+    for name, family in (("one", "QwenImageEdit"), ("many", "Kontext")):
+        await house.database.run("additions.add", name=name, family=family, **found)
+    assert [await catalogue.editor(name, count) for name, count in (("one", 1), ("one", 2), ("", 5))] == [
+        "one",
+        "many",
+        None,
+    ]
+    chosen = [await catalogue.for_edit(name, account, 9) for name in ("", "one", "photo", "gpt-image")]
+    assert [each.model for each in chosen] == ["many", "one", "photo", "many"]
+    assert [each.note for each in chosen] == ["", "", "", "model_id gpt-image is not on this server; many is used."]
 
 
 @pytest.mark.parametrize(

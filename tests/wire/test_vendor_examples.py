@@ -35,7 +35,7 @@ def replay(site: Site) -> Iterator[Replay]:
             engines, "paint", lambda generation, _: np.zeros((generation.height, generation.width, 3), np.uint8)
         )
         able = {each.value: Wants(only=each) for each in (Operation.pix2pix, Operation.depth2img)}
-        patch.setattr(site.services.catalogue, "_wants", able)
+        patch.setattr(site.services.catalogue, "_wants", able | {"edit": Wants(pictures=4)})
         yield Replay(site)
 
 

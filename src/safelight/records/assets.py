@@ -25,7 +25,7 @@ class AssetKind(Enum):
     text = ("text", ".txt", "text/plain")  # an answer in words; it has no public address
     init_image = ("init_image", ".png", "image/png")
     mask_image = ("mask_image", ".png", "image/png")
-    # Further pictures: those that ControlNets follow, or that are mixed in.
+    # Further pictures: those that ControlNets follow, that are mixed in, or that an instruction speaks of too.
     control_image = ("control_image", ".png", "image/png")
     second_control_image = ("second_control_image", ".png", "image/png")
     third_control_image = ("third_control_image", ".png", "image/png")
@@ -40,6 +40,9 @@ class AssetKind(Enum):
     @classmethod
     def labelled(cls, label: str) -> AssetKind:
         return next(kind for kind in cls if kind.label == label)
+
+
+FURTHER = (AssetKind.control_image, AssetKind.second_control_image, AssetKind.third_control_image)
 
 
 @dataclass(frozen=True, slots=True)

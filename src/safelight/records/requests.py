@@ -32,6 +32,10 @@ class Operation(StrEnum):
     inpaint = "inpaint"
     pix2pix = "pix2pix"  # edit by instruction, with a checkpoint of that kind
     depth2img = "depth2img"  # likewise
+    edit = "edit"  # by instruction too, about one to four pictures, with a checkpoint of that kind
+
+
+FROM_NOISE = (Operation.text2img, Operation.pix2pix, Operation.edit)  # of which strength says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,7 @@ class ImageRequest(JobRequest):
     layout_until: float = 0.0  # the strength from which on the prompt alone paints
     draft: Draft | None = None  # where it is made in two passes
     panorama: bool = False  # drawn in views that overlap, where the checkpoint can
+    beside: tuple[str, ...] = ()  # labels of AssetKinds: further pictures that an instruction speaks of
     clip_skip: int = 1
     safety_checker: bool = False
     cover: str = "black"  # what stands for a picture that is not safe: black, blur, pixelate or sensitive_content_text
@@ -158,6 +163,7 @@ class ImageRequest(JobRequest):
     def cost(self) -> float:
         rows = float(self.samples * (2 if self.guidance_scale > 1 else 1))
         rows *= 1.5 if self.operation is Operation.pix2pix and self.guidance_scale > 1 else 1.0
+        rows *= 2 + len(self.beside) if self.operation is Operation.edit else 1  # each picture's tokens stand beside
         rows *= 1 + len(self.controls) / 2  # a ControlNet is about half of the network that it steers
         rows *= self._views
         if self.draft is None:
@@ -180,7 +186,7 @@ class ImageRequest(JobRequest):
     @property
     def _steps_once(self) -> int:
         """Denoising steps: with an init image, the part that its strength leaves."""
-        if self.operation in (Operation.text2img, Operation.pix2pix):
+        if self.operation in FROM_NOISE:
             return self.steps
         return max(1, min(self.steps, int(self.steps * self.strength)))
 
@@ -193,10 +199,12 @@ class ImageRequest(JobRequest):
 class Wants:
     """What a checkpoint asks for, by its own card, where a caller leaves a field out. ``only``: the one operation that it can do.
 
-    ``repaints``: what it paints where something was removed is the ground that belongs there, and no thing.
+    ``repaints``: what it paints where something was removed is the ground that belongs there, and no thing. ``pictures``: of how
+    many an instruction may speak, where it edits by instruction as ``Operation.edit`` has it.
     """
 
     steps: int = 20
     guidance_scale: float = 7.5
     only: Operation | None = None
     repaints: bool = True
+    pictures: int = 0

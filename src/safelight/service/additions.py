@@ -27,6 +27,7 @@ ONLY = {  # what families of one operation are named by ``models check``
     "InstructPix2Pix": Operation.pix2pix,
     "Depth2Img": Operation.depth2img,
 }
+PICTURES = {"Kontext": 4, "QwenImageEdit": 1, "QwenImageEditPlus": 4}  # of how many an instruction may speak
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,8 @@ def addition_of(row: Row) -> Addition:
 
 
 def wants_of(row: Row) -> Wants:
-    return Wants(row["steps"], row["guidance_scale"], ONLY.get(row["family"]))
+    family = row["family"]
+    return Wants(row["steps"], row["guidance_scale"], ONLY.get(family), pictures=PICTURES.get(family, 0))
 
 
 def _refusal(complaint: bytes) -> Invalid | Unavailable:

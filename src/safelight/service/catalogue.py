@@ -14,13 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from safelight.errors import Invalid, NotFound
-from safelight.records import Account, JobState, Operation, Wants
+from safelight.records import FURTHER, Account, JobState, Operation, Wants
 from safelight.service.additions import wants_of
 from safelight.service.models import Installed, installed_of
 from safelight.settings import Settings
 from safelight.storage.database import Database
 
 DEFAULT = "default"
+MOST_PICTURES = 1 + len(FURTHER)  # of a request
 USUAL = Wants()
 SEVERAL = "must name {} of this server, separated by commas"
 
@@ -97,9 +98,26 @@ class Catalogue:
 
     async def suited(self, operation: Operation, name: str) -> str | None:
         """A checkpoint of the operator's that can do what others cannot: the one of that name, or else the first. None: there is none."""
-        added = {row["name"]: wants_of(row) for row in await self._database.all("additions.all")}
-        able = [each for each, wants in {**self._wants, **added}.items() if wants.only is operation]
+        able = [each for each, wants in (await self._all_wants()).items() if wants.only is operation]
         return name if name in able else next(iter(able), None)
+
+    async def editor(self, name: str, pictures: int) -> str | None:
+        """Likewise one that edits by instruction and may be spoken to of so many pictures at once."""
+        able = [each for each, wants in (await self._all_wants()).items() if wants.pictures >= pictures]
+        return name if name in able else next(iter(able), None)
+
+    async def for_edit(self, name: str, account: Account, pictures: int) -> Choice:
+        """As ``checkpoint``; but for a name that is none of this server's stands one that edits by instruction, where there is one."""
+        choice = await self.checkpoint(name, account)
+        if choice.wants.pictures or (name and not choice.note):
+            return choice
+        editor = await self.editor(name, min(pictures, MOST_PICTURES)) or await self.editor(name, 1)
+        found = await self._own(editor) if editor else None
+        return choice if found is None or editor is None else replace(found, note=_other(name, editor) if name else "")
+
+    async def _all_wants(self) -> dict[str, Wants]:
+        """Of the operator's checkpoints, those that were added while the server runs among them."""
+        return {**self._wants, **{row["name"]: wants_of(row) for row in await self._database.all("additions.all")}}
 
     async def _stand_in(self, name: str) -> Choice:
         stands_for = await self._alias(name)

@@ -85,9 +85,14 @@ def _image_request(body: Mapping[str, Any]) -> ImageRequest:
     controls = tuple(ControlUse(*each) for each in known.pop("controls", ()))
     mixture = tuple(MixUse(*each) for each in known.pop("mixture", ()))
     draft = Draft(*given) if (given := known.pop("draft", None)) else None
-    operation = Operation(known["operation"])
-    read = {"operation": operation, "loras": loras, "controls": controls, "mixture": mixture, "draft": draft}
-    return ImageRequest(**(known | read))
+    used = {
+        "loras": loras,
+        "controls": controls,
+        "mixture": mixture,
+        "beside": tuple(known.pop("beside", ())),
+        "draft": draft,
+    }
+    return ImageRequest(**(known | used | {"operation": Operation(known["operation"])}))
 
 
 def _known(record: type[JobRequest], body: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from safelight.engine.generation import Control, Generation, Ingredient, LoraUse, Pixels, Progress, Result, Spacing
 from safelight.errors import Invalid
-from safelight.records import AssetKind, ControlUse, ImageRequest, JobRequest, Task
+from safelight.records import AssetKind, ControlUse, ImageRequest, JobRequest, Operation, Task
 from safelight.service.makers.covers import covered
 from safelight.service.makers.framing import cleared, framed, kept
 from safelight.service.makers.maker import Made, Order
@@ -141,13 +141,14 @@ class Generate:
         init, mask = [await self._pixels(order, kind) for kind in (AssetKind.init_image, AssetKind.mask_image)]
         if init is not None and request.finder is not None:
             mask = await asyncio.to_thread(self._found, request.finder, init, request.words)
-        if init is not None:
+        if init is not None and request.operation is not Operation.edit:  # that shows pictures as they are
             init, mask = await asyncio.to_thread(framed, init, mask, request.width, request.height, request.fit)
         if init is not None and mask is not None and request.cleared:
             init = await asyncio.to_thread(cleared, init, mask)
         mixture = [
             Ingredient(await self._given(use.picture, request, order), use.prompt, use.share) for use in request.mixture
         ]
+        beside = [await self._whole(label, order) for label in request.beside]
         controls = [await self._control(use, request, order, init) for use in request.controls]
         return Generation(
             prompt=request.prompt, negative_prompt=request.negative_prompt, width=request.width, height=request.height,
@@ -155,7 +156,7 @@ class Generate:
             image_guidance_scale=request.image_guidance_scale, true_cfg_scale=request.true_cfg_scale,
             strength=request.strength, seed=request.seed,
             sampler=request.sampler, spacing=Spacing(request.spacing), algorithm_type=request.algorithm_type,
-            init_image=init, share=request.share, mixture=tuple(mixture), mask_image=mask,
+            init_image=init, beside=tuple(beside), share=request.share, mixture=tuple(mixture), mask_image=mask,
             panorama=request.panorama, layout_share=request.layout_share, layout_until=request.layout_until,
             model=await self._model(request, order.owner),
             vae=await self._called(request.vae, request.installed_vae, order.owner),
@@ -194,9 +195,13 @@ class Generate:
 
     async def _given(self, label: str, request: ImageRequest, order: Order) -> Pixels:
         """A further picture, framed like the init image."""
+        pixels = await self._whole(label, order)
+        return (await asyncio.to_thread(framed, pixels, None, request.width, request.height, request.fit))[0]
+
+    async def _whole(self, label: str, order: Order) -> Pixels:
         pixels = await self._pixels(order, AssetKind.labelled(label))
         assert pixels is not None, "came with the request"
-        return (await asyncio.to_thread(framed, pixels, None, request.width, request.height, request.fit))[0]
+        return pixels
 
     async def _pixels(self, order: Order, kind: AssetKind) -> Pixels | None:
         data = order.inputs.get(kind)

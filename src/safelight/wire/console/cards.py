@@ -66,7 +66,7 @@ def card_of(services: Services, job: Job) -> Card:
         sampler=label_of(request.sampler, request.spacing, request.algorithm_type) if request else "",
         pictures=picture_urls(job, names, ""),
         names=names,
-        example=example_of(request, services.settings.base_url) if request and spoken else None,
+        example=example_of(request, services.settings.base_url) if request and spoken and not request.beside else None,
     )
 
 

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from safelight.records import ImageRequest, Operation
+from safelight.records import FROM_NOISE, ImageRequest, Operation
 
 _FILES = {
     Operation.text2img: {},
@@ -18,8 +18,13 @@ _FILES = {
     Operation.inpaint: {"init_image": "init.png", "mask_image": "mask.png"},
     Operation.pix2pix: {"init_image": "init.png"},
     Operation.depth2img: {"init_image": "init.png"},
+    Operation.edit: {"init_image": "init.png"},
 }
-_OLD = (Operation.pix2pix, Operation.depth2img)  # which have a page under v5 alone
+_PAGES = {  # of those that have none under v3
+    Operation.pix2pix: "v5/pix2pix",
+    Operation.depth2img: "v5/depth2img",
+    Operation.edit: "v6/image_editing/qwen_edit",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,7 @@ class Example:
 
 
 def example_of(request: ImageRequest, base_url: str) -> Example:
-    version = "v5" if request.operation in _OLD else "v3"
-    address = f"{base_url}/api/{version}/{request.operation.value}"
+    address = f"{base_url}/api/{_PAGES.get(request.operation, f'v3/{request.operation.value}')}"
     fields, files = _fields(request), _FILES[request.operation]
     return Example(_curl(address, fields, files), _python(address, fields, files), tuple(files.values()))
 
@@ -52,7 +56,7 @@ def _fields(request: ImageRequest) -> dict[str, object]:
     said |= {name: value for name, value in optional.items() if value}
     if request.spacing == "karras":
         said["use_karras_sigmas"] = "yes"
-    if request.operation is not Operation.text2img:
+    if request.operation not in FROM_NOISE:
         said["strength"] = request.strength
     if request.operation is Operation.pix2pix:
         said["image_guidance_scale"] = request.image_guidance_scale

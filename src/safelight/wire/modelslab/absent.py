@@ -14,7 +14,6 @@ VIDEO = Absence("video", "This server makes pictures and no video; it has no eng
 VOICE = Absence("voice", "This server makes pictures and no sound; it has no engine for that.")
 MESH = Absence("3d", "This server makes pictures and no 3D models; it has no engine for that.")
 FACES = Absence("faces", "This server does not exchange or make faces; it has no model for that.")
-TRYING_ON = Absence("fashion", "This server does not dress people; it has no model for that.")
 CHAT = Absence(
     "chat",
     "This server holds no language model. Its operator can name one to hand chats on to: SAFELIGHT_CHAT_URL.",
@@ -27,9 +26,6 @@ EDITING = Absence("editing", "This server has no such editing model yet. img2img
 CONTROL = Absence(
     "controlnet",
     "This server has no ControlNets. Its operator can add some: SAFELIGHT_CONTROLNETS. img2img with a low strength follows a picture too.",
-)
-INTERIOR = Absence(
-    "interior", "This server puts no object of one picture into another. image_editing/img_mixer mixes whole pictures."
 )
 SIGNING_UP = Absence(
     "sign-up", "Accounts and keys of this server are made by its operator: `safelight keys create NAME`."
@@ -113,12 +109,6 @@ ABSENT: dict[str, Absence] = dict(
             (f"{_ENTERPRISE}/image_editing", "face_gen head_shot flux_headshot"),
             (_ENTERPRISE, "face_gen/make_gen flux_headshot/make_gen"),
         ),
-        *_each(
-            TRYING_ON,
-            ("v5", "fashion"),
-            ("v6/image_editing", "fashion"),
-            (f"{_ENTERPRISE}/image_editing", "fashion"),
-        ),
         *_each(CHAT, ("v7/llm/v1", "messages messages/count_tokens"), (_ENTERPRISE, "deepseek_chat/start")),
         *_each(
             TRAINING,
@@ -132,13 +122,6 @@ ABSENT: dict[str, Absence] = dict(
         *_each(
             EDITING,
             ("v5", "outpaint mixture_canvas multiview blip_diffusion"),
-            ("v6/image_editing", "qwen_edit"),
-            (f"{_ENTERPRISE}/image_editing", "qwen_edit"),
-        ),
-        *_each(
-            INTERIOR,
-            ("v6/interior", "interior_mixer"),
-            (f"{_ENTERPRISE}/interior", "interior_mixer"),
         ),
         *_each(
             SIGNING_UP,

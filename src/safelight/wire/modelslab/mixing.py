@@ -4,33 +4,30 @@ prompt's thing in a picture's layout (Liew et al. 2022).
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
 from fastapi import Response
 
 from safelight.errors import Invalid
-from safelight.records import AssetKind, ImageRequest, MixUse, Operation
+from safelight.records import FURTHER, ImageRequest, MixUse, Operation
 from safelight.wire import openapi
 from safelight.wire.forms import Form
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, images
 from safelight.wire.modelslab.call import Call, Row, filled
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, has_size
+from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, has_size, read_sources
 from safelight.wire.openapi import Shape
 
 PICTURES, WEIGHTS, PROMPT = "init_image", "init_image_weights", "prompt"
 MAGIC = {"kmin": 0.3, "kmax": 0.5, "mix_factor": 0.5}  # and what they are where nothing is said
-FURTHER = (AssetKind.control_image, AssetKind.second_control_image, AssetKind.third_control_image)
 MOST = 1 + len(FURTHER)
-_NEXT = re.compile(r",\s*(?=https?://|data:)", re.IGNORECASE)  # a data URI holds a comma of its own
 
 
 async def img_mixer(call: Call) -> Response:
     form = call.form
-    sources = _sources(form)
+    sources = read_sources(form, PICTURES, 2, MOST)
     shares, prompts = _shares(form, len(sources)), _prompts(form, len(sources))
     further = {kind: f"{PICTURES}[{i}]" for i, kind in enumerate(FURTHER[: len(sources) - 1], 1)}
     apart = dict(zip((PICTURES, *further.values()), sources, strict=True))
@@ -63,17 +60,6 @@ async def magic_mix(call: Call) -> Response:
         return replace(asked, layout_share=1 - factor, layout_until=kmin, extras=extras), pictures
 
     return await images.generate(filled(call, {}, strength=kmax), Operation.img2img, init="image", change=change)
-
-
-def _sources(form: Form) -> list[str]:
-    """A list, or one text with commas between."""
-    if not form.has(PICTURES):
-        raise Invalid(PICTURES, "is required")
-    told = form.fields[PICTURES]
-    sources = told if isinstance(told, list) else _NEXT.split(str(told))
-    if not 2 <= len(sources) <= MOST or not all(isinstance(each, str) and each.strip() for each in sources):
-        raise Invalid(PICTURES, f"must be two to {MOST} pictures: a list, or addresses separated by commas")
-    return [each.strip() for each in sources]
 
 
 def _shares(form: Form, count: int) -> list[float]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from safelight.errors import Invalid, NotFound
-from safelight.records import ImageRequest, Operation
+from safelight.records import FROM_NOISE, ImageRequest, Operation
 from safelight.service.catalogue import DEFAULT_CHECKPOINT, Choice, known_names
 from safelight.settings import Settings
 from safelight.wire.forms import Form
@@ -28,9 +28,10 @@ MOST_URL = 2_048
 MOST_NAME = 200
 MOST_TRACK_ID = 1_000
 LAST_ID = 2**63 - 1
+_COUNTED = {1: "one", 2: "two"}
+_NEXT = re.compile(r",\s*(?=https?://|data:)", re.IGNORECASE)  # a data URI holds a comma of its own
 KEPT = "strength 0 keeps the init image; nothing was painted."
 _OFF = frozenset({"no", "none", "false", "0"})  # printed where no name is meant
-_WHOLE = (Operation.text2img, Operation.pix2pix)  # begun with nothing but noise
 
 
 class Known(NamedTuple):
@@ -76,7 +77,7 @@ def read_request(
         guidance_scale=form.real(form.either("guidance_scale", "guidance"), checkpoint.wants.guidance_scale, 1, 20),
         image_guidance_scale=form.real("image_guidance_scale", 1.5, 1, 20),
         true_cfg_scale=form.real("true_cfg_scale", 1.0, 0, 20),
-        strength=1.0 if operation in _WHOLE else _read_strength(form, steps, notes),
+        strength=1.0 if operation in FROM_NOISE else _read_strength(form, steps, notes),
         fit=settings.init_fit,
         seed=_read_seed(form, notes),
         model=checkpoint.model,
@@ -129,6 +130,17 @@ def read_source(form: Form, name: str, settings: Settings) -> str:
     if not form.has(name):
         raise Invalid(name, "is required")
     return Form({name: _one(form, name)}).required(name, limit=settings.max_body_bytes).strip()
+
+
+def read_sources(form: Form, name: str, least: int, most: int) -> list[str]:
+    """Several pictures: a list, or one text with commas between."""
+    if not form.has(name):
+        raise Invalid(name, "is required")
+    told = form.fields[name]
+    sources = told if isinstance(told, list) else _NEXT.split(str(told))
+    if not least <= len(sources) <= most or not all(isinstance(each, str) and each.strip() for each in sources):
+        raise Invalid(name, f"must be {_COUNTED[least]} to {most} pictures: a list, or addresses separated by commas")
+    return [each.strip() for each in sources]
 
 
 def read_picture_name(form: Form, name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from safelight.errors import Invalid
-from safelight.records import Bitmap, ImageRequest, Operation
+from safelight.records import FROM_NOISE, Bitmap, ImageRequest, Operation
 from safelight.service.catalogue import Choice
 from safelight.settings import Settings
 from safelight.wire.forms import Form
@@ -103,9 +103,12 @@ def read_request(
     fidelity = _one_of(form, "input_fidelity", ("high", "low"), "low")
     usual = VARIED if kind == "variations" else FAITHFUL if fidelity == "high" else EDITED
     width, height = read_size(form, settings, init)
+    edited = kind == "edits" and init is not None and not masked and choice.wants.pictures > 0
+    plain = Operation.text2img if init is None else Operation.inpaint if masked else Operation.img2img
+    operation = Operation.edit if edited else plain
     steps = STEPS[form.text("quality", limit=MOST_WORD, default="auto")]
     return ImageRequest(
-        operation=Operation.text2img if init is None else Operation.inpaint if masked else Operation.img2img,
+        operation=operation,
         prompt="" if kind == "variations" else form.required("prompt", limit=MOST_PROMPT),
         negative_prompt=form.text("negative_prompt", limit=MOST_PROMPT),
         width=width,
@@ -113,7 +116,7 @@ def read_request(
         samples=form.whole("n", 1, 1, MOST_PICTURES),
         steps=form.whole("steps", min(steps, settings.max_steps), 1, settings.max_steps),
         guidance_scale=form.real("guidance_scale", choice.wants.guidance_scale, 1, 20),
-        strength=1.0 if init is None else form.real("strength", 1.0 if masked else usual, 0.05, 1),
+        strength=1.0 if operation in FROM_NOISE else form.real("strength", 1.0 if masked else usual, 0.05, 1),
         fit=settings.init_fit,
         seed=form.whole("seed", secrets.randbits(32), 0, 2**32 - 1),
         model=choice.model,
@@ -126,6 +129,14 @@ def read_request(
         route=kind,
         notes=(choice.note,) if choice.note else (),
     )
+
+
+def unread(given: int, used: int) -> str:
+    """A sentence where there are more pictures than are used."""
+    if given <= used:
+        return ""
+    one = "Of several pictures the first is edited; the others are not read."
+    return one if used == 1 else f"Of {given} pictures the first {used} are used; the others are not read."
 
 
 def read_model(form: Form) -> str:

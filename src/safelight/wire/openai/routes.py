@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from safelight.errors import EngineFailed, Invalid, NotFound, SafelightError, Unavailable
-from safelight.records import Account, AssetKind, Bitmap, ImageRequest, Job, JobState, Standing, Task
+from safelight.records import FURTHER, Account, AssetKind, Bitmap, ImageRequest, Job, JobState, Standing, Task
 from safelight.service.catalogue import Choice
 from safelight.service.services import Services
 from safelight.wire.events import Event, stream
@@ -20,7 +21,16 @@ from safelight.wire.keeping import as_preferred, receipt_of
 from safelight.wire.openai import write
 from safelight.wire.openai.describe import OPERATIONS
 from safelight.wire.openai.pictures import write_partial, write_picture
-from safelight.wire.openai.read import Kind, Wanted, check_names, read_model, read_request, read_sources, read_wanted
+from safelight.wire.openai.read import (
+    Kind,
+    Wanted,
+    check_names,
+    read_model,
+    read_request,
+    read_sources,
+    read_wanted,
+    unread,
+)
 from safelight.wire.openapi import Endpoint, add
 
 KINDS: dict[str, Kind] = {
@@ -31,7 +41,6 @@ KINDS: dict[str, Kind] = {
 PATHS = (*KINDS, "/v1/models")  # what lies at them and beneath them is this dialect's
 PATIENCE = 600.0  # seconds; as long as the official clients wait
 DEFAULT = "default"
-ONE_PICTURE = "Of several pictures the first is edited; the others are not read."
 
 Pictures = dict[AssetKind, Bitmap]
 Develop = Callable[..., Awaitable[Bitmap]]  # takes the mode
@@ -80,10 +89,12 @@ async def _generate(call: Call) -> Response:
     if call.kind != "generations":
         async with services.jobs.room(call.account, Task.generate):
             pictures = await _pictures(call)
-        init, masked = pictures[AssetKind.init_image], AssetKind.mask_image in pictures
+            init, masked = pictures[AssetKind.init_image], AssetKind.mask_image in pictures
+            if call.kind == "edits" and not masked:
+                choice = await services.catalogue.for_edit(read_model(call.form), call.account, len(_inits(call)))
+                pictures |= await _beside(call, choice.wants.pictures)
         asked = read_request(call.form, call.kind, services.settings, choice, init, masked=masked)
-        if len(_inits(call)) > 1:
-            asked = replace(asked, notes=(*asked.notes, ONE_PICTURE))
+        asked = replace(asked, **_told(call, pictures, asked))
     return await _answer(call, wanted, await services.jobs.submit(call.account, asked, pictures, once=once))
 
 
@@ -107,6 +118,19 @@ async def _pictures(call: Call) -> Pictures:
     elif call.kind == "edits" and (holes := await _holes(inits[0])):
         found[AssetKind.mask_image] = holes
     return found
+
+
+async def _beside(call: Call, most: int) -> Pictures:
+    """Further pictures, as many as the checkpoint may be spoken to of."""
+    further = zip(FURTHER, _inits(call)[1 : max(1, most)], strict=False)
+    return {kind: await init(mode="RGB") for kind, init in further}
+
+
+def _told(call: Call, pictures: Pictures, asked: ImageRequest) -> dict[str, Any]:
+    """Which pictures the instruction speaks of beside the first, and which of those given it does not."""
+    beside = tuple(kind.label for kind in FURTHER if kind in pictures)
+    note = unread(len(_inits(call)), 1 + len(beside))
+    return {"beside": beside, "notes": (*asked.notes, note) if note else asked.notes}
 
 
 def _inits(call: Call) -> list[Develop]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from fastapi import Response
 
 from safelight.errors import Invalid
-from safelight.records import AssetKind, Bitmap, ImageRequest, Operation, Task
+from safelight.records import FROM_NOISE, FURTHER, AssetKind, Bitmap, ImageRequest, Operation, Task
+from safelight.service.catalogue import Choice
 from safelight.service.sizes import size_like
 from safelight.wire import keeping, openapi
 from safelight.wire.forms import Form
@@ -42,16 +43,13 @@ async def make(call: Call) -> Response:
     """Answered at once; how far it is, ``infobytaskid`` tells."""
     services = call.services
     given = _sources(call)
-    checkpoint = await services.catalogue.checkpoint(
-        call.form.text("category", limit=MOST_NAME) or call.path, call.account
-    )
-    notes = [note for note in (checkpoint.note, _unused(len(given))) if note]
-    read = read_request(call.form, call.path, bool(given), notes, services.settings.max_side)
-    request = replace(read, model=checkpoint.model, installed=checkpoint.installed)
+    checkpoint = await _checkpoint(call, len(given))
+    shown = dict(zip((AssetKind.init_image, *FURTHER), given[: max(1, checkpoint.wants.pictures)], strict=False))
+    request = _request(call, checkpoint, list(shown), len(given))
     if request.enhance_prompt:
         request = replace(request, prompt=services.enhance(request.prompt))
     async with services.jobs.room(call.account, Task.generate):
-        pictures = {AssetKind.init_image: await given[0]()} if given else {}
+        pictures = {kind: await develop() for kind, develop in shown.items()}
     if given and not call.form.has("resolution"):
         width, height = size_like(pictures[AssetKind.init_image], services.settings.max_side)
         request = replace(request, width=width, height=height)
@@ -59,19 +57,39 @@ async def make(call: Call) -> Response:
     return write_done({"taskid": job.file_prefix}, "Task created successfully", told(job.request))
 
 
-def read_request(form: Form, model: str, from_picture: bool, notes: list[str], most: int) -> ImageRequest:
+async def _checkpoint(call: Call, given: int) -> Choice:
+    """With source pictures one that edits by instruction, where no other of this server is meant."""
+    name, catalogue = call.form.text("category", limit=MOST_NAME) or call.path, call.services.catalogue
+    return await (catalogue.for_edit(name, call.account, given) if given else catalogue.checkpoint(name, call.account))
+
+
+def _request(call: Call, checkpoint: Choice, shown: Sequence[AssetKind], given: int) -> ImageRequest:
+    settings, wants = call.services.settings, checkpoint.wants
+    operation = Operation.text2img if not shown else Operation.edit if wants.pictures else Operation.img2img
+    notes = [note for note in (checkpoint.note, _unused(given, len(shown))) if note]
+    return replace(
+        read_request(call.form, call.path, operation, notes, settings.max_side),
+        model=checkpoint.model,
+        installed=checkpoint.installed,
+        steps=min(wants.steps, settings.max_steps),
+        guidance_scale=wants.guidance_scale,
+        beside=tuple(kind.label for kind in shown[1:]),
+    )
+
+
+def read_request(form: Form, model: str, operation: Operation, notes: list[str], most: int) -> ImageRequest:
     """Raises Invalid naming the field and the rule."""
     must_store(form, "a task's pictures are fetched later")
     width, height = read_resolution(form.text("resolution", limit=MOST_NAME), most, notes)
     seed = form.whole("seed", -1)
     return ImageRequest(
-        operation=Operation.img2img if from_picture else Operation.text2img,
+        operation=operation,
         prompt=form.required("prompt", limit=MOST_PROMPT),
         width=width,
         height=height,
         samples=form.whole("batchsize", 1, 1, MOST_BATCH),
         seed=secrets.randbits(32) if seed == -1 else seed % 2**32,
-        strength=STRENGTH if from_picture else 1.0,
+        strength=1.0 if operation in FROM_NOISE else STRENGTH,
         enhance_prompt=form.yes("prompt_extend", False),
         expires_in=read_expires_in(form),
         dialect="tensorslab",
@@ -120,8 +138,10 @@ def _texts(form: Form, name: str, most: int) -> list[str]:
     return [Form({name: each}).required(name, limit=most) for each in given if each not in (None, "")]
 
 
-def _unused(sources: int) -> str:
-    return f"Of {sources} source pictures the first is used." if sources > 1 else ""
+def _unused(sources: int, used: int) -> str:
+    if sources <= max(1, used):
+        return ""
+    return f"Of {sources} source pictures the first {'is' if used == 1 else f'{used} are'} used."
 
 
 _TEXT: Schema = {"type": ["string", "null"]}
