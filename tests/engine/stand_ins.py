@@ -112,7 +112,7 @@ class MicroModel:
     def rest(self) -> None:
         """Its encoder stays."""
 
-    def encode_image(self, pixels: Tensor) -> Moments:
+    def encode_image(self, pixels: Tensor, other: object = None) -> Moments:
         self.looked += len(pixels)
         posterior = self.vae.encode(pixels).latent_dist
         return Moments(posterior.mean, posterior.std)
@@ -129,7 +129,7 @@ class MicroModel:
             answer = torch.where((context[:, 0, 0] == POISON[word])[:, None, None, None], value, answer)
         return list(answer)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, other: object = None) -> Tensor:
         if bool((latents.abs().amax(dim=(1, 2, 3)) > ENORMOUS / 100).any()):
             raise RuntimeError("the decoder broke")
         return self.family.autoencoder.decode(latents)

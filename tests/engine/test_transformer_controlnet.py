@@ -174,9 +174,9 @@ def test_a_hint_is_looked_at_once_for_all_pictures_of_a_request(loaded: Any, mon
     looks: list[Tensor] = []
     look = model.encode_image
 
-    def counted(pixels: Tensor) -> Any:
+    def counted(pixels: Tensor, *by: Any) -> Any:
         looks.append(pixels)
-        return look(pixels)
+        return look(pixels, *by)
 
     monkeypatch.setattr(model, "encode_image", counted)
     plan = make_plan(replace(ASKED, controls=TWO[:1]), model, Samplers())
