@@ -99,9 +99,9 @@ class SlowToDevelop(MicroModel):
         super().__init__()
         self.now = threading.Event()
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, other: object = None) -> Tensor:
         assert self.now.wait(WAIT)
-        return super().decode(latents)
+        return super().decode(latents, other)
 
 
 def test_others_go_on_while_a_picture_is_decoded_aside() -> None:
