@@ -398,13 +398,13 @@ def test_two_passes_are_told_and_run_where_they_can_be(site: Site, key: str, mon
 
 def test_notes_and_fields_without_effect_come_in_headers(site: Site, key: str) -> None:
     reply = site.img2img(
-        key, scheduler="KarrasVeScheduler", steps=99, num_inference_steps="", vae="other", upscale="no"
+        key, scheduler="KarrasVeScheduler", steps=99, num_inference_steps="", tomesd="yes", upscale="no"
     )
     assert reply.json()["status"] == "success"
     said = "steps was cut from 99 to 51. scheduler KarrasVe is not offered here; HeunDiscrete was used."
     fetched = site.post("v3/fetch", key, request_id=reply.json()["id"])
     for each in (reply, fetched):
-        assert (each.headers["x-safelight-notes"], each.headers["x-safelight-ignored"]) == (said, "vae")
+        assert (each.headers["x-safelight-notes"], each.headers["x-safelight-ignored"]) == (said, "tomesd")
     plain = site.img2img(key)
     assert not {"x-safelight-notes", "x-safelight-ignored"} & set(plain.headers)
 
