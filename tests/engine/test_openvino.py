@@ -51,7 +51,10 @@ def rows_of(model: Model, count: int, height: int = 8, width: int = 8) -> list[R
     return [Row(*row, extra, guidance=3.0) for row in zip(x, times.tolist(), texts, strict=True)]
 
 
-@pytest.mark.parametrize("plain", ["sd1", "sd1_inpaint", "sd2", "sdxl", *TRANSFORMERS], indirect=True)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sd2", "sdxl")]  # traced like the others, for longer
+
+
+@pytest.mark.parametrize("plain", ["sd1", "sd1_inpaint", *SLOW, *TRANSFORMERS], indirect=True)
 def test_rows_of_every_architecture_count_and_size(plain: Model) -> None:
     assert plain.family.compiles
     library, inputs = openvino._openvino(), openvino._example(plain.family)
