@@ -75,17 +75,20 @@ def companions(name: str) -> list[Generation]:
     ]
 
 
-def by_pipeline(folder: Path, name: str, g: Generation) -> Pixels:
-    own = {"image_guidance_scale": g.image_guidance_scale} if name == "pix2pix" else {"strength": g.strength}
-    assert g.init_image is not None
+def pipeline_of(kind: Any, folder: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipeline: Any = getattr(diffusers, PIPELINES[name]).from_pretrained(folder, local_files_only=True)
-        pipeline.set_progress_bar_config(disable=True)
+        pipeline = kind.from_pretrained(folder, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def drawn_by(pipeline: Any, g: Generation, **own: Any) -> Pixels:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         shown = pipeline(
             prompt=g.prompt,
             negative_prompt=g.negative_prompt,
-            image=Image.fromarray(g.init_image),
             num_inference_steps=g.steps,
             guidance_scale=g.guidance_scale,
             generator=torch.Generator().manual_seed(g.seed),
@@ -95,12 +98,16 @@ def by_pipeline(folder: Path, name: str, g: Generation) -> Pixels:
     return to_pixels(torch.as_tensor(shown) * 2 - 1)
 
 
+def by_pipeline(folder: Path, name: str, g: Generation) -> Pixels:
+    own = {"image_guidance_scale": g.image_guidance_scale} if name == "pix2pix" else {"strength": g.strength}
+    assert g.init_image is not None
+    pipeline = pipeline_of(getattr(diffusers, PIPELINES[name]), folder)
+    return drawn_by(pipeline, g, image=Image.fromarray(g.init_image), **own)
+
+
 def mixed_by_pipeline(folder: Path, g: Generation) -> Pixels:
     """Image to image, its latents mixed with the noisy picture's after each step, as MagicMix has it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pipeline: Any = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder, local_files_only=True)
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = pipeline_of(diffusers.StableDiffusionImg2ImgPipeline, folder)
     pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     assert g.init_image is not None
     dice = torch.Generator().manual_seed(g.seed)
@@ -114,18 +121,7 @@ def mixed_by_pipeline(folder: Path, g: Generation) -> Pixels:
         noisy = pipeline.scheduler.add_noise(init, noise, pipeline.scheduler.timesteps[reached][None])
         return {"latents": (1 - g.layout_share) * state["latents"] + g.layout_share * noisy}
 
-    shown = pipeline(
-        prompt=g.prompt,
-        negative_prompt=g.negative_prompt,
-        image=Image.fromarray(g.init_image),
-        strength=g.strength,
-        num_inference_steps=g.steps,
-        guidance_scale=g.guidance_scale,
-        generator=torch.Generator().manual_seed(g.seed),
-        callback_on_step_end=mix,
-        output_type="pt",
-    ).images[0]
-    return to_pixels(torch.as_tensor(shown) * 2 - 1)
+    return drawn_by(pipeline, g, image=Image.fromarray(g.init_image), strength=g.strength, callback_on_step_end=mix)
 
 
 def far(ours: Pixels, theirs: Pixels) -> int:
@@ -173,22 +169,9 @@ class Narrow(diffusers.StableDiffusionPanoramaPipeline):  # type: ignore[misc]  
 def test_a_panorama_equals_the_pipelines_alone_and_in_company(model_of: ModelOf, sampler: str, guidance: float) -> None:
     folder, model = model_of("sd1")
     g = asked(init_image=None, panorama=True, guidance_scale=guidance, sampler=sampler)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pipeline: Any = Narrow.from_pretrained(folder, local_files_only=True, safety_checker=None)
+    pipeline = pipeline_of(Narrow, folder)
     pipeline.scheduler = configure(pipeline.scheduler, sampler)
-    pipeline.set_progress_bar_config(disable=True)
-    shown = pipeline(
-        prompt=g.prompt,
-        negative_prompt=g.negative_prompt,
-        height=g.height,
-        width=g.width,
-        num_inference_steps=g.steps,
-        guidance_scale=guidance,
-        generator=torch.Generator().manual_seed(g.seed),
-        output_type="pt",
-    ).images[0]
-    theirs = to_pixels(torch.as_tensor(shown) * 2 - 1)
+    theirs = drawn_by(pipeline, g, height=g.height, width=g.width)
     rows = Rows(Graphs(), 8, exact=False)  # fewer than the ten of the guided picture's views
     assert far(theirs, alone(replace(g, panorama=False), model, rows)[0]) > 2
     for company in ([], [*companions("sd1"), asked(width=64, height=64, init_image=None)]):

@@ -13,22 +13,21 @@ from fastapi import Response
 
 from safelight.errors import NotOffered
 from safelight.records import FURTHER, AssetKind, ImageRequest, Operation
-from safelight.service.sizes import size_like
+from safelight.service.catalogue import MOST_PICTURES
 from safelight.wire import openapi
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, images
 from safelight.wire.modelslab.call import Act, Call, Row, filled
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, has_size, read_model, read_sources
+from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, read_model, read_sources
 from safelight.wire.openapi import Shape
 
 PICTURE, CLOTH, OBJECT = "init_image", "cloth_image", "object_image"
-MOST = 1 + len(FURTHER)
 GARMENTS = {"upper_body": "upper-body garment", "lower_body": "lower-body garment", "dresses": "dress"}
 
 
 async def qwen_edit(call: Call) -> Response:
-    sources = read_sources(call.form, PICTURE, 1, MOST)
+    sources = read_sources(call.form, PICTURE, 1, MOST_PICTURES)
     named = {f"{PICTURE}[{i}]" if i else PICTURE: source for i, source in enumerate(sources)}
     return await _edit(filled(call, {}, **named), list(named), {PICTURE: [*map(echoed_address, sources)]})
 
@@ -57,11 +56,8 @@ async def _edit(call: Call, fields: Sequence[str], echo: Mapping[str, object] = 
     beside = tuple(kinds[field].label for field in fields[1:])
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
-        asked = replace(request, beside=beside, extras={**request.extras, "echo": dict(echo)})
-        if not has_size(call.form):
-            width, height = size_like(pictures[kinds[PICTURE]], call.services.settings.max_side)
-            asked = replace(asked, width=width, height=height)
-        return asked, pictures
+        asked = images.echoing(replace(request, beside=beside), **echo)
+        return images.sized(call, asked, pictures, kinds[PICTURE]), pictures
 
     further = {kinds[field]: field for field in fields[1:]}
     given = filled(call, {"enhance_prompt": "no"}, model_id=name)
@@ -82,7 +78,7 @@ _SEVERAL = {
     "type": ["array", "string"],
     "minLength": 1,
     "minItems": 1,
-    "maxItems": MOST,
+    "maxItems": MOST_PICTURES,
     "description": "One to four pictures, which the prompt may count: a list, or addresses separated by commas.",
 }
 _CLOTH_TYPE = words.string(f"What is worn: {', '.join(GARMENTS)}.")

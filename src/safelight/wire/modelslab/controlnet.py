@@ -14,7 +14,6 @@ from fastapi import Response
 from safelight.errors import Invalid
 from safelight.records import AssetKind, ControlUse, ImageRequest, Operation
 from safelight.service.controls import INPAINT, MOST, PLAIN, hint_of, known_controlnet
-from safelight.service.sizes import size_like
 from safelight.settings import Settings
 from safelight.wire import openapi
 from safelight.wire.forms import Form
@@ -22,7 +21,6 @@ from safelight.wire.modelslab import absent, families, images
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab.call import Call, Row
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import has_size
 from safelight.wire.openapi import Shape
 
 MODEL, TYPE, SCALE = "controlnet_model", "controlnet_type", "controlnet_conditioning_scale"
@@ -46,13 +44,9 @@ async def controlnet(call: Call) -> Response:
     notes += [FROM_NOISE] if not starts and form.has("strength") else []
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
-        sized = request
-        if not has_size(form):
-            width, height = size_like(pictures[AssetKind.init_image if starts else followed], settings.max_side)
-            sized = replace(request, width=width, height=height)
+        sized = images.sized(call, request, pictures, AssetKind.init_image if starts else followed)
         echo = {MODEL: ",".join(use.name for use in uses), TYPE: form.text(TYPE, limit=1_000)}
-        extras = {**request.extras, "echo": echo}
-        return replace(sized, controls=uses, notes=(*sized.notes, *notes), extras=extras), pictures
+        return images.echoing(replace(sized, controls=uses, notes=(*sized.notes, *notes)), **echo), pictures
 
     return await images.generate(
         call,

@@ -20,7 +20,7 @@ from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, images
 from safelight.wire.modelslab.call import Act, Call, Row, filled
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import KEPT, has_size, read_model
+from safelight.wire.modelslab.read import KEPT, read_model
 from safelight.wire.openapi import Shape
 
 UNIT = 8  # pixels; a model's latents stand for squares of so many
@@ -53,16 +53,11 @@ async def outpaint(call: Call) -> Response:
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
         canvas, mask = await widen(pictures[AssetKind.init_image], width, height, overlap)
         asked = replace(request, width=width, height=height, strength=1.0, notes=(*request.notes, *notes))
-        asked = _echoing(asked, overlap_width=overlap)
+        asked = images.echoing(asked, overlap_width=overlap)
         return asked, {AssetKind.init_image: canvas, AssetKind.mask_image: mask}
 
     given = filled(call, {"prompt": "high quality", "temp": "yes"}, width=width, height=height)
     return await images.generate(given, Operation.inpaint, init="image", change=change)
-
-
-def _echoing(request: ImageRequest, **echo: object) -> ImageRequest:
-    """What the page's ``meta`` has beside that of every picture."""
-    return replace(request, extras={**request.extras, "echo": echo})
 
 
 async def remove_object(call: Call) -> Response:
@@ -78,7 +73,7 @@ async def remove_named(call: Call) -> Response:
     named = _ASKED.sub(r"\1", word)  # a page prints a whole sentence
 
     def named_so(request: ImageRequest) -> ImageRequest:
-        return _echoing(replace(request, finder=tool.name, words=named), object_name=word)
+        return images.echoing(replace(request, finder=tool.name, words=named), object_name=word)
 
     return await _removed(call, also=named_so)
 
@@ -92,7 +87,7 @@ async def _removed(
     given = filled(call, {"prompt": CLEAN, "strength": strength, "enhance_prompt": "no"})
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
-        sized = request if has_size(call.form) else images.sized_like(request, pictures, call.services.settings)
+        sized = images.sized(call, request, pictures)
         notes = tuple(FILLED if note == KEPT else note for note in request.notes)
         return also(replace(sized, cleared=True, notes=notes)), pictures
 
@@ -111,8 +106,8 @@ async def interior(call: Call) -> Response:
     given = filled(given, {}, prompt=prompt, strength=strength)
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
-        sized = request if has_size(given.form) else images.sized_like(request, pictures, call.services.settings)
-        sized = _echoing(sized, room_image=sized.extras.get("init_image", ""), specific_object=wanted or None)
+        sized = images.sized(call, request, pictures)
+        sized = images.echoing(sized, room_image=sized.extras.get("init_image", ""), specific_object=wanted or None)
         return replace(sized, notes=(*sized.notes, KEPT_STRUCTURE)), pictures
 
     return await images.generate(given, Operation.img2img, init="init_image", change=change)

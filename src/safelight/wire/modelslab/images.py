@@ -14,7 +14,6 @@ from fastapi import Response
 
 from safelight.records import AssetKind, Bitmap, ImageRequest, Operation, Task
 from safelight.service.sizes import size_like
-from safelight.settings import Settings
 from safelight.wire import keeping, openapi
 from safelight.wire.http import answer, read_once, told
 from safelight.wire.modelslab import describe as words
@@ -88,9 +87,8 @@ async def generate(
         }
     if change:
         request, pictures = await change(request, pictures)
-    elif pictures and not has_size(form):
-        request = sized_like(request, pictures, services.settings)
-    request = in_passes(request, form, services.settings.max_side) if change is None else request
+    else:
+        request = in_passes(sized(call, request, pictures), form, services.settings.max_side)
     job = await services.jobs.submit(call.account, request, pictures, once=once)
     return await answer_held(call, job, single=single)
 
@@ -105,10 +103,19 @@ async def _known(call: Call) -> Known:
     )
 
 
-def sized_like(request: ImageRequest, pictures: Pictures, settings: Settings) -> ImageRequest:
-    """As large as the picture that it starts from, within the limits."""
-    width, height = size_like(pictures[AssetKind.init_image], settings.max_side)
+def sized(
+    call: Call, request: ImageRequest, pictures: Pictures, kind: AssetKind = AssetKind.init_image
+) -> ImageRequest:
+    """As large as was asked for, or else as that picture, within the limits."""
+    if has_size(call.form) or kind not in pictures:
+        return request
+    width, height = size_like(pictures[kind], call.services.settings.max_side)
     return replace(request, width=width, height=height)
+
+
+def echoing(request: ImageRequest, **echo: object) -> ImageRequest:
+    """What the page's ``meta`` has beside that of every picture."""
+    return replace(request, extras={**request.extras, "echo": echo})
 
 
 def _fields(init: str, mask: str, control: str) -> dict[AssetKind, str]:

@@ -11,23 +11,23 @@ from fastapi import Response
 
 from safelight.errors import Invalid
 from safelight.records import FURTHER, ImageRequest, MixUse, Operation
+from safelight.service.catalogue import MOST_PICTURES
 from safelight.wire import openapi
 from safelight.wire.forms import Form
 from safelight.wire.modelslab import describe as words
 from safelight.wire.modelslab import families, images
 from safelight.wire.modelslab.call import Call, Row, filled
 from safelight.wire.modelslab.families import Family
-from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, has_size, read_sources
+from safelight.wire.modelslab.read import MOST_PROMPT, echoed_address, read_sources
 from safelight.wire.openapi import Shape
 
 PICTURES, WEIGHTS, PROMPT = "init_image", "init_image_weights", "prompt"
 MAGIC = {"kmin": 0.3, "kmax": 0.5, "mix_factor": 0.5}  # and what they are where nothing is said
-MOST = 1 + len(FURTHER)
 
 
 async def img_mixer(call: Call) -> Response:
     form = call.form
-    sources = read_sources(form, PICTURES, 2, MOST)
+    sources = read_sources(form, PICTURES, 2, MOST_PICTURES)
     shares, prompts = _shares(form, len(sources)), _prompts(form, len(sources))
     further = {kind: f"{PICTURES}[{i}]" for i, kind in enumerate(FURTHER[: len(sources) - 1], 1)}
     apart = dict(zip((PICTURES, *further.values()), sources, strict=True))
@@ -38,10 +38,10 @@ async def img_mixer(call: Call) -> Response:
     }
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
-        asked = request if has_size(form) else images.sized_like(request, pictures, call.services.settings)
+        asked = images.sized(call, request, pictures)
         rest = prompts[1:] if len(set(prompts)) > 1 else [asked.prompt] * len(mixture)
         told = tuple(use._replace(prompt=prompt) for use, prompt in zip(mixture, rest, strict=True))
-        return replace(asked, share=shares[0], mixture=told, extras={**asked.extras, "echo": echo}), pictures
+        return images.echoing(replace(asked, share=shares[0], mixture=told), **echo), pictures
 
     asked = filled(call, {}, **apart, prompt=prompts[0])
     return await images.generate(asked, Operation.img2img, init=PICTURES, further=further, change=change)
@@ -54,10 +54,10 @@ async def magic_mix(call: Call) -> Response:
         raise Invalid("kmin", "must be at most kmax")
 
     async def change(request: ImageRequest, pictures: images.Pictures) -> tuple[ImageRequest, images.Pictures]:
-        asked = request if has_size(call.form) else images.sized_like(request, pictures, call.services.settings)
-        echo = {"image": echoed_address(call.form.fields["image"]), "kmin": kmin, "kmax": kmax, "mix_factor": factor}
-        extras = {**asked.extras, "echo": echo}
-        return replace(asked, layout_share=1 - factor, layout_until=kmin, extras=extras), pictures
+        asked = images.sized(call, request, pictures)
+        asked = replace(asked, layout_share=1 - factor, layout_until=kmin)
+        shown = echoed_address(call.form.fields["image"])
+        return images.echoing(asked, image=shown, kmin=kmin, kmax=kmax, mix_factor=factor), pictures
 
     return await images.generate(filled(call, {}, strength=kmax), Operation.img2img, init="image", change=change)
 
@@ -90,7 +90,7 @@ _FIELDS: openapi.Schema = {
         "type": ["array", "string"],
         "minLength": 1,
         "minItems": 2,
-        "maxItems": MOST,
+        "maxItems": MOST_PICTURES,
         "description": "Two to four pictures: a list, or addresses separated by commas.",
     },
     WEIGHTS: {
