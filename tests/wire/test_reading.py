@@ -80,6 +80,7 @@ def test_the_defaults() -> None:
         ({"base64": "auto"}, "base64", False),
         ({"webhook": "undefined"}, "webhook", None),
         ({"webhook": False}, "webhook", None),
+        ({"webhook": "false"}, "webhook", None),
         ({"negative_prompt": "None"}, "negative_prompt", ""),
         ({"negative_prompt": "auto"}, "negative_prompt", "auto"),
         ({"prompt": "None", "enhance_prompt": 0}, "prompt", "None"),

@@ -86,6 +86,19 @@ def test_resolution_in_all_its_spellings(resolution: str, size: tuple[int, int])
     assert read_resolution(resolution, 1024, []) == size
 
 
+@pytest.mark.parametrize("resolution", ["auto", "", None])
+def test_auto_is_no_resolution(resolution: str | None) -> None:
+    from safelight.records import Operation
+    from safelight.wire.forms import Form
+    from safelight.wire.tensorslab.making import read_request
+
+    notes: list[str] = []
+    request = read_request(
+        Form({"prompt": "a cat", "resolution": resolution}), "zimage", Operation.text2img, notes, 512
+    )
+    assert (request.width, request.height, notes) == (512, 512, [])
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

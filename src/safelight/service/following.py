@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from safelight.errors import Unauthorized, Unavailable
 from safelight.records import Account, Job, JobState, Standing
 from safelight.service.errands import Errands
-from safelight.service.jobs import UNMEASURED, Jobs
+from safelight.service.jobs import Jobs
 from safelight.service.progress import PREVIEW, STEPS, WATCH, Ear, Step, Watch, read_steps, write_watch
 from safelight.service.revocation import CHANNEL as REVOKED
+from safelight.service.speed import UNMEASURED
 from safelight.service.telling import WATCH_SECONDS
 from safelight.storage.database import Database, Row
 

@@ -28,6 +28,7 @@ from safelight.service.once import Once
 from safelight.service.requests import check_store, job_of, to_json
 from safelight.service.seals import Seal
 from safelight.service.space import check_space
+from safelight.service.speed import UNMEASURED
 from safelight.service.together import Together
 from safelight.service.vault import Vault, forget_unused, sealed_text
 from safelight.settings import Settings
@@ -36,7 +37,6 @@ from safelight.storage.database import Database, Row, Transaction
 from safelight.storage.queue import EDITS, MODELS, PICTURES, Queue
 
 LARGEST_ID = 2**63 - 1
-UNMEASURED = 2e6  # cost per second assumed until a worker has measured its own
 RETRY_AFTER = 300  # seconds; the longest wait that a refusal names
 QUEUES = {  # a queue for each kind of work: what waits in one holds up none of the others
     Task.generate: PICTURES,

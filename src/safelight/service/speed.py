@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
-WEIGHT = 0.3  # of the newest measurement in the running mean
+UNMEASURED = 2e6  # cost per second assumed until a worker has measured its own
+ASSUMED = 3e6  # cost of the job that stands for this assumption among those that were measured
+WEIGHT = 0.3  # of the newest measurement in the running mean, among jobs of one cost
 
 
 class Meter:
     """Seconds per unit of cost, over all that shares the engine: a job that waits for its neighbours does not make it slower."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
+        self._clock = clock
         self._busy, self._since, self._cost = 0, 0.0, 0.0
+        self._known = ASSUMED**2  # how much the mean rests on: squares of costs
         self.seconds_per_cost: float | None = None
 
     def begin(self) -> float:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             if self._busy == 0:
                 self._since, self._cost = now, 0.0
             self._busy += 1
@@ -33,9 +38,15 @@ class Meter:
         """One job has left the engine; what was done since the last one left is a measurement."""
         with self._lock:
             self._busy -= 1
-            now = time.monotonic()
+            now = self._clock()
             if self._cost > 0 and now > began:
-                measured = (now - self._since) / self._cost
-                known = self.seconds_per_cost
-                self.seconds_per_cost = measured if known is None else known + WEIGHT * (measured - known)
+                self._learn(now - self._since, self._cost)
             self._since, self._cost = now, 0.0
+
+    def _learn(self, seconds: float, cost: float) -> None:
+        """Least squares through the origin: a small job's time goes to other things than its cost, and must not tell of large ones."""
+        weight = cost * cost
+        self._known *= (1 - WEIGHT) ** min(1.0, weight / (WEIGHT * self._known))  # the past fades as it is outweighed
+        self._known += weight
+        mean = self.seconds_per_cost or 1 / UNMEASURED
+        self.seconds_per_cost = mean + weight / self._known * (seconds / cost - mean)

@@ -19,7 +19,17 @@ OPEN = (
     "/temp/",
     "/uploads/",
 )  # all others, pages for people among them, stay closed
-TOLD = ("Allow", "Retry-After", "X-Request-Id", "X-Safelight-Ignored", "X-Safelight-Notes", "X-Safelight-Receipt")
+TOLD = (
+    "Allow",
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-Request-Id",
+    "X-Safelight-Ignored",
+    "X-Safelight-Notes",
+    "X-Safelight-Receipt",
+)
 PREFLIGHT_SECONDS = 7_200  # the longest that Chromium remembers an answer
 
 

@@ -60,6 +60,11 @@ class Form:
         value = self.fields.get(name)
         return default if value is False or _unset(value) else _text(name, value, limit)
 
+    def address(self, name: str, *, limit: int) -> str:
+        """A word that says no is no address either: ``false`` of a form."""
+        word = self.text(name, limit=limit).strip()
+        return "" if _YES.get(word.lower()) is False else word
+
     def choice(self, name: str, *, limit: int) -> str:
         """A name out of many; ``auto`` leaves the choice to us."""
         word = self.text(name, limit=limit).strip()

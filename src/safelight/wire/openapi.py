@@ -59,8 +59,10 @@ class Operation:
     repeatable: bool = False  # with an Idempotency-Key
 
 
-def add(router: APIRouter, method: str, path: str, endpoint: Endpoint, operation: Operation) -> None:
-    """FastAPI routes and describes the endpoint, and converts nothing: it reads and answers for itself."""
+def add(
+    router: APIRouter, method: str, path: str, endpoint: Endpoint, operation: Operation, *, told: bool = True
+) -> None:
+    """FastAPI routes the endpoint, describes it where it is ``told``, and converts nothing: it reads and answers for itself."""
     extra: dict[str, object] = {
         "parameters": _parameters(method, path, operation),
         "responses": {"200": _response("All is well", operation.gives, operation.answer), **operation.refusals.refs()},
@@ -75,6 +77,7 @@ def add(router: APIRouter, method: str, path: str, endpoint: Endpoint, operation
         tags=[operation.tag],
         operation_id=f"{method.lower()}{re.sub(r'[^a-z0-9]+', '_', path)}",
         openapi_extra=extra,
+        include_in_schema=told,
         response_class=Response,
     )
     route = router.routes[-1]

@@ -268,7 +268,7 @@ def _names(form: Form, field: str) -> list[str]:
 
 
 def read_webhook(form: Form) -> str | None:
-    address = form.text("webhook", limit=MOST_URL).strip()
+    address = form.address("webhook", limit=MOST_URL)
     if address and not _is_address(address):
         raise Invalid("webhook", "must be an http or https address")
     return address or None

@@ -56,4 +56,6 @@ def routes(services: Services) -> APIRouter:
     for row in TABLE:
         for method in row.methods:
             add(router, method, f"/api/{row.path}", endpoint(services, row), row.operation)
+        if row.methods == ("GET",):  # it changes nothing
+            add(router, "HEAD", f"/api/{row.path}", endpoint(services, row), row.operation, told=False)
     return router

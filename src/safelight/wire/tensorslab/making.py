@@ -50,7 +50,7 @@ async def make(call: Call) -> Response:
         request = replace(request, prompt=services.enhance(request.prompt))
     async with services.jobs.room(call.account, Task.generate):
         pictures = {kind: await develop() for kind, develop in shown.items()}
-    if given and not call.form.has("resolution"):
+    if given and not call.form.choice("resolution", limit=MOST_NAME):
         width, height = size_like(pictures[AssetKind.init_image], services.settings.max_side)
         request = replace(request, width=width, height=height)
     job = await services.jobs.submit(call.account, request, pictures)
@@ -80,7 +80,7 @@ def _request(call: Call, checkpoint: Choice, shown: Sequence[AssetKind], given: 
 def read_request(form: Form, model: str, operation: Operation, notes: list[str], most: int) -> ImageRequest:
     """Raises Invalid naming the field and the rule."""
     must_store(form, "a task's pictures are fetched later")
-    width, height = read_resolution(form.text("resolution", limit=MOST_NAME), most, notes)
+    width, height = read_resolution(form.choice("resolution", limit=MOST_NAME), most, notes)
     seed = form.whole("seed", -1)
     return ImageRequest(
         operation=operation,
