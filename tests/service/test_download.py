@@ -51,6 +51,37 @@ async def test_what_breaks_off_twice_is_gone_on_with_from_there() -> None:
     assert asked == [(None, None), ("bytes=3000-", '"one"'), ("bytes=7000-", '"one"')]
 
 
+async def test_a_server_that_has_no_time_for_a_while_is_asked_again_once_it_has_sent_a_part() -> None:
+    busy = answer(status=503)
+    assert (await fetched(part(0, 3000), busy, busy, part(3000, len(FILE), 206)))[0] == FILE
+    assert await refused(busy) == "was answered with status 503"
+    assert await refused(part(0, 3000), busy) == "was answered with status 503"
+
+
+async def test_one_that_did_not_say_how_much_there_is_may_say_so_later() -> None:
+    chunked = b"Transfer-Encoding: chunked\r\n\r\nbb8\r\n" + FILE[:3000] + b"\r\n"
+    found, server = await fetched(
+        raw(b'HTTP/1.1 200 Whatever\r\nETag: "one"\r\n' + chunked), part(3000, len(FILE), 206)
+    )
+    assert (found, server.received[1].headers["range"]) == (FILE, "bytes=3000-")
+    found, server = await fetched(
+        raw(b"HTTP/1.1 200 Whatever\r\n" + chunked), answer(FILE)
+    )  # nothing tells whether it is the same
+    assert (found, server.received[1].headers.get("range")) == (FILE, None)
+
+
+async def test_what_begins_wrongly_is_not_fetched_to_its_end() -> None:
+    def glance(begins: bytes) -> None:
+        raise Unfetchable("url", f"begins with {begins[:3]!r}")
+
+    with tempfile.TemporaryFile() as file:
+        async with receiver(part(0, 3000)) as server:
+            outbound = Outbound({80}, ["127.0.0.1"])
+            with pytest.raises(Unfetchable, match="begins with"):
+                await Download(outbound, server.url, file, "url", len(FILE), lambda done, whole: None, glance).run(60)
+        assert file.tell() == 0
+
+
 async def test_a_server_that_knows_no_ranges_is_asked_from_the_beginning() -> None:
     assert (await fetched(part(0, 3000), answer(FILE)))[0] == FILE
 

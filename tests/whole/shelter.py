@@ -16,7 +16,8 @@ CHUNK = 2**20
 class Shelter:
     """``breaks`` are the bytes after which it breaks off, each once; ``begun`` is where each answer began.
 
-    ``file`` is one file under whatever address, or a folder, of which ``asked`` are the names that were asked for.
+    Nothing is answered while ``gate`` is cleared. ``file`` is one file under whatever address, or a folder, of which ``asked``
+    are the names that were asked for.
     """
 
     file: Path
@@ -24,15 +25,18 @@ class Shelter:
     begun: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     pause: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
 
 @contextmanager
 def shelter(file: Path, *breaks: int) -> Iterator[Shelter]:
     here = Shelter(file, list(breaks))
+    here.gate.set()
 
     class Visit(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            here.gate.wait(300)
             file = self._file()
             if not file.is_file():
                 self.send_error(404)

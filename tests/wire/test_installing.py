@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import pickle
 import re
@@ -18,6 +19,8 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
 from safelight.errors import Invalid
+from safelight.service import models
+from safelight.service.makers import install
 from safelight.service.makers.install import check_form
 from tests.engine.checkpoints import write_sd1, write_single_file
 from tests.whole.shelter import Shelter, shelter
@@ -245,6 +248,33 @@ def test_an_account_has_so_much_room(site: Site, host: Shelter) -> None:
         site.post("v3/load_model", key, url=other.url, model_id="large")
         assert entry(site, key, "large")["description"] == "url is larger than 64 MB"
     site.post("v3/delete_model", key, model_id="large")
+
+
+def test_models_are_judged_one_at_a_time_and_an_account_installs_so_many(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each judge is a program that may take gigabytes."""
+    key, at_once, most = site.key(), 0, 0
+
+    async def judge(*_: object) -> dict[str, object]:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        at_once -= 1
+        return {"wrong": "is odd"}
+
+    monkeypatch.setattr(install, "_ask", judge)
+    (tmp_path / "file").write_bytes(struct.pack("<Q", 2) + b"{}")
+    names = [f"odd-{number}" for number in range(models.MOST_AT_ONCE)]
+    with shelter(tmp_path / "file") as host:
+        host.gate.clear()
+        told = [site.post("v3/load_model", key, url=host.url, model_id=name) for name in (*names, "too-many")]
+        host.gate.set()
+        assert [entry(site, key, name)["description"] for name in names] == ["url is odd"] * len(names)
+    assert [reply.status_code for reply in told] == [200] * len(names) + [429]
+    assert told[-1].headers["retry-after"] == str(models.RETRY_AFTER)
+    assert most == 1
 
 
 @pytest.mark.parametrize(

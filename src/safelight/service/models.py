@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from safelight.errors import Invalid, NotFound
+from safelight.errors import Invalid, NotFound, OverQuota
 from safelight.records import Account, InstallRequest, Job, JobState, Receipt
 from safelight.service.erasure import Erasure
 from safelight.service.jobs import Jobs
 from safelight.settings import Settings
 from safelight.storage.database import Database, Row, Transaction
 
+MOST_AT_ONCE = 4  # of an account: each may hold as much of a worker's disk as a model may have, and a place for as long as it takes
+RETRY_AFTER = 30  # seconds
 OF_OPERATORS = "model_visibility public needs an operator's key; the model is visible to this account alone."
 
 
@@ -73,6 +75,9 @@ class Models:
         await tx.run("models.lock", account=account.id)
         if await tx.one("models.named", account=account.id, name=request.name):
             raise Invalid("model_id", f"{request.name} is a model of yours already; delete_model removes it")
+        begun = await tx.one("models.begun", account=account.id)
+        if begun and begun["models"] >= MOST_AT_ONCE:
+            raise OverQuota(f"Rate limit exceeded. {MOST_AT_ONCE} models of yours are being installed.", RETRY_AFTER)
         await tx.run(
             "models.begin", id=job_id, account=account.id, name=request.name, kind=request.kind, everybody=request.everybody
         )  # fmt: skip

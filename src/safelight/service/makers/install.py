@@ -48,6 +48,7 @@ class Install:
     ) -> None:
         self._settings, self._database, self._outbound = settings, database, outbound
         self._scratch, self._checkpoints = scratch, checkpoints
+        self._judging = asyncio.Lock()  # a judge may take four gigabytes and minutes of a processor
 
     async def make(self, order: Order) -> Made:
         request, began = order.request, time.monotonic()
@@ -56,8 +57,7 @@ class Install:
             async with _ended_with(order):
                 limit = min(await self._room(order.owner), self._settings.max_model_bytes)
                 await self._download(request, model, limit, order).run(self._settings.model_seconds)
-                async with self._checkpoints(order.owner) as checkpoints:
-                    await self._judge(request, model, checkpoints)
+                await self._judge(request, model, order.owner)
             sizes = {name: size for name, size in model.sizes.items() if name != ALONE}
             parts = Parts([*model.files.values()])
         keep = partial(self._keep, int(order.owner), sizes)
@@ -77,7 +77,7 @@ class Install:
 
         if is_index(request.url):
             return Folder(self._outbound, request.url, model, FIELD, limit, note)
-        return Download(self._outbound, request.url, model.add(), FIELD, limit, note)
+        return Download(self._outbound, request.url, model.add(), FIELD, limit, note, _glance)
 
     async def _room(self, owner: str) -> int:
         row = await self._database.one("models.kept", account=int(owner))
@@ -101,15 +101,22 @@ class Install:
         most = megabytes(self._settings.account_model_bytes)
         return Invalid(FIELD, f"leads to more than there is room for: an account's models may have {most} MB together")
 
-    async def _judge(self, request: InstallRequest, model: Nameless, checkpoints: Sequence[Path]) -> None:
+    async def _judge(self, request: InstallRequest, model: Nameless, owner: str) -> None:
         """Raises Invalid. The judge is told where the bytes are, and no name, key or address."""
         place = model.show()
         for name, file in model.files.items():
             if name == ALONE or name.endswith(".safetensors"):
                 check_form(os.pread(file.fileno(), 8, 0))
-        said = await _ask(request.kind, place, self._settings.components, checkpoints)
+        async with self._judging, self._checkpoints(owner) as checkpoints:
+            said = await _ask(request.kind, place, self._settings.components, checkpoints)
         if wrong := said.get("wrong"):
             raise Invalid(FIELD, str(wrong))
+
+
+def _glance(begins: bytes) -> None:
+    """So that nobody waits for gigabytes of what is refused by its beginning. A few bytes alone wait for the rest."""
+    if len(begins) >= 8:
+        check_form(begins[:8])
 
 
 def check_form(first: bytes) -> None:

@@ -9,6 +9,10 @@ VALUES (%(id)s, %(account)s, %(name)s, %(kind)s, %(everybody)s)
 SELECT m.*, j.state, j.error, j.created_at FROM models m JOIN jobs j ON j.id = m.job_id
 WHERE m.account_id = %(account)s AND m.name = %(name)s AND j.erased_at IS NULL
 
+-- name: begun
+SELECT count(*) AS models FROM models m JOIN jobs j ON j.id = m.job_id
+WHERE m.account_id = %(account)s AND j.state IN ('queued', 'running')
+
 -- name: visible
 -- One's own first, whatever they have come to; of others' what is installed.
 SELECT m.*, j.state, j.error, j.created_at FROM models m JOIN jobs j ON j.id = m.job_id
