@@ -34,9 +34,14 @@ async def update_server(call: Call) -> Response:
     raise absent.UPDATING.refusal()
 
 
+OPERATORS_ONLY = "Only an operator's key may do that. Make one with `safelight keys create NAME --operator`."
+_FORBIDDEN = {403: words.error("The key is not an operator's", OPERATORS_ONLY)}
+_REFUSALS = replace(words.REFUSALS, examples={**words.REFUSALS.examples, **_FORBIDDEN})
+
+
 def _operators_only(call: Call) -> None:
     if not call.account.operator:
-        raise Forbidden("Only an operator's key may do that. Make one with `safelight keys create NAME --operator`.")
+        raise Forbidden(OPERATORS_ONLY)
 
 
 def _done(said: str) -> Response:
@@ -45,7 +50,8 @@ def _done(said: str) -> Response:
 
 def _operation(summary: str, said: str) -> Operation:
     gives = Shape("Ordered", words.fields(words.DONE | {"message": {"type": "string"}}, "status", "message"))
-    return words.other(f"{summary} (operators' keys only)", gives, {"status": "success", "message": said})
+    told = words.other(f"{summary} (operators' keys only)", gives, {"status": "success", "message": said})
+    return replace(told, refusals=_REFUSALS)
 
 
 _CLEAR_QUEUE = _operation("End everything that waits", "Queue cleared, server is restarting")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fastapi import Response
 
@@ -14,10 +15,10 @@ from safelight.errors import Invalid, NotFound
 from safelight.records import JobState
 from safelight.service.catalogue import Entry
 from safelight.wire.http import answer
+from safelight.wire.modelslab import agents_described, families
 from safelight.wire.modelslab import describe as words
-from safelight.wire.modelslab import families
-from safelight.wire.modelslab.call import Call, Row
-from safelight.wire.openapi import Operation, Schema, Shape
+from safelight.wire.modelslab.call import Act, Call, Row
+from safelight.wire.openapi import Operation, Refusals, Schema, Shape
 
 READY = "model_ready"
 STATUSES = {
@@ -276,15 +277,20 @@ _TAGS = _about("Tags: none are given here", _STRINGS, {"status": "success", "dat
 _PROVIDERS = _about("Providers: this server", _STRINGS, {"status": "success", "data": [PROVIDER]})
 
 
-def _catalogue(path: str) -> tuple[Row, ...]:
-    """The newer catalogue, which stands under three addresses."""
-    get = ("GET",)
-    return (
-        Row(path, families.V6, search, _SEARCH, get),
-        Row(f"{path}/filters", families.V6, filters, _FILTERS, get),
-        Row(f"{path}/tags", families.V6, tags, _TAGS, get),
-        Row(f"{path}/providers", families.V6, providers, _PROVIDERS, get),
-        Row(f"{path}/{{name}}", families.V6, detail, _ONE, get),
+_CATALOGUE: tuple[tuple[str, Act, Operation], ...] = (
+    ("", search, _SEARCH),
+    ("/filters", filters, _FILTERS),
+    ("/tags", tags, _TAGS),
+    ("/providers", providers, _PROVIDERS),
+    ("/{name}", detail, _ONE),
+)
+
+
+def _catalogue(path: str, refusals: Refusals = words.REFUSALS) -> tuple[Row, ...]:
+    """The newer catalogue, which stands under three addresses and refuses as others do that stand there."""
+    return tuple(
+        Row(f"{path}{end}", families.V6, act, replace(told, refusals=refusals), ("GET",))
+        for end, act, told in _CATALOGUE
     )
 
 
@@ -299,5 +305,5 @@ ROWS = (
     Row("v1/enterprise/sync_models", families.ENTERPRISE, sync_models, _SYNC),
     *_catalogue("v7/models"),
     *_catalogue("v6/model-search"),
-    *_catalogue("agents/v1/models"),
+    *_catalogue("agents/v1/models", agents_described.REFUSALS),
 )
