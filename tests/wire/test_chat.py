@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from openai import InternalServerError, OpenAI
+from openai.types.chat import ChatCompletionUserMessageParam
 
 from safelight.service.chat import Chat
 from safelight.settings import read_settings
@@ -16,7 +18,7 @@ from tests.wire.site import Json, Site
 
 STREAM = b'data: {"choices": [{"delta": {"content": "Par"}}]}\n\ndata: {"choices": [{"delta": {"content": "is"}}]}\n\ndata: [DONE]\n\n'
 WHOLE = {"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": "Paris"}}]}
-ASKED = [{"role": "user", "content": "What is the capital of France?"}]
+ASKED: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
 
 
 @dataclass
@@ -69,6 +71,26 @@ def test_a_chat_is_handed_on_without_the_callers_key(site: Site, key: str, other
     assert (reply.status_code, reply.json()) == (200, WHOLE)
     body = {"model": "llama", "messages": ASKED, "temperature": 0.7}
     assert other.asked == [("/v1/chat/completions", "Bearer theirs", body)]
+
+
+# llama-index-llms-modelslab 0.3.1 asks at the second, by OpenAI's client.
+@pytest.mark.parametrize("base", ["api/uncensored-chat/v1", "uncensored-chat/v1"])
+def test_openais_client_chats_at_the_vendors_own_addresses(site: Site, key: str, other: Other, base: str) -> None:
+    with OpenAI(base_url=f"{site.settings.base_url}/{base}", api_key=key) as client:
+        said = client.chat.completions.create(model="llama-3.1-8b-uncensored", messages=ASKED)
+        streamed = client.chat.completions.create(model="llama-3.1-8b-uncensored", messages=ASKED, stream=True)
+        assert said.choices[0].message.content == "Paris"
+        assert [part.choices[0].delta.content for part in streamed] == ["Par", "is"]
+    assert {path for path, _, _ in other.asked} == {"/v1/chat/completions"}
+
+
+def test_openais_client_tells_what_is_missing_and_is_told_not_to_ask_again(site: Site, key: str) -> None:
+    with (
+        OpenAI(base_url=f"{site.settings.base_url}/uncensored-chat/v1", api_key=key) as client,
+        pytest.raises(InternalServerError, match="SAFELIGHT_CHAT_URL") as told,
+    ):
+        client.chat.completions.create(model="llama-3.1-8b-uncensored", messages=ASKED)
+    assert told.value.response.headers["x-should-retry"] == "false"
 
 
 def test_a_stream_comes_through_byte_for_byte(site: Site, key: str, other: Other) -> None:

@@ -14,7 +14,7 @@ from safelight.wire.modelslab.without_effect import FIELDS
 from safelight.wire.tensorslab import routes as tensorslab
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/http.md").read_text()
-PATHS = {f"/api/{row.path}" for row in TABLE} | set(tensorslab.TABLE) | set(house.OPERATIONS)
+PATHS = {path for row in TABLE for path in row.paths} | set(tensorslab.TABLE) | set(house.OPERATIONS)
 PATHS |= {"/v1/assets/{id}", "/v1/erasures", "/v1/erasures/{id}"}
 
 

@@ -93,7 +93,7 @@ def test_6_7_8_minus_one_empty_strings_and_missing_sizes(site: Site, key: str) -
 def test_9_fetch_in_its_shapes(site: Site, key: str) -> None:
     number = site.made(key)["id"]
     paths = (f"v3/fetch/{number}", "v3/fetch", "v6/images/fetch", f"v6/realtime/fetch/{number}", "v1/enterprise/fetch")
-    for path in paths:
+    for path in (*paths, f"v6/fetch/{number}", "v6/fetch"):
         for wanted in (number, str(number)):
             assert site.post(path, key, request_id=wanted).json()["id"] == number, path
     address = f"/api/v3/fetch/{number}"

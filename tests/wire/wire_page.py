@@ -30,7 +30,9 @@ def _here() -> list[str]:
         by_family[row.family.name].append(row)
     for family, rows in by_family.items():
         lines += [f"### {family}", "", "| endpoint | methods | what it does |", "|---|---|---|"]
-        lines += [f"| `/api/{row.path}` | {', '.join(row.methods)} | {row.operation.summary} |" for row in rows]
+        lines += [
+            f"| `{path}` | {', '.join(row.methods)} | {row.operation.summary} |" for row in rows for path in row.paths
+        ]
         lines.append("")
     lines += ["### TensorsLab", "", "| endpoint | methods | what it does |", "|---|---|---|"]
     lines += [f"| `{path}` | POST | {operation.summary} |" for path, (_, operation) in tensorslab.TABLE.items()]

@@ -13,6 +13,7 @@ from safelight.wire.paths import tidy
 
 OPEN = (
     "/api/",
+    "/uncensored-chat/",
     "/sdapi/",
     "/v1/",
     "/generations/",

@@ -63,6 +63,8 @@ def refusal_of(error: Exception) -> Refusal:
             headers = {"Retry-After": "5"}
         case TooLarge() | TooSlow():
             headers = {"Connection": "close"}
+        case NotOffered():
+            headers = {"X-Should-Retry": "false"}  # OpenAI's clients send again whatever is answered with 5xx
         case _:
             headers = {}
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

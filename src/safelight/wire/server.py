@@ -235,6 +235,7 @@ DIALECTS = {
     "/controlnet/": Dialect(a1111_write.write_error),
     "/console/": Dialect(console.write_error),
     "/api/": Dialect(modelslab_write.write_error, absent.find),
+    "/uncensored-chat/": Dialect(modelslab_write.write_error),
     **{f"{path}/": Dialect(openai_write.write_error) for path in openai.PATHS},
     "/v1/images/": Dialect(tensorslab_write.write_error),
     "/v1/video/": Dialect(tensorslab_write.write_error, tensorslab_write.find_absent),

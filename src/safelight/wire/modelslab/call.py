@@ -43,13 +43,21 @@ Act = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A path under /api/, the family that it speaks as, what it does, and how it is described."""
+    """A path under /api/, the family that it speaks as, what it does, and how it is described.
+
+    ``bare``: clients leave /api out of it too.
+    """
 
     path: str
     family: Family
     act: Act
     operation: Operation
     methods: tuple[str, ...] = ("POST",)
+    bare: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (f"/api/{self.path}", f"/{self.path}") if self.bare else (f"/api/{self.path}",)
 
 
 def filled(call: Call, defaults: Mapping[str, object], **settled: object) -> Call:

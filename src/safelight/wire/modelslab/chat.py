@@ -109,8 +109,8 @@ _OLD = _operation("A chat, answered with its text alone", _CHAT, _EXAMPLE, {"sta
 ROWS = (
     Row("v7/llm/chat/completions", families.V7_IMAGES, completions, _COMPLETIONS),
     Row("v7/llm/v1/models", families.V7_IMAGES, language_models, _MODELS, ("GET",)),
-    Row("uncensored-chat/v1/chat/completions", families.V6, completions, _COMPLETIONS),
-    Row("uncensored-chat/v1/completions", families.V6, text_completions, _TEXTS),
+    Row("uncensored-chat/v1/chat/completions", families.V6, completions, _COMPLETIONS, bare=True),
+    Row("uncensored-chat/v1/completions", families.V6, text_completions, _TEXTS, bare=True),
     Row("v5/uncensored_chat", families.V5, uncensored_chat, _OLD),
     Row("v6/llm/uncensored_chat", families.V6, uncensored_chat, _OLD),
     Row("v1/enterprise/uncensored_chat/start", families.ENTERPRISE, uncensored_chat, _OLD),

@@ -328,6 +328,7 @@ ROWS = (
     *_dreambooth(families.V3_DREAMBOOTH),
     *_dreambooth(families.V4_DREAMBOOTH),
     Row("v5/images/fetch/{id}", families.V5, fetch, FETCH_OPERATION, BOTH),
+    *fetches(families.V6),  # no page of the vendor's, but where several clients look
     *makes(families.V6_IMAGES),
     *makes(families.V6_REALTIME),
     makes_inpaint("v6/image_editing/inpaint", families.V6_EDITING),

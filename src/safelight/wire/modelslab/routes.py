@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from fastapi import APIRouter
 
 from safelight.service.services import Services
@@ -54,8 +56,8 @@ OPERATIONS = [row.operation for row in TABLE]
 def routes(services: Services) -> APIRouter:
     router = APIRouter()
     for row in TABLE:
-        for method in row.methods:
-            add(router, method, f"/api/{row.path}", endpoint(services, row), row.operation)
+        for method, path in product(row.methods, row.paths):
+            add(router, method, path, endpoint(services, row), row.operation)
         if row.methods == ("GET",):  # it changes nothing
             add(router, "HEAD", f"/api/{row.path}", endpoint(services, row), row.operation, told=False)
     return router
