@@ -97,10 +97,10 @@ def train(
     learning = [weights for weights in net.parameters() if weights.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=size.autoencoder_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     path = work / "autoencoder.pt"
-    scale = load(path).get("scale", 1.0)
+    before = load(path)
+    scale = before.get("scale", 1.0)
+    pool, pace = Pool(sprites, size.pool, seed + before.get("step", 0), photographs), Pace()
     run = Run(path, minutes, 60, net=net, average=average.net, optimiser=optimiser, scale=scale)
-    pool = Pool(sprites, size.pool, seed + run.step, photographs)
-    pace = Pace()
     while (share := run.share) < 1:
         whole = share > 0.65
         rate = size.autoencoder_rate * run.warmth(50) * cosine(share)

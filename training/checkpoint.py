@@ -27,7 +27,10 @@ class Average:
 
 
 class Run:
-    """One stage within a budget of minutes over all calls: goes on from its file, saves into it now and then and at the end."""
+    """One stage within a budget of minutes over all calls: goes on from its file, saves into it now and then and at the end.
+
+    Made last before the first step: the budget is for steps alone, so that the smallest is still good for one.
+    """
 
     def __init__(self, path: Path, minutes: float, save_every: float, **parts: Any) -> None:
         state = load(path, **parts)

@@ -111,8 +111,8 @@ def train(
     optimiser = torch.optim.AdamW(
         [*net.parameters(), *questions.parameters()], lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01
     )
-    run = Run(work / "text.pt", minutes, 60, net=net, questions=questions, optimiser=optimiser)
     pace = Pace()
+    run = Run(work / "text.pt", minutes, 60, net=net, questions=questions, optimiser=optimiser)
     while (share := run.share) < 1:
         set_rate(optimiser, 1e-3 * run.warmth(100) * cosine(share))
         pace.step()

@@ -54,10 +54,10 @@ def train(data: Path, size: Size, work: Path, minutes: float, device: torch.devi
         net.to(memory_format=torch.channels_last).set_attn_processor(AttnProcessor())
     optimiser = torch.optim.AdamW(net.parameters(), lr=size.unet_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = Average(net, size.average)
-    run = Run(work / "unet.pt", minutes, 120, net=net, average=average.net, optimiser=optimiser)
-    average.steps = run.step
     signal = networks.scheduler().alphas_cumprod.to(device)
     recent, pace = 0.0, Pace()
+    run = Run(work / "unet.pt", minutes, 120, net=net, average=average.net, optimiser=optimiser)
+    average.steps = run.step
     while (share := run.share) < 1:
         rate = size.unet_rate * run.warmth(200) * fall(share)
         set_rate(optimiser, rate)

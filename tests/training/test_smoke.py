@@ -18,6 +18,7 @@ from training import checkpoint, networks, start, train
 from training.sizes import TINY
 
 DATA = Path(train.__file__).parent / "data"
+MINUTES = "0.02"  # of each stage: a few steps
 
 
 @pytest.fixture(scope="module")
@@ -25,26 +26,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("work")
     out = work / "export"
     threads = torch.get_num_threads()
+    sized = ["--size", "tiny", "--minutes", MINUTES, "--pictures", "64"]
     for stage in train.STAGES:
-        minutes = {"autoencoder": 0.1, "text": 0.08, "unet": 0.1}.get(stage, 0.0)
-        train.main(
-            [
-                "--size",
-                "tiny",
-                "--stage",
-                stage,
-                "--minutes",
-                str(minutes),
-                "--work",
-                str(work),
-                "--out",
-                str(out),
-                "--pictures",
-                "64",
-                "--data",
-                str(DATA),
-            ]
-        )
+        train.main([*sized, "--stage", stage, "--work", str(work), "--out", str(out), "--data", str(DATA)])
     torch.set_num_threads(threads)
     return out
 
@@ -77,7 +61,7 @@ def test_a_run_goes_on_from_a_checkpoint_and_may_leave_its_codes_alone(exported:
     common = ["--size", "tiny", "--start", str(exported), "--work", str(work), "--out", str(out), "--data", str(DATA)]
     threads = torch.get_num_threads()
     for words in (
-        ["--stage", "autoencoder", "--minutes", "0.03", "--photographs", str(photographs), "--decoder-alone"],
+        ["--stage", "autoencoder", "--minutes", MINUTES, "--photographs", str(photographs), "--decoder-alone"],
         ["--stage", "text"],
         ["--stage", "export"],
     ):
@@ -103,13 +87,13 @@ def test_an_image_model_may_be_exported_between_its_start_and_what_it_became(tmp
 def test_a_stage_ends_at_the_asked_time_of_day(tmp_path: Path) -> None:
     soon = (datetime.now().astimezone() + timedelta(minutes=30)).strftime("%H:%M")
     options = train.arguments(["--until", soon, "--work", str(tmp_path)])
-    assert 29 <= train.until(options, "unet") <= 30
+    assert 20 < train.until(options, "unet") <= 30  # the minute has begun, and this may be a slow machine
     checkpoint.save(tmp_path / "unet.pt", used=600.0)
-    assert 39 <= train.until(options, "unet") <= 40
+    assert 30 < train.until(options, "unet") <= 40
 
 
 def test_a_stage_whose_time_is_spent_is_not_trained_again(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     work = exported.parent
     before = torch.load(work / "unet.pt", weights_only=True)["step"]
-    train.main(["--size", "tiny", "--stage", "unet", "--minutes", "0.1", "--work", str(work), "--data", str(DATA)])
+    train.main(["--size", "tiny", "--stage", "unet", "--minutes", MINUTES, "--work", str(work), "--data", str(DATA)])
     assert torch.load(work / "unet.pt", weights_only=True)["step"] == before
