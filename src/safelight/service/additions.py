@@ -23,6 +23,7 @@ from safelight.storage.database import Database, Row
 
 NAME = re.compile(r"[\w.+-]{1,100}")
 MOST_PATH = 4096
+TAKEN = "stands for a checkpoint already; remove that one first"
 ONLY = {  # what families of one operation are named by ``models check``
     "InstructPix2Pix": Operation.pix2pix,
     "Depth2Img": Operation.depth2img,
@@ -57,11 +58,13 @@ class Additions:
             raise Invalid("name", "must be of letters, digits and . + - _, at most 100 of them")
         if name in {**self._settings.models, **self._settings.loras}:
             raise Invalid("name", "is of the server's settings")
+        if await self._database.one("additions.named", name=name):  # before a look that takes seconds
+            raise Invalid("name", TAKEN)
         found = await self._look(path)
         async with self._database.transaction() as tx:
             row = await tx.one("additions.add", name=name, path=str(path), **found)
             if row is None:
-                raise Invalid("name", "stands for a checkpoint already; remove that one first")
+                raise Invalid("name", TAKEN)
             await tx.run("additions.announce", id=row["id"])
 
     async def remove(self, name: str) -> None:
