@@ -91,7 +91,10 @@ class House:
 
 
 class Painter:
-    """An engine as far as a worker can tell. Pictures are of one colour, made from the seed; ``gate`` holds them back."""
+    """An engine as far as a worker can tell. Pictures are of one colour, made from the seed; ``gate`` holds them back.
+
+    After a step it waits until ``heard`` says that whoever listens has heard of it.
+    """
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.gate = threading.Event()
@@ -100,6 +103,7 @@ class Painter:
         self.purged: list[str] = []
         self.generations: list[Generation] = []
         self.wrong: Callable[[Generation], Exception | None] = lambda generation: None
+        self.heard: Callable[[Generation, int], bool] = lambda generation, step: True
 
     def submit(self, generation: Generation, on_progress: Callable[[Progress], None] | None = None) -> PaintTicket:
         self.generations.append(generation)
@@ -122,6 +126,8 @@ class Painter:
             if on_progress is not None:
                 preview = colour(generation.seed, 8, 8) if ticket.previews else None
                 on_progress(Progress(step + 1, generation.steps, preview))
+            while not self.heard(generation, step + 1) and not ticket.taken_back.wait(0.02):
+                pass
         if wrong := self.wrong(generation):
             return ticket.future.set_exception(wrong)
         seeds = [(generation.seed + number) % 2**32 for number in range(generation.samples)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from safelight.settings import Settings
 from safelight.storage.blobs import open_blobs
 from tests.house import House, a_bitmap, a_request, open_house
 from tests.invariants import check_invariants
-from tests.service.rows import count
+from tests.service.rows import count, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -117,12 +116,11 @@ async def test_waiting_ends_when_the_job_does(house: House) -> None:
     house.painter.gate.clear()
     async with house.working():
         job = await house.submit()
-        waiting = [asyncio.create_task(house.services.jobs.wait(house.account, job.id, 30)) for _ in range(20)]
+        waiting = [asyncio.create_task(house.services.jobs.wait(house.account, job.id, 600)) for _ in range(20)]
         assert not (await house.services.jobs.wait(house.account, job.id, 0.3)).state.final
         house.painter.gate.set()
-        began = time.monotonic()
-        assert {(await each).state for each in waiting} == {JobState.succeeded}
-        assert time.monotonic() - began < 20
+        async with asyncio.timeout(120):
+            assert {(await each).state for each in waiting} == {JobState.succeeded}
 
 
 async def test_who_has_few_waiting_goes_first(house: House) -> None:
@@ -140,10 +138,14 @@ async def test_eta_is_what_the_workers_measured(house: House) -> None:
     house.painter.step_seconds = 0.05
     async with house.working():
         await house.finished(await house.submit())
-        await asyncio.sleep(0.5)  # a heartbeat
+        async with asyncio.timeout(60):
+            while not (measured := await rows(house, "SELECT seconds_per_cost FROM nodes WHERE seconds_per_cost > 0")):
+                await asyncio.sleep(0.05)
     job = await house.submit()
-    assert 0.1 < await house.services.jobs.eta(job) < 2
-    assert 0.1 < (await house.services.jobs.load()).seconds < 2
+    (priced,) = await rows(house, f"SELECT cost FROM jobs WHERE id = {job.id}")
+    expected = pytest.approx(priced["cost"] * measured[0]["seconds_per_cost"], rel=0.01)
+    assert 0.1 < await house.services.jobs.eta(job) == expected
+    assert (await house.services.jobs.load()).seconds == expected
     ended = await house.services.overview.statistics()
     assert ended.outcomes == {"succeeded": 1, "failed": 0, "cancelled": 0}
     assert (ended.waiting, ended.running, [worker.name for worker in ended.workers]) == (1, 0, ["test"])

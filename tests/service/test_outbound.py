@@ -102,11 +102,11 @@ def local(**options: object) -> Outbound:
     return Outbound({80}, ["127.0.0.1"], **options)  # type: ignore[arg-type]
 
 
-async def get(outbound: Outbound, url: str, limit: int = 1000, seconds: float = 5.0) -> bytes:
+async def get(outbound: Outbound, url: str, limit: int = 1000, seconds: float = 60.0) -> bytes:
     return await outbound.fetch(url, field="init_image", limit=limit, seconds=seconds)
 
 
-async def refused(outbound: Outbound, url: str, limit: int = 1000, seconds: float = 5.0) -> str:
+async def refused(outbound: Outbound, url: str, limit: int = 1000, seconds: float = 60.0) -> str:
     with pytest.raises(Unfetchable) as caught:
         await get(outbound, url, limit, seconds)
     assert caught.value.field == "init_image"
@@ -114,7 +114,7 @@ async def refused(outbound: Outbound, url: str, limit: int = 1000, seconds: floa
     return caught.value.rule
 
 
-def told(*script: Behaviour, limit: int = 1000, seconds: float = 5.0) -> str:
+def told(*script: Behaviour, limit: int = 1000, seconds: float = 60.0) -> str:
     """The rule that a fetch from a server with this script breaks."""
 
     async def story() -> str:
@@ -290,14 +290,14 @@ def test_only_200_is_an_answer(status: int) -> None:
         drip(),
         drip(b"HTTP/1.1 200 OK\r\n\r\n"),
         drip(b"HTTP/1.1 200 OK\r\nX: "),
-        raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 9, pause=9),
+        raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 9, pause=90),
     ],
     ids=["silence", "slow garbage", "slow body", "slow header", "continue for ever"],
 )
 def test_the_deadline_is_absolute(behaviour: Behaviour) -> None:
     begin = time.perf_counter()
     assert told(behaviour, limit=10**6, seconds=0.3) in ("took too long to answer", "broke off its answer")
-    assert time.perf_counter() - begin < 8
+    assert time.perf_counter() - begin < 50
 
 
 def test_who_names_silent_hosts_waits_behind_himself() -> None:
@@ -305,12 +305,12 @@ def test_who_names_silent_hosts_waits_behind_himself() -> None:
         async with receiver(hang) as silent, receiver(answer(b"hello")) as quick:
             outbound = local()
             crowd = [
-                asyncio.create_task(outbound.fetch(silent.url, field="x", limit=9, seconds=30, payer=1))
+                asyncio.create_task(outbound.fetch(silent.url, field="x", limit=9, seconds=600, payer=1))
                 for _ in range(99)
             ]
             while silent.connections < 16:
                 await asyncio.sleep(0.01)
-            assert await outbound.fetch(quick.url, field="x", limit=9, seconds=5, payer=2) == b"hello"
+            assert await outbound.fetch(quick.url, field="x", limit=9, seconds=60, payer=2) == b"hello"
             assert silent.connections == 16
             for task in crowd:
                 task.cancel()
@@ -403,7 +403,7 @@ def test_the_request_says_what_is_needed_and_no_more(monkeypatch: pytest.MonkeyP
 
 
 def test_a_post_is_answered_by_its_status_alone() -> None:
-    async def post(here: Receiver, seconds: float = 5) -> Answer:
+    async def post(here: Receiver, seconds: float = 60) -> Answer:
         headers = {"Content-Type": "application/json"}
         return await local().post(here.url, field="webhook", body=b'{"a":1}', headers=headers, seconds=seconds)
 

@@ -103,7 +103,7 @@ class Site:
 
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """What the services answer, asked from outside of their loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(120)
 
     def key(self) -> str:
         """The key of a new account."""
@@ -192,14 +192,14 @@ def open_site(settings: Settings) -> Iterator[Site]:
 
     thread = threading.Thread(target=lambda: asyncio.run(live()), name="site")
     thread.start()
-    told.wait(60)
+    told.wait(300)
     assert opened, "the site did not open"
     try:
         yield opened[0]
     finally:
         opened[0].http.close()
         opened[0].loop.call_soon_threadsafe(halt[0].set)
-        thread.join(30)
+        thread.join(120)
 
 
 @asynccontextmanager

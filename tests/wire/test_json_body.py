@@ -73,7 +73,7 @@ def test_a_body_that_was_cut_short_is_never_completed(given_: dict[str, object],
     ['{"a": "' + '\\"' * 2_000_000, '{"a": ' + "x " * 2_000_000, "{" + '"' * 2_000_001, '{"a": ,' + " " * 4_000_000],
 )
 def test_nonsense_of_megabytes_is_refused_in_no_time(text: str) -> None:
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(Invalid, match="is not valid JSON at line 1, column "):
         read_json(text.encode())
-    assert time.process_time() - began < 3
+    assert time.thread_time() - began < 3
