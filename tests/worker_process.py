@@ -1,19 +1,21 @@
-"""A worker in a process of its own, with a painter for an engine, to be killed and stopped by tests: URL, FOLDER, STEP SECONDS.
+"""A worker in a process of its own, with a painter for an engine, to be killed and stopped by tests.
 
-A request for ``DEADLY`` kills it, as a picture that makes a driver crash would.
+A request for ``DEADLY`` kills the one whose painter does ``die``, as a picture that makes a driver crash would.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
-import sys
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from multiprocessing.context import ForkServerProcess
 
 from safelight.engine.generation import Generation
-from safelight.settings import read_settings
-from tests.house import Painter, open_house, reconciling
+from tests.crashes.processes import Told, begin, ended
+from tests.house import House, reconciling
 
 DEADLY = "a deadly picture"
 
@@ -23,23 +25,26 @@ def die(generation: Generation) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main(url: str, folder: str, step_seconds: str) -> None:
-    settings = read_settings(
-        data_dir=Path(folder),
-        database_url=url,
-        heartbeat_seconds=0.2,
-        stalled_seconds=1.0,
-        worker_concurrency=32,
-    )
+@asynccontextmanager
+async def worker_process(house: House, step_seconds: float = 0.0) -> AsyncIterator[ForkServerProcess]:
+    """Ready to work; ended without mercy at the end."""
+    settings = house.settings.model_copy(update={"stalled_seconds": 1.0, "worker_concurrency": 32})
+    told = Told(house.settings.data_dir / f"told {secrets.token_hex(4)}")
+    process = begin(settings, _work, told, step_seconds=step_seconds)
+    try:
+        async with asyncio.timeout(240):
+            while not told.all():
+                assert process.is_alive()
+                await asyncio.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        await ended(process)
+
+
+async def _work(house: House, told: Told) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    name = f"process {os.getpid()}"
-    painter = Painter(float(step_seconds))
-    painter.wrong = die
-    async with open_house(settings, name=name, painter=painter) as house, reconciling(house):
-        print("ready", flush=True)
+    async with reconciling(house):
+        told.tell(ready=True)
         await house.worker.run(stop)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))

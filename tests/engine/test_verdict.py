@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
+from safelight.engine import verdict as program
 from safelight.engine.verdict import judge
 from safelight.errors import EngineFailed, Invalid
 
@@ -120,12 +120,13 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     assert "not a whole Stable Diffusion" in verdict("checkpoint", tmp_path / "else.safetensors")
 
 
-def test_the_program_says_what_is_wrong_and_no_more(tmp_path: Path) -> None:
+def test_the_program_says_what_is_wrong_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a program of its own, with its limits, it is run where models are installed."""
     header = b"[" * 10**6
     path = written(tmp_path / "odd", struct.pack("<Q", len(header)) + header)
+    monkeypatch.setattr(program, "_confine", lambda: None)
     with path.open("rb") as file:
-        ran = subprocess.run(
-            [sys.executable, "-m", "safelight.engine.verdict", "checkpoint", f"/proc/{os.getpid()}/fd/{file.fileno()}", "{}"],
-            capture_output=True, text=True, check=True, timeout=120,
-        )  # fmt: skip
-    assert json.loads(ran.stdout)["wrong"].startswith("leads to a file that ")
+        program.main("checkpoint", f"/proc/{os.getpid()}/fd/{file.fileno()}", "{}")
+    assert json.loads(capsys.readouterr().out)["wrong"].startswith("leads to a file that ")

@@ -6,9 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +19,9 @@ from safelight.storage.postgres import EmbeddedPostgres
 from tests.house import House, a_bitmap, a_request, open_house, reconciling
 from tests.invariants import check_invariants
 from tests.service.rows import count, rows
+from tests.worker_process import worker_process
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[2]
-
-
-@asynccontextmanager
-async def worker_process(house: House, step_seconds: float = 0.0) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Ready to work; ended without mercy at the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.worker_process", house.settings.database_url or "", str(house.settings.data_dir),
-        str(step_seconds), cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n"
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def running(house: House, job: Job) -> Job:
@@ -96,7 +75,7 @@ async def kill_again_and_again(house: House, luck: random.Random) -> None:
             await asyncio.sleep(luck.uniform(0.1, 0.6))
             process.kill()
     async with house.working(), reconciling(house):
-        done = [await house.finished(job, 40) for job in jobs]
+        done = [await house.finished(job) for job in jobs]
     assert {job.state for job in done} == {JobState.succeeded}
     assert await count(house, "usage") == 24
     await quiet(house)
@@ -107,20 +86,20 @@ async def test_a_worker_that_comes_back_from_the_dead_cannot_commit(house: House
         job = await house.submit(init=a_bitmap())
         before = await running(house, job)
         (first,) = await rows(house, "SELECT fence FROM jobs")
-        process.send_signal(signal.SIGSTOP)
+        os.kill(process.pid or 0, signal.SIGSTOP)
         async with house.working(), reconciling(house):
             done = await house.finished(job)
         (second,) = await rows(house, "SELECT fence FROM jobs")
         assert (before.attempt, done.attempt, done.state) == (1, 2, JobState.succeeded)
         assert second["fence"] > first["fence"]
         kept = await rows(house, "SELECT blob_key FROM assets WHERE kind = 'output' AND state = 'live'")
-        process.send_signal(signal.SIGCONT)
+        os.kill(process.pid or 0, signal.SIGCONT)
         await asyncio.sleep(2.5)  # it goes on painting, and is refused
-        assert process.returncode is None
+        assert process.is_alive()
         assert await rows(house, "SELECT blob_key FROM assets WHERE kind = 'output' AND state = 'live'") == kept
         await house.submit()
         process.terminate()
-        await asyncio.wait_for(process.wait(), 60)
+        await asyncio.to_thread(process.join, 60)
     assert await house.services.jobs.get(house.account, job.id) == done
     async with house.working():
         pass
@@ -163,7 +142,7 @@ async def test_postgresql_killed_while_everybody_works(data_dir: Path) -> None:
             os.kill(int((data_dir / "postgres/data/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
             painter.gate.set()
             later = await submitted_in_the_end(house)
-            done = [await house.finished(job, 40) for job in (*jobs, later)]
+            done = [await house.finished(job) for job in (*jobs, later)]
             assert {job.state for job in done} == {JobState.succeeded}
             assert await count(house, "usage") == 7
             await quiet(house)

@@ -13,7 +13,8 @@ from safelight.records import AssetKind, CaptionRequest, CutOutRequest, Job, Job
 from safelight.settings import Settings
 from tests.house import House, a_bitmap, a_request, open_house, reconciling
 from tests.service.rows import count, rows
-from tests.service.test_crashes import quiet, running, worker_process
+from tests.service.test_crashes import quiet, running
+from tests.worker_process import worker_process
 
 pytestmark = pytest.mark.anyio
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from typing import Any
 import httpx
 import psutil
 import psycopg
+import pytest
 
+from safelight import logs
+from safelight.cli import main
 from safelight.storage import postgres
 
 SAFELIGHT = (sys.executable, "-m", "safelight")
@@ -60,7 +64,7 @@ class Running:
 
     def picture(self, reply: Json, number: int = 0) -> bytes:
         assert reply["status"] == "success", reply
-        return httpx.get(reply["output"][number], timeout=30).raise_for_status().content
+        return httpx.get(reply["output"][number], timeout=60).raise_for_status().content
 
     def fetched(self, job: int, seconds: float = 60.0) -> Json:
         """The job's final reply."""
@@ -104,10 +108,27 @@ def environment(data: Path, **more: str) -> dict[str, str]:
     return {**kept, "SAFELIGHT_DATA_DIR": str(data), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
 
 
-def command(data: Path, *words: str, seconds: float = 90.0, **more: str) -> subprocess.CompletedProcess[str]:
+def command(data: Path, *words: str, seconds: float = 240.0, **more: str) -> subprocess.CompletedProcess[str]:
     """One ``safelight`` command, run to its end."""
     told = environment(data, COLUMNS="200", **more)
     return subprocess.run([*SAFELIGHT, *words], env=told, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def typed(data: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """The same within this process, which need not load everything first. Its logs stay as they are."""
+    said, complained, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as here, redirect_stdout(said), redirect_stderr(complained):
+        for name in [name for name in os.environ if name.startswith("SAFELIGHT_")]:
+            here.delenv(name)
+        for name, value in environment(data, COLUMNS="200", **more).items():
+            here.setenv(name, value)
+        here.setattr(sys, "argv", ["safelight", *words])
+        here.setattr(logs, "set_up", lambda _: None)
+        try:
+            main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, status, said.getvalue(), complained.getvalue())
 
 
 def start(data: Path, *words: str, key: str = "", **more: str) -> Running:
@@ -147,7 +168,7 @@ def clear_away(server: Running) -> None:
             server.process.wait()
     for process in leftovers(server.data):
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def leftovers(data: Path) -> list[psutil.Process]:

@@ -17,7 +17,7 @@ from safelight.cli import cli
 from safelight.errors import SafelightError, SetupFailed
 from safelight.settings import read_settings
 from tests.whole.conftest import DRAWING, PHOTO
-from tests.whole.running import Running, command, leftovers
+from tests.whole.running import Running, command, leftovers, typed
 
 
 def test_keys_beside_a_running_server(door: Running) -> None:
@@ -36,18 +36,18 @@ def test_keys_beside_a_running_server(door: Running) -> None:
 
 
 def test_erasing_beside_a_running_server(door: Running) -> None:
-    made = json.loads(command(door.data, "keys", "create", "team-gone", "--json").stdout)
+    made = json.loads(typed(door.data, "keys", "create", "team-gone", "--json").stdout)
     photo = base64.b64encode(PHOTO.read_bytes()).decode()
     urls = [door.post("v6/base64_to_url", key=made["key"], base64_string=photo)["output"][0] for _ in range(2)]
-    dry = command(door.data, "erase", "team-gone", "--kind", "upload", "--older-than", "0", "--dry-run")
+    dry = typed(door.data, "erase", "team-gone", "--kind", "upload", "--older-than", "0", "--dry-run")
     assert dry.stdout.startswith("Would erase 2 requests with 2 files, ")
     assert [httpx.get(url).status_code for url in urls] == [200, 200]
-    done = command(door.data, "erase", "team-gone", "--all")
+    done = typed(door.data, "erase", "team-gone", "--all")
     assert done.stdout.startswith("Erased 2 requests with 2 files. Receipt: ")
     assert [httpx.get(url).status_code for url in urls] == [404, 404]
     told = httpx.get(f"{door.url}/v1/erasures/{done.stdout.split()[-1]}", headers={"key": made["key"]})
     assert told.json()["requests"] == 2
-    ended = command(door.data, "accounts", "erase", "team-gone", "--yes")
+    ended = typed(door.data, "accounts", "erase", "team-gone", "--yes")
     assert ended.stdout == "Account team-gone is erased.\n"
     assert door.answer("v3/system_load", key=made["key"]).status_code == 401
 
@@ -72,7 +72,7 @@ def test_keys_without_a_server(data: Path) -> None:
 
 
 def test_models_list(data: Path, checkpoint: str) -> None:
-    listed = command(
+    listed = typed(
         data, "models", "list", "--json", SAFELIGHT_MODELS=json.dumps({"mine": checkpoint}), SAFELIGHT_MODEL="mine"
     )
     found = {row["name"]: row for row in json.loads(listed.stdout)}
@@ -114,7 +114,7 @@ def test_imagine_draws_step_by_step(data: Path, checkpoint: str, tmp_path: Path)
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )  # fmt: skip
 def test_a_mistake_is_told_in_one_sentence(data: Path, checkpoint: str, words: list[str], said: str) -> None:
-    ended = command(data, *words, SAFELIGHT_MODEL=checkpoint)
+    ended = typed(data, *words, SAFELIGHT_MODEL=checkpoint)
     assert ended.returncode == 1
     assert said in ended.stderr
     assert ended.stderr.startswith("safelight: ")
@@ -208,45 +208,45 @@ def test_a_doctor_says_what_to_do(
 
 
 def test_wallets_and_plans_beside_a_running_server(door: Running) -> None:
-    command(door.data, "keys", "create", "payer")
-    said = command(door.data, "accounts", "credit", "payer", "12.50", "--note", "invoice 17").stdout
+    typed(door.data, "keys", "create", "payer")
+    said = typed(door.data, "accounts", "credit", "payer", "12.50", "--note", "invoice 17").stdout
     assert said == "The wallet of payer holds 12.500000 USD.\n"
-    assert command(door.data, "accounts", "credit", "payer", "-2").stdout.startswith("The wallet of payer holds 10.5")
-    assert command(door.data, "accounts", "plan", "payer", "premium").stdout == "Account payer has plan premium.\n"
-    listed = json.loads(command(door.data, "accounts", "list", "--json").stdout)
+    assert typed(door.data, "accounts", "credit", "payer", "-2").stdout.startswith("The wallet of payer holds 10.5")
+    assert typed(door.data, "accounts", "plan", "payer", "premium").stdout == "Account payer has plan premium.\n"
+    listed = json.loads(typed(door.data, "accounts", "list", "--json").stdout)
     money = {"account": "payer", "plan": "premium", "available": "10.500000", "held": "0.000000"}
     assert money | {"kept": 0, "most_jobs": None, "most_bytes": None} in listed
-    assert "premium" in command(door.data, "accounts", "list").stdout
-    assert "3 jobs at a time" in command(door.data, "accounts", "limit", "payer", "--jobs", "3", "--bytes", "9").stdout
-    limited = json.loads(command(door.data, "accounts", "list", "--json").stdout)
+    assert "premium" in typed(door.data, "accounts", "list").stdout
+    assert "3 jobs at a time" in typed(door.data, "accounts", "limit", "payer", "--jobs", "3", "--bytes", "9").stdout
+    limited = json.loads(typed(door.data, "accounts", "list", "--json").stdout)
     assert next(row for row in limited if row["account"] == "payer")["most_bytes"] == 9
     for words, sentence in (
         (("credit", "nobody", "1"), "There is no account nobody."),
         (("credit", "payer", "much"), "much is not an amount of money."),
     ):
-        refused = command(door.data, "accounts", *words)
+        refused = typed(door.data, "accounts", *words)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert sentence in refused.stderr
 
 
 def test_how_long_an_account_is_kept_beside_a_running_server(door: Running) -> None:
-    command(door.data, "keys", "create", "keeper")
-    assert command(door.data, "accounts", "retention", "keeper").stdout.startswith("Nothing limits how long")
-    assert "7 days" in command(door.data, "accounts", "retention", "keeper", "--days", "7").stdout
-    told = json.loads(command(door.data, "accounts", "retention", "keeper", "--json").stdout)
+    typed(door.data, "keys", "create", "keeper")
+    assert typed(door.data, "accounts", "retention", "keeper").stdout.startswith("Nothing limits how long")
+    assert "7 days" in typed(door.data, "accounts", "retention", "keeper", "--days", "7").stdout
+    told = json.loads(typed(door.data, "accounts", "retention", "keeper", "--json").stdout)
     assert told == [{"seconds": 7 * 86400, "key_id": None, "set_by": "operator"}]
-    refused = command(door.data, "accounts", "retention", "keeper", "--key", "999999", "--days", "7")
+    refused = typed(door.data, "accounts", "retention", "keeper", "--key", "999999", "--days", "7")
     assert (refused.returncode, refused.stderr) == (1, "safelight: Not found\n")
-    assert command(door.data, "accounts", "retention", "keeper", "--lift", "--store", "none", "--json").stdout == "[]\n"
+    assert typed(door.data, "accounts", "retention", "keeper", "--lift", "--store", "none", "--json").stdout == "[]\n"
 
 
 def test_webhooks_beside_a_running_server(door: Running) -> None:
     """What becomes of those that there are, the service's tests tell."""
-    command(door.data, "keys", "create", "never-called")
-    assert command(door.data, "webhooks", "list", "--account", "never-called", "--json").stdout == "[]\n"
+    typed(door.data, "keys", "create", "never-called")
+    assert typed(door.data, "webhooks", "list", "--account", "never-called", "--json").stdout == "[]\n"
     assert (
-        command(door.data, "webhooks", "replay", "--dead", "--account", "never-called").stdout
+        typed(door.data, "webhooks", "replay", "--dead", "--account", "never-called").stdout
         == "0 webhooks are owed anew.\n"
     )
-    refused = command(door.data, "webhooks", "replay", "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10")
+    refused = typed(door.data, "webhooks", "replay", "05c3260d-6a2e-4aa5-82f0-e952f2a5fa10")
     assert (refused.returncode, refused.stderr) == (1, "safelight: Not found\n")
