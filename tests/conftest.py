@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from botocore.session import Session
 from psycopg.conninfo import make_conninfo
 
-from safelight.service.services import Services
 from safelight.settings import Settings, read_settings
 from safelight.storage.migrate import migrate
 from safelight.storage.postgres import CONFIGURATION, EmbeddedPostgres
-from tests.house import House, open_house
+from tests.sharing_out import Rooms, is_long
+
+if TYPE_CHECKING:  # torch is loaded by the processes that test, not by the one that hands tests out to them
+    from safelight.service.services import Services
+    from tests.house import House
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After they were shuffled: whoever is left with a long file at the end keeps the others waiting."""
+    items.sort(key=lambda item: not is_long(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: collecting garbage looks only at what the tests make, as in a server."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rooms | None:
+    return Rooms(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +74,7 @@ def postgres_url(folders: Path) -> Iterator[str]:
 def database_url(postgres_url: str) -> Iterator[str]:
     """An empty, migrated database."""
     name = f"test_{secrets.token_hex(6)}"
-    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE template_house")
+    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE template_house STRATEGY FILE_COPY")  # half the work
     try:
         yield make_conninfo(postgres_url, dbname=name)
     finally:
@@ -70,6 +89,8 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def house(settings: Settings) -> AsyncIterator[House]:
+    from tests.house import open_house
+
     async with open_house(settings) as made:
         yield made
 
@@ -98,6 +119,8 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client of an operator's, who may do everything."""
+    from botocore.session import Session
+
     given = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
     for name, value in {**given, "AWS_ENDPOINT_URL": s3_server, "AWS_ALLOW_HTTP": "true"}.items():
         monkeypatch.setenv(name, value)
