@@ -96,6 +96,15 @@ def test_the_api_page_loads_nothing_from_anywhere_else(site: Site) -> None:
     assert site.http.get("/docs/LICENSE").status_code == 404
 
 
+def test_the_api_page_has_a_group_for_each_family_v3_first_and_all_closed(site: Site) -> None:
+    paths = site.http.get("/openapi.json").json()["paths"]
+    groups = [*dict.fromkeys(tag for methods in paths.values() for one in methods.values() for tag in one["tags"])]
+    assert (groups[0], groups[-1]) == ("v3", "Operation")
+    assert {"v6/images", "v1/enterprise", "TensorsLab", "Jobs"} <= {*groups}
+    assert not [path for path, methods in paths.items() if "head" in methods]
+    assert 'docExpansion: "none"' in site.http.get("/docs/docs.js").text
+
+
 def test_a_mistake_of_ours_is_answered_in_the_dialect_and_tells_nothing(
     site: Site, capfd: pytest.CaptureFixture[str]
 ) -> None:

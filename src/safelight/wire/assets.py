@@ -29,7 +29,7 @@ INLINE_TYPE = "text/plain; charset=us-ascii"
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["Pictures"])
     for folder, kinds in FOLDERS.items():
         for method in ("GET", "HEAD"):
             router.add_api_route(
@@ -37,7 +37,7 @@ def routes(services: Services) -> APIRouter:
                 _endpoint(services, kinds.__contains__),
                 methods=[method],
                 summary=f"A picture from {folder}, or its base64 text under the name ending in {INLINE}",
-                tags=["Pictures"],
+                include_in_schema=method == "GET",
                 operation_id=f"{method.lower()}_{folder}",
                 response_class=Response,
                 responses=_RESPONSES,

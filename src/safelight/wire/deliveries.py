@@ -13,12 +13,11 @@ from safelight.wire.http import answer, read_caller
 from safelight.wire.openapi import Operation, Shape, add
 
 PATH = "/v1/webhooks/deliveries"
-TAG = "Webhooks"
 MOST = 100  # in one page
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["Webhooks"])
 
     async def page(request: Request) -> Response:
         form, account = await read_caller(services, request)
@@ -88,7 +87,6 @@ _EXAMPLE = {
 }
 PAGE = Operation(
     "The webhooks that were asked for, of the newest job first",
-    TAG,
     Shape(
         "DeliveryPage",
         {
@@ -116,7 +114,6 @@ PAGE = Operation(
 )
 REPLAY = Operation(
     "Send a webhook again, at once and with all its attempts",
-    TAG,
     _DELIVERY,
     _EXAMPLE | {"state": "waiting", "attempts": 0, "ended_at": None},
     REFUSALS,

@@ -29,7 +29,7 @@ Json = dict[str, object]
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["Erasure"])
 
     async def asset(request: Request) -> Response:
         """By the id of its request, or by the name of one of its files."""

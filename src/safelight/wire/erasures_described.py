@@ -5,7 +5,6 @@ from __future__ import annotations
 from safelight.wire.house import REFUSALS
 from safelight.wire.openapi import Operation, Schema, Shape
 
-TAG = "Assets and queue"
 _FIELDS: dict[str, object] = {
     "id": {"type": "string"},
     "status": {
@@ -91,14 +90,12 @@ _QUERY = Shape(
 )
 ASSET = Operation(
     "Erase a generation or an upload, by its id or by the name of one of its files",
-    TAG,
     _ERASED,
     {"id": "302455", "status": "erased", "receipt": _SHORT["id"]},
     REFUSALS,
 )
 ERASE = Operation(
     "Erase many: by ids, or by what is true of them. Large ones go on after the answer; the receipt tells how far they are",
-    TAG,
     _RECEIPT,
     _EXAMPLE,
     REFUSALS,
@@ -107,7 +104,6 @@ ERASE = Operation(
 )
 RECEIPTS = Operation(
     "The receipts of your erasures, newest first and page by page",
-    TAG,
     _PAGE,
     {"erasures": [_SHORT], "next": None},
     REFUSALS,
@@ -115,7 +111,6 @@ RECEIPTS = Operation(
 )
 RECEIPT_OF = Operation(
     "The receipt of an erasure, by the id in its answer's X-Safelight-Receipt header",
-    TAG,
     _RECEIPT,
     _EXAMPLE,
     REFUSALS,

@@ -32,7 +32,7 @@ Ready = Callable[[], Awaitable[None]]  # raises Unavailable while it is not
 
 
 def routes(ready: Ready) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["Operation"])
 
     async def healthz(_request: Request) -> Response:
         return answer({"status": "ok"})
@@ -89,8 +89,6 @@ REFUSALS = Refusals(
 )
 _OK = Shape("Ok", {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]})
 OPERATIONS = {
-    "/healthz": Operation("Is the process alive", "Operation", _OK, {"status": "ok"}, REFUSALS),
-    "/readyz": Operation(
-        "Can it take work: do database and blob store answer", "Operation", _OK, {"status": "ok"}, REFUSALS
-    ),
+    "/healthz": Operation("Is the process alive", _OK, {"status": "ok"}, REFUSALS),
+    "/readyz": Operation("Can it take work: do database and blob store answer", _OK, {"status": "ok"}, REFUSALS),
 }

@@ -30,7 +30,7 @@ Json = dict[str, object]
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["Jobs"])
 
     async def page(request: Request) -> Response:
         form, account = await read_caller(services, request)

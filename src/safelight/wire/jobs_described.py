@@ -8,7 +8,6 @@ from safelight.records import JobState, Task
 from safelight.wire.house import REFUSALS
 from safelight.wire.openapi import Operation, Shape
 
-TAG = "Jobs"
 _MOMENT = {"type": ["string", "null"], "description": "ISO 8601, in UTC."}
 _FIELDS: dict[str, object] = {
     "id": {"type": "integer"},
@@ -78,16 +77,14 @@ _ERASED = Shape(
 )
 JOBS = Operation(
     "Your own jobs, newest first and page by page",
-    TAG,
     _PAGE,
     {"jobs": [_EXAMPLE], "next": None},
     REFUSALS,
     Shape("JobQuery", {"type": "object", "properties": _QUERY}),
 )
-JOB = Operation("One job", TAG, _JOB, _EXAMPLE, REFUSALS)
+JOB = Operation("One job", _JOB, _EXAMPLE, REFUSALS)
 ERASED = Operation(
     "Cancel and erase a job, whatever its state",
-    TAG,
     _ERASED,
     {"id": 302455, "status": "erased", "receipt": "7b1c6a52-53c8-4d1b-8a5e-0d7a0c7f3a11"},
     REFUSALS,
@@ -95,7 +92,6 @@ ERASED = Operation(
 OPERATIONS = (JOBS, JOB, ERASED)
 EVENTS: dict[str, Any] = {
     "summary": "What happens to a job, as Server-Sent Events: queued, step, then done, failed or erased",
-    "tags": [TAG],
     "operation_id": "get_v1_jobs_id_events",
     "responses": {
         200: {"description": "The events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},

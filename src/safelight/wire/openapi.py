@@ -48,7 +48,6 @@ class Operation:
     """One endpoint: what it takes, what it gives when all is well, and how it refuses."""
 
     summary: str
-    tag: str
     gives: Shape
     answer: object
     refusals: Refusals
@@ -59,10 +58,8 @@ class Operation:
     repeatable: bool = False  # with an Idempotency-Key
 
 
-def add(
-    router: APIRouter, method: str, path: str, endpoint: Endpoint, operation: Operation, *, told: bool = True
-) -> None:
-    """FastAPI routes the endpoint, describes it where it is ``told``, and converts nothing: it reads and answers for itself."""
+def add(router: APIRouter, method: str, path: str, endpoint: Endpoint, operation: Operation) -> None:
+    """FastAPI routes and describes the endpoint, and converts nothing: it reads and answers for itself. HEAD needs no description."""
     extra: dict[str, object] = {
         "parameters": _parameters(method, path, operation),
         "responses": {"200": _response("All is well", operation.gives, operation.answer), **operation.refusals.refs()},
@@ -74,10 +71,9 @@ def add(
         endpoint,
         methods=[method],
         summary=operation.summary,
-        tags=[operation.tag],
         operation_id=f"{method.lower()}{re.sub(r'[^a-z0-9]+', '_', path)}",
         openapi_extra=extra,
-        include_in_schema=told,
+        include_in_schema=method != "HEAD",
         response_class=Response,
     )
     route = router.routes[-1]
@@ -115,7 +111,7 @@ def _parameters(method: str, path: str, operation: Operation) -> list[Schema]:
     ]
     if operation.repeatable:
         parameters.append(_IDEMPOTENCY_KEY)
-    if operation.takes and method in ("GET", "HEAD"):
+    if operation.takes and method == "GET":
         fields = operation.takes.schema["properties"]
         assert isinstance(fields, Mapping)
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]

@@ -18,11 +18,10 @@ from safelight.wire.keeping import ALL, NONE, read_store, says_store
 from safelight.wire.openapi import Operation, Shape, add
 
 PATH = "/v1/retention"
-TAG = "Assets and queue"
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["Erasure"])
 
     async def read(request: Request) -> Response:
         _, account = await read_caller(services, request)
@@ -92,12 +91,9 @@ _EXAMPLE = {
     "store": ALL,
     "keys_without_store": [],
 }
-READ = Operation(
-    "How long what the account made and sent is kept, and whether at all", TAG, _LIMITS, _EXAMPLE, REFUSALS
-)
+READ = Operation("How long what the account made and sent is kept, and whether at all", _LIMITS, _EXAMPLE, REFUSALS)
 LIMIT = Operation(
     "Limit how long it is kept, also what is kept already; or let nothing be stored",
-    TAG,
     _LIMITS,
     _EXAMPLE,
     REFUSALS,

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
-from safelight.errors import Invalid, NotFound, SafelightError
+from safelight.errors import Invalid, NotFound, NotOffered, SafelightError
 from safelight.service.services import Services
 from safelight.settings import DialectName, Settings
 from safelight.wire import (
@@ -101,7 +101,7 @@ def create(
     app.openapi()["components"] = components(_operations())
     app.add_middleware(Border, settings=services.settings)
     app.add_middleware(Browsers, settings=services.settings)
-    app.add_exception_handler(SafelightError, _refusal(services.settings))
+    app.add_exception_handler(SafelightError, _refusal(services))
     app.add_exception_handler(HTTPException, _not_routed(services))
     return app
 
@@ -170,10 +170,12 @@ def _request_id(scope: Scope) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _refusal(settings: Settings) -> Callable[[Request, Exception], Any]:
+def _refusal(services: Services) -> Callable[[Request, Exception], Any]:
     async def refuse(request: Request, error: Exception) -> Response:
         path = request.scope["path"]
-        return _dialect(path).write_error(error, path, settings)
+        if isinstance(error, NotOffered):
+            _wish(services, getattr(request.scope.get("route"), "path", path).removeprefix("/api/"), error.message)
+        return _dialect(path).write_error(error, path, services.settings)
 
     return refuse
 
@@ -198,15 +200,19 @@ def _not_routed(services: Services) -> Callable[[Request, Exception], Any]:
 
 
 def _absent(services: Services, path: str) -> SafelightError:
-    """Counted and told in the log by the vendor's template, so that an operator sees what an app misses."""
     found = _dialect(path).find_absent(path)
     if found is None:
         log.info("no such endpoint", path=path[:MOST_PATH])
         return NotFound("No such endpoint")
     template, absence = found
-    services.wishes.note(template)
-    log.info("not offered", endpoint=template, missing=absence.name)
+    _wish(services, template, absence.name)
     return absence.refusal()
+
+
+def _wish(services: Services, endpoint: str, missing: str) -> None:
+    """Counted and told in the log by the vendor's template, so that an operator sees what an app misses."""
+    services.wishes.note(endpoint)
+    log.info("not offered", endpoint=endpoint, missing=missing)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -240,10 +246,10 @@ DIALECTS = {
     "/v1/images/": Dialect(tensorslab_write.write_error),
     "/v1/video/": Dialect(tensorslab_write.write_error, tensorslab_write.find_absent),
 }
-ROUTES: dict[DialectName, Callable[[Services], APIRouter]] = {
+ROUTES: dict[DialectName, Callable[[Services], APIRouter]] = {  # in the order of the API page
+    "modelslab": modelslab.routes,
+    "tensorslab": tensorslab.routes,
+    "openai": openai.routes,
     "a1111": a1111.routes,
     "console": console.routes,
-    "modelslab": modelslab.routes,
-    "openai": openai.routes,
-    "tensorslab": tensorslab.routes,
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from safelight.wire import keeping
 from safelight.wire.openapi import Operation, Refusals, Schema, Shape
 
-TAG = "AUTOMATIC1111"
-
 
 def _text(description: str = "") -> Schema:
     return {"type": "string", **({"description": description} if description else {})}
@@ -89,4 +87,4 @@ _IMAGES_EXAMPLE: Schema = {"images": ["iVBORw0KGgo="], "parameters": {}, "info":
 def operation(method: str, path: str) -> Operation:
     gives, takes, example = _TAKES.get(path, (_ANYTHING, None, None)) if method == "POST" else (_ANYTHING, None, None)
     answer: object = _IMAGES_EXAMPLE if gives is _IMAGES else {}
-    return Operation(f"{path}, as the web UI has it", TAG, gives, answer, _REFUSALS, takes, example, forms=False)
+    return Operation(f"{path}, as the web UI has it", gives, answer, _REFUSALS, takes, example, forms=False)

@@ -77,7 +77,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["AUTOMATIC1111"])
     for method, acts in (("GET", READ), ("HEAD", READ), ("POST", WRITE)):
         for path, act in acts.items():
             add(router, method, f"{PREFIX}/{path}", _endpoint(services, act), OPERATIONS[method, path])

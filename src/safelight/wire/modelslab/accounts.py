@@ -100,7 +100,7 @@ def money(millionths: int) -> float:
 def about_accounts(
     summary: str, gives: Shape, given: object, takes: Shape = words.KEY_ONLY, **example: object
 ) -> Operation:
-    return Operation(summary, "Accounts", gives, given, words.REFUSALS, takes, {"key": "", **example})
+    return Operation(summary, gives, given, words.REFUSALS, takes, {"key": "", **example})
 
 
 BALANCE: Json = words.fields({"balance": {"type": "number"}, "currency": {"type": "string"}}, "balance", "currency")

@@ -47,7 +47,7 @@ def _told(
     shape = words.fields({"data": data, "error": {"type": "null"}, "meta": {"type": "object"}}, "data", "meta")
     told = {"data": given, "error": None, "meta": {"request_id": _ID}}
     fields = Shape(f"{called}Query", words.fields(words.KEY | (takes or {})))
-    return Operation(summary, "Accounts", Shape(called, shape), told, REFUSALS, fields, {"key": "", **example})
+    return Operation(summary, Shape(called, shape), told, REFUSALS, fields, {"key": "", **example})
 
 
 def _list(item: Schema) -> Schema:

@@ -103,7 +103,6 @@ _FIELDS: openapi.Schema = {
 }
 _OPERATION = openapi.Operation(
     "A picture without its background, or a mask of what is in front",
-    "Editing",
     images.GIVEN,
     images.SUCCESS,
     words.REFUSALS,
@@ -121,7 +120,6 @@ _MASK_FIELDS: openapi.Schema = {
 }
 _MASK = openapi.Operation(
     "The mask of what a word names, found by a model of the operator's",
-    "Editing",
     images.GIVEN,
     images.SUCCESS,
     words.REFUSALS,

@@ -46,7 +46,6 @@ _FIELDS: openapi.Schema = {
 }
 _OPERATION = openapi.Operation(
     "What a picture shows, in words, by a model of the operator's: output holds the words",
-    "Editing",
     images.GIVEN,
     images.SUCCESS,
     words.REFUSALS,

@@ -98,7 +98,7 @@ _SAID = {"object": "chat.completion", "choices": [{"message": {"role": "assistan
 
 
 def _operation(summary: str, takes: Shape, example: object, given: object) -> openapi.Operation:
-    return openapi.Operation(summary, "Chat", _ANY, given, words.REFUSALS, takes, example)
+    return openapi.Operation(summary, _ANY, given, words.REFUSALS, takes, example)
 
 
 _COMPLETIONS = _operation("A chat, handed on to the operator's language model", _CHAT, _EXAMPLE, _SAID)

@@ -88,9 +88,7 @@ def _operation(summary: str, name: str, properties: openapi.Schema, **example: o
     """What the example has is required."""
     takes = Shape(name, words.fields({**_FIELDS, **properties}, *example))
     told = {"key": "", **example}
-    return openapi.Operation(
-        summary, "Editing", images.GIVEN, images.SUCCESS, words.REFUSALS, takes, told, repeatable=True
-    )
+    return openapi.Operation(summary, images.GIVEN, images.SUCCESS, words.REFUSALS, takes, told, repeatable=True)
 
 
 _URL = words.EXAMPLE_URL

@@ -127,7 +127,6 @@ _FIELDS: openapi.Schema = {
 _EXAMPLE = {"key": "", "prompt": "a red cat", TYPE: "canny", MODEL: "canny", "init_image": words.EXAMPLE_URL}
 _OPERATION = openapi.Operation(
     "A picture that follows another one's lines or tones",
-    "Images",
     images.GIVEN,
     images.SUCCESS,
     words.REFUSALS,

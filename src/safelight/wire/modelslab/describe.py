@@ -74,4 +74,4 @@ KEY_ONLY = Shape("Key", fields(KEY))
 
 def other(summary: str, gives: Shape, answer: object, takes: Shape = KEY_ONLY, **example: object) -> Operation:
     """An endpoint that makes nothing."""
-    return Operation(summary, "Assets and queue", gives, answer, REFUSALS, takes, {"key": "", **example})
+    return Operation(summary, gives, answer, REFUSALS, takes, {"key": "", **example})

@@ -128,9 +128,7 @@ def _most(asked: int, name: str, most: int, notes: list[str]) -> int:
 def _operation(summary: str, name: str, properties: openapi.Schema, *required: str) -> openapi.Operation:
     example = {"key": "", "prompt": "high quality"} | dict.fromkeys(required, words.EXAMPLE_URL)
     takes = Shape(name, words.fields({**images.TEXT, **properties}, *required))
-    return openapi.Operation(
-        summary, "Editing", images.GIVEN, images.SUCCESS, words.REFUSALS, takes, example, repeatable=True
-    )
+    return openapi.Operation(summary, images.GIVEN, images.SUCCESS, words.REFUSALS, takes, example, repeatable=True)
 
 
 _PICTURE = {"type": "string", "minLength": 1, "description": "An http(s) address, a data URI or base64."}

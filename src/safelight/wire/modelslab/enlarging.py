@@ -61,7 +61,6 @@ _FIELDS: openapi.Schema = {
 }
 _OPERATION = openapi.Operation(
     "A picture made larger, by a network",
-    "Editing",
     images.GIVEN,
     images.SUCCESS,
     words.REFUSALS,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 from fastapi import Response
 
 from safelight.errors import Unavailable
@@ -16,6 +17,8 @@ from safelight.wire.keeping import receipt_of
 from safelight.wire.modelslab import write
 from safelight.wire.modelslab.call import Call
 from safelight.wire.modelslab.read import read_delivery, read_source
+
+log = structlog.get_logger(__name__)
 
 PATIENCE = 600.0  # seconds that a caller is kept waiting for what is not stored
 
@@ -41,6 +44,8 @@ async def of_one_picture(call: Call, field: str, what: str, read: Read, *, singl
 async def answer_held(call: Call, job: Job, *, single: bool = False) -> Response:
     """Held open until the job is final or patience ends, whichever is first."""
     request = job.request
+    if request and request.ignored:
+        _wish(call, request.ignored)
     if request and not request.store:
         return await _answer_inline(call, job, single=single)
     if request and not request.instant_response:
@@ -51,6 +56,12 @@ async def answer_held(call: Call, job: Job, *, single: bool = False) -> Response
     names = [output_name(job.file_prefix, number) for number in range(request.makes.count(AssetKind.output))]
     links = write.picture_urls(job, names, call.base_url)
     return answer(write.write_processing(job, links, eta, call.base_url), headers=told(job.request))
+
+
+def _wish(call: Call, fields: Sequence[str]) -> None:
+    log.info("fields without effect", fields=fields)
+    for field in fields:
+        call.services.wishes.note(f"field {field}")
 
 
 async def _answer_inline(call: Call, job: Job, *, single: bool) -> Response:

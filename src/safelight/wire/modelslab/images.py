@@ -262,7 +262,7 @@ GIVEN = Shape("Generation", FINAL)
 
 
 def _generation(summary: str, takes: Shape, example: object) -> openapi.Operation:
-    return openapi.Operation(summary, "Images", GIVEN, SUCCESS, words.REFUSALS, takes, example, repeatable=True)
+    return openapi.Operation(summary, GIVEN, SUCCESS, words.REFUSALS, takes, example, repeatable=True)
 
 
 TEXT2IMG_OPERATION = _generation("A picture from a prompt", Shape("Text2img", words.fields(TEXT, "prompt")), TEXT2IMG)
@@ -276,7 +276,6 @@ INPAINT_OPERATION = _generation(
 )
 FETCH_OPERATION = openapi.Operation(
     "The pictures of an earlier request",
-    "Images",
     GIVEN,
     SUCCESS,
     words.REFUSALS,

@@ -133,7 +133,6 @@ _TAKEN: Schema = words.fields(
 _SAID: Schema = words.fields(words.DONE | {"message": {"type": "string"}}, "status", "message")
 _INSTALL = Operation(
     "Install a model from an address",
-    "Models",
     Shape("InstallStarted", _SAID),
     {"status": "success", "message": "model load started", "id": 302455, "model_id": "my-model"},
     words.REFUSALS,
@@ -147,7 +146,6 @@ _INSTALL = Operation(
 )
 _INSTALL_VAE = Operation(
     "Install an autoencoder from an address",
-    "Models",
     Shape("VaeStarted", _SAID),
     {"status": "success", "message": "VAE load started", "id": 302456, "model_id": "my-vae"},
     words.REFUSALS,
@@ -167,7 +165,6 @@ _INSTALL_VAE = Operation(
 )
 _DELETE = Operation(
     "Delete a model that one has installed",
-    "Models",
     Shape("ModelDeleted", _SAID),
     {"status": "success", "message": "Model deleted on server"},
     words.REFUSALS,

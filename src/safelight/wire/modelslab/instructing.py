@@ -43,9 +43,7 @@ _STRENGTH: openapi.Schema = {"strength": images.PICTURE["strength"]}
 def _operation(summary: str, name: str, properties: openapi.Schema) -> openapi.Operation:
     takes = Shape(name, words.fields({**_FIELDS, **properties}, "prompt", "init_image"))
     example = {"key": "", "prompt": "give him glasses", "init_image": words.EXAMPLE_URL}
-    return openapi.Operation(
-        summary, "Editing", images.GIVEN, images.SUCCESS, words.REFUSALS, takes, example, repeatable=True
-    )
+    return openapi.Operation(summary, images.GIVEN, images.SUCCESS, words.REFUSALS, takes, example, repeatable=True)
 
 
 def _row(name: str, act: Act, operation: openapi.Operation) -> Row:

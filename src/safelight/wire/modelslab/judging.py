@@ -54,7 +54,6 @@ async def check_nsfw_cp(call: Call) -> Response:
 
 _CHECKED = Operation(
     "How safe a picture is, by the safety network (threshold 0 to 1)",
-    "Assets and queue",
     Shape(
         "Checked",
         words.fields(

@@ -105,7 +105,6 @@ _FIELDS: openapi.Schema = {
 }
 _OPERATION = openapi.Operation(
     "Two to four pictures mixed into one",
-    "Editing",
     images.GIVEN,
     images.SUCCESS,
     words.REFUSALS,
@@ -124,7 +123,6 @@ _MAGIC_FIELDS: openapi.Schema = {
 }
 _MAGIC_OPERATION = openapi.Operation(
     "A prompt's thing in a picture's layout",
-    "Editing",
     images.GIVEN,
     images.SUCCESS,
     words.REFUSALS,

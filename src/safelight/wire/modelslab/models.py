@@ -224,7 +224,7 @@ _NAMED = Shape("NamedModel", words.fields(words.KEY | {"model_id": {"type": "str
 
 
 def _about(summary: str, shape: Shape, example: object, takes: Shape = words.KEY_ONLY, **given: object) -> Operation:
-    return Operation(summary, "Models", shape, example, words.REFUSALS, takes, {"key": "", **given})
+    return Operation(summary, shape, example, words.REFUSALS, takes, {"key": "", **given})
 
 
 _LIST = _about("The checkpoints", Shape("Models", {"type": "array", "items": _ENTRY}), [_EXAMPLE])

@@ -54,10 +54,12 @@ OPERATIONS = [row.operation for row in TABLE]
 
 
 def routes(services: Services) -> APIRouter:
+    """Grouped by family. HEAD where a path is there for GET alone: that changes nothing."""
     router = APIRouter()
     for row in TABLE:
-        for method, path in product(row.methods, row.paths):
-            add(router, method, path, endpoint(services, row), row.operation)
-        if row.methods == ("GET",):  # it changes nothing
-            add(router, "HEAD", f"/api/{row.path}", endpoint(services, row), row.operation, told=False)
+        group = APIRouter(tags=[row.family.name])
+        methods = ("GET", "HEAD") if row.methods == ("GET",) else row.methods
+        for method, path in product(methods, row.paths):
+            add(group, method, path, endpoint(services, row), row.operation)
+        router.routes.extend(group.routes)
     return router

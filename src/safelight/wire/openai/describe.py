@@ -5,7 +5,6 @@ from __future__ import annotations
 from safelight.wire import keeping
 from safelight.wire.openapi import Operation, Refusals, Schema, Shape
 
-TAG = "OpenAI Images"
 _PNG = "iVBORw0KGgo="
 
 
@@ -131,7 +130,7 @@ _EXAMPLE: Schema = {"id": "bundled", "object": "model", "created": 0, "owned_by"
 
 def _making(summary: str, name: str, fields: Schema, required: list[str], example: Schema) -> Operation:
     takes = Shape(name, {"type": "object", "properties": fields, "required": required})
-    return Operation(summary, TAG, _IMAGES, _MADE, _REFUSALS, takes, example, forms=False, repeatable=True, files=True)
+    return Operation(summary, _IMAGES, _MADE, _REFUSALS, takes, example, forms=False, repeatable=True, files=True)
 
 
 OPERATIONS = {
@@ -157,7 +156,7 @@ OPERATIONS = {
         {"image": f"data:image/png;base64,{_PNG}"},
     ),
     "/v1/models": Operation(
-        "The checkpoints of this server", TAG, _MODELS, {"object": "list", "data": [_EXAMPLE]}, _REFUSALS
+        "The checkpoints of this server", _MODELS, {"object": "list", "data": [_EXAMPLE]}, _REFUSALS
     ),
-    "/v1/models/{id}": Operation("One checkpoint", TAG, _MODEL, _EXAMPLE, _REFUSALS),
+    "/v1/models/{id}": Operation("One checkpoint", _MODEL, _EXAMPLE, _REFUSALS),
 }

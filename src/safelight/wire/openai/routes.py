@@ -59,7 +59,7 @@ class Call:
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["OpenAI Images"])
     for path, kind in KINDS.items():
         add(router, "POST", path, _endpoint(services, kind), OPERATIONS[path])
     for method in ("GET", "HEAD"):

@@ -16,7 +16,7 @@ TABLE = tasks.ROWS | making.ROWS
 
 
 def routes(services: Services) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(tags=["TensorsLab"])
     for path, (act, operation) in TABLE.items():
         add(router, "POST", path, _endpoint(services, path, act), operation)
     return router

@@ -103,4 +103,4 @@ def described(
     summary: str, takes: Shape, example: object, data: object, *, said: str = "Successfully", files: bool = False
 ) -> Operation:
     answered = {"code": SUCCESS, "msg": said, "data": data}
-    return Operation(summary, "TensorsLab", ENVELOPE, answered, REFUSALS, takes, example, forms=False, files=files)
+    return Operation(summary, ENVELOPE, answered, REFUSALS, takes, example, forms=False, files=files)
