@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from safelight.errors import NotFound
 from safelight.records import AssetKind, CaptionRequest, Job, JobState, Receipt
+from safelight.service.assets import output_name
 from safelight.settings import Settings, read_settings
 from safelight.storage.deletion_log import DeletionLog
 from safelight.storage.migrate import migrate
@@ -163,6 +164,17 @@ async def test_by_the_name_or_address_of_an_output(house: House, form: str) -> N
     receipt = await house.services.erasure.delete_named(house.account, form.format(name=name))
     assert (receipt.request_ids, receipt.assets) == ((job.id,), 3)
     assert (await house.services.erasure.delete_named(house.account, form.format(name=name))).id == receipt.id
+
+
+async def test_by_the_name_of_a_picture_that_is_not_made_yet(house: House) -> None:
+    job = await house.submit()
+    address = f"http://here:8000/generations/{output_name(job.file_prefix, 0)}"
+    other = await house.services.accounts.create_account("other")
+    with pytest.raises(NotFound):
+        await house.services.erasure.delete_named(other, address)
+    receipt = await house.services.erasure.delete_named(house.account, address)
+    assert receipt.request_ids == (job.id,)
+    assert (await house.services.erasure.delete_named(house.account, address)).id == receipt.id
 
 
 @pytest.mark.parametrize("name", ["", "/", "http://[", "x.png", "../../etc/passwd", "%00", "a\x00", "é.png", "\ud800"])

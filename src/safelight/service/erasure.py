@@ -92,12 +92,20 @@ class Erasure:
             raise NotFound(ids=[task for task, found in ids.items() if found in missing.ids]) from None
 
     async def delete_named(self, account: Account, name_or_url: str, medium: Medium | None = None) -> Receipt:
-        """The whole job or upload behind a file's name or address. Raises NotFound."""
+        """The whole job or upload behind a file's name or address, which may be one to come. Raises NotFound."""
         name = _name(name_or_url)
-        row = name and await self._database.one("assets.request_of_name", name=name, account=account.id)
-        if not row:
+        number = name and await self._request_of(account, name)
+        if not number:
             raise NotFound(ids=[name_or_url])
-        return await self.delete(account, [row["request_id"]], medium=medium)
+        return await self.delete(account, [number], medium=medium)
+
+    async def _request_of(self, account: Account, name: str) -> int | None:
+        row = await self._database.one("assets.request_of_name", name=name, account=account.id)
+        if row:
+            return int(row["request_id"])
+        prefix = as_prefix(name.rpartition("-")[0])  # a picture in the making has its job's, and no row yet
+        row = prefix and await self._database.one("jobs.by_prefix", file_prefix=prefix, account=account.id)
+        return int(row["id"]) if row else None
 
     async def clear_cache(self, account: Account) -> Receipt:
         """All that is kept only to be used again, and where the operator says so every output with the job behind it.

@@ -218,7 +218,17 @@ ASSETS_GENERATED_OPERATION = words.other(
         "data": [{"id": 302455, "output": [words.EXAMPLE_URL]}],
         "pagination": {"current_page": 1, "per_page": 10, "total": 1, "last_page": 1, "from": 1, "to": 1},
     },
-    Shape("AssetsQuery", words.fields({**words.KEY, "type": words.string("image; of others there are none here.")})),
+    Shape(
+        "AssetsQuery",
+        words.fields(
+            words.KEY
+            | {
+                "type": words.string("image; of others there are none here."),
+                "page": words.whole("The page.", 1, 1, None),
+                "per_page": words.whole("How many of them.", 10, 1, MOST_PER_PAGE),
+            }
+        ),
+    ),
     type="image",
 )
 

@@ -52,7 +52,7 @@ V6_EDITING = _newer("v6/image_editing")
 V7_IMAGES = _newer("v7/images")
 _CLEARED = "Cache cleared successfully"
 AGENTS = Family("agents/v1", "", says="message")
-ENTERPRISE = Family("v1/enterprise", "v1/enterprise/fetch", cleared=_CLEARED)
+ENTERPRISE = Family("v1/enterprise", "v1/enterprise/fetch", fetch_says="messege", cleared=_CLEARED)
 
 
 _SERVERS = (

@@ -255,10 +255,25 @@ _RELOAD = _about(
     _NAMED,
     model_id="safelight-tiny",
 )
+_QUERY = Shape(
+    "ModelsQuery",
+    words.fields(
+        words.KEY
+        | {
+            "search": words.string("Words that the name has."),
+            "model_type": words.string("stable_diffusion, lora, controlnet, embeddings or vae."),
+            "feature": words.string("imagen; of others there are none here."),
+            "sort": words.string(f"{', '.join(SORTS)}."),
+            "page": words.whole("The page.", 1, 1, None),
+            "per_page": words.whole("How many of them.", 20, 1, MOST_PAGE),
+        }
+    ),
+)
 _SEARCH = _about(
     "Checkpoints, LoRAs and ControlNets, by words and in pages (search, model_type, feature, sort, page, per_page)",
     Shape("FoundModels", _SEARCHED),
     {"status": "success", "data": [_EXAMPLE], "pagination": _PAGE},
+    _QUERY,
 )
 _ONE = _about(
     "One checkpoint, LoRA or ControlNet",
