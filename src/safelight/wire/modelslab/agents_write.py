@@ -10,7 +10,7 @@ from fastapi import Response
 from safelight.records import Key
 from safelight.service.ledger import Membership
 from safelight.service.usage import Movement, Used
-from safelight.settings import Settings
+from safelight.settings import Plan, Settings
 from safelight.wire.http import answer, refusal_of
 from safelight.wire.modelslab.accounts import PRODUCT, money
 
@@ -73,8 +73,12 @@ def write_plans(settings: Settings) -> Iterator[Json]:
                     "price": float(price),
                     "api_call_limit": plan.calls,
                     "rate_limit": plan.queue,
-                    "features": [f"{plan.queue} queued requests", f"{plan.calls} calls a month included"],
+                    "features": _features(plan),
                 }
+
+
+def _features(plan: Plan) -> list[str]:
+    return [f"{plan.queue} queued requests"] + ([f"{plan.calls} calls a month included"] if plan.calls else [])
 
 
 def write_pay_as_you_go(settings: Settings) -> Json:
