@@ -104,8 +104,8 @@ class Erasure:
         if row:
             return int(row["request_id"])
         prefix = as_prefix(name.rpartition("-")[0])  # a picture in the making has its job's, and no row yet
-        row = prefix and await self._database.one("jobs.by_prefix", file_prefix=prefix, account=account.id)
-        return int(row["id"]) if row else None
+        job = prefix and await self._database.one("jobs.by_prefix", file_prefix=prefix, account=account.id)
+        return int(job["id"]) if job else None
 
     async def clear_cache(self, account: Account) -> Receipt:
         """All that is kept only to be used again, and where the operator says so every output with the job behind it.

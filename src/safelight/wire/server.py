@@ -174,7 +174,8 @@ def _refusal(services: Services) -> Callable[[Request, Exception], Any]:
     async def refuse(request: Request, error: Exception) -> Response:
         path = request.scope["path"]
         if isinstance(error, NotOffered):
-            _wish(services, getattr(request.scope.get("route"), "path", path).removeprefix("/api/"), error.message)
+            template = str(getattr(request.scope.get("route"), "path", path))
+            _wish(services, template.removeprefix("/api/"), error.message)
         return _dialect(path).write_error(error, path, services.settings)
 
     return refuse
