@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 import requests
 import schemathesis
@@ -107,6 +110,36 @@ def test_every_answer_is_as_described(
 
     with session:
         check()
+
+
+def test_each_operation_refuses_as_described(site: Site, key: str) -> None:
+    """Every operation there is, asked with a key and neither fields nor a true id: the status is listed, and a refusal of its shape."""
+    document = site.http.get("/openapi.json").json()
+    refusals = {
+        f"#/components/responses/{name}": jsonschema_rs.validator_for(_shape(document, told))
+        for name, told in document["components"]["responses"].items()
+    }
+    wrong = []
+    for path, method, responses in _operations(document):
+        body = {"json": {}} if method in ("post", "put", "patch") else {}
+        reply = site.http.request(method, re.sub(r"{\w+}", "0", path), headers={"key": key}, **body)
+        listed = responses.get(str(reply.status_code), {} if reply.status_code != 501 else {"description": "Not here"})
+        fits = refusals.get(listed.get("$ref", ""))
+        if not listed or (fits and not fits.is_valid(reply.json())):
+            wrong.append(f"{method} {path}: {reply.status_code} {reply.text[:200]}")
+    assert not wrong
+
+
+def _shape(document: Json, told: Json) -> Json:
+    shape: Json = told["content"]["application/json"]["schema"]
+    return shape | {"components": document["components"]}
+
+
+def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in document["paths"].items():
+        for method, told in methods.items():
+            if method != "head" and not path.endswith("/events"):
+                yield path, method, told["responses"]
 
 
 @pytest.fixture(scope="module")

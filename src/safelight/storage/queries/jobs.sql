@@ -40,14 +40,16 @@ WHERE j.account_id = %(account)s AND j.id < %(before)s AND j.erased_at IS NULL A
 ORDER BY j.id DESC LIMIT %(limit)s
 
 -- name: made
-SELECT j.*, r.body, r.sealed, live.outputs
-FROM jobs j
-JOIN LATERAL (
-    SELECT count(*) AS outputs FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live'
-) live ON live.outputs > 0
-LEFT JOIN requests r ON r.job_id = j.id
+-- A page is found among the outputs, by an index alone; its jobs are read only then.
+WITH page AS (
+    SELECT DISTINCT request_id FROM assets WHERE account_id = %(account)s AND kind = 'output' AND state = 'live'
+    ORDER BY request_id DESC OFFSET %(skip)s LIMIT %(limit)s
+)
+SELECT j.*, r.body, r.sealed,
+       (SELECT count(*) FROM assets a WHERE a.request_id = j.id AND a.kind = 'output' AND a.state = 'live') AS outputs
+FROM page JOIN jobs j ON j.id = page.request_id LEFT JOIN requests r ON r.job_id = j.id
 WHERE j.account_id = %(account)s AND j.state = 'succeeded' AND j.erased_at IS NULL AND (j.expires_at IS NULL OR j.expires_at > now())
-ORDER BY j.id DESC OFFSET %(skip)s LIMIT %(limit)s
+ORDER BY j.id DESC
 
 -- name: count_made
 SELECT count(DISTINCT request_id) AS jobs FROM assets

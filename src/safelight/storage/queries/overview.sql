@@ -6,9 +6,10 @@ WITH spans AS (
     ) AS at
 ), work AS (
     SELECT date_trunc(%(span)s, u.at, 'UTC') AS at, count(*) AS jobs, sum(u.pictures)::bigint AS pictures, sum(u.seconds) AS seconds
-    FROM usage u
-    WHERE u.at >= (SELECT min(at) FROM spans) AND (%(account)s::bigint IS NULL OR u.account_id = %(account)s)
-    GROUP BY 1
+    FROM (
+        SELECT at, pictures, seconds FROM usage WHERE %(account)s::bigint IS NULL AND at >= (SELECT min(at) FROM spans)
+        UNION ALL SELECT at, pictures, seconds FROM usage WHERE account_id = %(account)s AND at >= (SELECT min(at) FROM spans)
+    ) u GROUP BY 1
 )
 SELECT s.at, coalesce(w.jobs, 0) AS jobs, coalesce(w.pictures, 0) AS pictures, coalesce(w.seconds, 0)::float AS seconds
 FROM spans s LEFT JOIN work w ON w.at = s.at ORDER BY s.at

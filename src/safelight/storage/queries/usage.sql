@@ -1,13 +1,13 @@
 -- name: totals
-SELECT count(*) AS jobs, coalesce(sum(u.pictures), 0)::bigint AS pictures, coalesce(sum(u.seconds), 0)::float AS seconds,
-    coalesce(sum(h.amount), 0)::bigint AS paid
-FROM usage u LEFT JOIN holds h ON h.job_id = u.job_id
-WHERE u.account_id = %(account)s AND (%(since)s::timestamptz IS NULL OR u.at >= %(since)s)
+SELECT count(*) AS jobs, coalesce(sum(pictures), 0)::bigint AS pictures, coalesce(sum(seconds), 0)::float AS seconds,
+    (SELECT coalesce(sum(amount), 0)::bigint FROM entries
+     WHERE account_id = %(account)s AND book = 'sales' AND transfer LIKE 'capture:%%' AND at >= coalesce(%(since)s, '-infinity'::timestamptz)) AS paid
+FROM usage WHERE account_id = %(account)s AND at >= coalesce(%(since)s, '-infinity'::timestamptz)
 
 -- name: spent
 SELECT coalesce(sum(amount) FILTER (WHERE book = 'sales'), 0)::bigint AS spent,
     coalesce(-sum(amount) FILTER (WHERE book = 'paid in'), 0)::bigint AS credited
-FROM entries WHERE account_id = %(account)s
+FROM entries WHERE account_id = %(account)s AND book IN ('sales', 'paid in')
 
 -- name: history
 SELECT u.job_id, u.pictures, u.seconds, u.at, coalesce(h.amount, 0) AS paid
