@@ -61,6 +61,7 @@ def test_grabcut_gives_the_same_for_the_same_and_bears_a_picture_of_nothing() ->
     shown = composite(alpha(), "grain")
     assert np.array_equal(from_border(shown), from_border(shown))
     assert not from_border(np.full((400, 600, 3), 90, np.uint8)).any()
+    assert from_border(np.zeros((16, 20_000, 3), np.uint8)).shape == (16, 20_000)  # a line, once it is made small
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,15 @@ def test_a_body_that_is_no_json_is_said_to_be_none(site: Site, key: str, kind: s
     assert site.holdings() == before
 
 
+@pytest.mark.parametrize("name", ["\\ud800", "a\\u0000"])
+def test_a_name_that_cannot_be_written_is_refused_where_names_are_given_back_too(
+    site: Site, key: str, name: str
+) -> None:
+    said = f'{{"prompt": "a cat", "steps": 1, "{name}": 1}}'
+    reply = site.http.post("/sdapi/v1/txt2img", content=said, headers={"Authorization": f"Bearer {key}"})
+    assert (reply.status_code, "body must" in reply.text) == (422, True), reply.text
+
+
 def test_a_million_characters_of_prompt_are_too_many(site: Site, key: str) -> None:
     reply = site.http.post("/api/v3/img2img", json=good(key, prompt="x" * 10**6))
     refused(reply, 400, "prompt must have at most 10,000 characters")

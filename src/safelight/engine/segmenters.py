@@ -99,7 +99,8 @@ def from_border(pixels: Pixels) -> Share:
     """What is unlike the picture's border. The same for the same picture, always."""
     height, width = pixels.shape[:2]
     scale = min(1.0, GRABBED_SIDE / max(height, width))
-    small: Any = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    sides = max(1, round(width * scale)), max(1, round(height * scale))
+    small: Any = cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
     marks = _guessed(small)
     if not (marks == cv2.GC_PR_FGD).any():
         return np.zeros((height, width), np.float32)

@@ -18,7 +18,10 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
 def gather(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in pairs:
-        _check(name if _NAME.fullmatch(name) else "body", value)
+        if _NAME.fullmatch(name):
+            _check(name, value)
+        else:
+            _check("body", [name, value])
         found[name] = value
     return found
 
