@@ -1,7 +1,7 @@
 """Published clients with their own defaults, which name models that are not here: a picture, one in the making, a wrong key, no money.
 
 `StableDiffusionAPI` 0.0.5 has the vendor's host written in, so where that name leads is all that is set. What the others do beside
-this is in the files of their names.
+this is in the files of their names. Those of ``heard.py`` are said again as they were heard, and read as they read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from .site import Site
+from .heard import HEARD, Heard
+from .site import Json, Site
 from .test_command_line import run
 
 with warnings.catch_warnings():
@@ -59,8 +60,15 @@ def downloaded(path: Path, seconds: float = 60) -> bool:
     return path.exists() and path.read_bytes().startswith(b"\x89PNG")
 
 
+def waited_for(site: Site, key: str, heard: Heard, answer: Json, seconds: float = 60) -> Json:
+    until = time.monotonic() + seconds
+    while (found := heard.look(site, key, answer["id"]))["status"] == "processing" and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
+
+
 def sdk(site: Site, key: str) -> Community:
-    client = Client(key, fetch_retry=50, fetch_timeout=0)
+    client = Client(key, fetch_retry=600, fetch_timeout=0.1)
     client.base_url = f"{site.settings.base_url}/api/"
     return Community(client)
 
@@ -77,14 +85,42 @@ def test_stable_diffusion_api_draws(
     assert "Status: success" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("heard", HEARD, ids=lambda one: one.client)
+def test_what_was_heard_draws(site: Site, key: str, heard: Heard) -> None:
+    body = heard.draw(site, key).raise_for_status().json()
+    found = waited_for(site, key, heard, body)
+    assert (found["status"], "error" in body) == ("success", False)
+    assert found["output"] == (body["output"] or body["future_links"])
+    assert site.http.get(found["output"][0]).content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("heard", HEARD, ids=lambda one: one.client)
+def test_what_was_heard_is_refused(shop: Site, heard: Heard) -> None:
+    for key, status, said in (
+        ("of another service", 401, "Invalid API key"),
+        (shop.key(), 402, "Insufficient credits. Please add more credits to continue."),
+    ):
+        reply = heard.draw(shop, key)
+        assert (reply.status_code, reply.json()["status"]) == (status, "error")
+        if heard.complaint:
+            assert reply.json()[heard.complaint] == said
+
+
 def test_all_wait_for_a_picture_in_the_making(site: Site, key: str, tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as caller:
-        with site.closed_gate():  # until the server has held both as long as it does
+    with ThreadPoolExecutor(1 + len(HEARD)) as caller:
+        with site.closed_gate():  # until the server has held all as long as it does
             words = ("--api-key", key, "generate", "image", "--prompt", "a red apple", "--output-dir", str(tmp_path))
             commanded = caller.submit(run, site, tmp_path, key, *words)
+            asked = [caller.submit(heard.draw, site, key) for heard in HEARD]
             body = sdk(site, key).text_to_image(Text2Image(prompt="a red apple"))
-            assert body["status"] == "processing"
+            answers = [one.result(60).json() for one in asked]
+            assert {body["status"]} | {answer["status"] for answer in answers} == {"processing"}
+            pending = [heard.look(site, key, answer["id"]) for heard, answer in zip(HEARD, answers, strict=True)]
+            assert {answer["status"] for answer in pending} == {"processing"}
         assert sdk(site, key).fetch(str(body["id"]))["output"] == body["future_links"]
+        for heard, answer in zip(HEARD, answers, strict=True):
+            assert isinstance(answer["eta"], int), heard.client  # agno waits for no other
+            assert waited_for(site, key, heard, answer)["output"] == answer["future_links"], heard.client
         done = commanded.result(60)
     assert (done.returncode, "Saved to" in done.stdout, len(list(tmp_path.glob("image_*.png")))) == (0, True, 1)
 
