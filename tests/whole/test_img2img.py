@@ -65,7 +65,7 @@ def artist(server: Running, site: Website) -> Artist:
 
 def test_the_example_answers_with_every_documented_field(server: Running, site: Website) -> None:
     body = EXAMPLE | {"key": server.key, "init_image": f"{site.url}/photo.png"}
-    reply = httpx.post(f"{server.url}/api/v3/img2img", json=body, timeout=60).json()
+    reply = server.ended(httpx.post(f"{server.url}/api/v3/img2img", json=body, timeout=90).json())
     assert reply["status"] == "success"
     assert {name: type(value) for name, value in reply["meta"].items() if name in META} == META
     assert type(reply["generationTime"]) is float

@@ -38,7 +38,7 @@ def states(server: Running, state: str) -> int:
     return int(server.rows(f"SELECT count(*) FROM jobs WHERE state = '{state}'")[0][0])
 
 
-def all_finished_once(server: Running, jobs: Sequence[int], seconds: float = 120.0) -> None:
+def all_finished_once(server: Running, jobs: Sequence[int], seconds: float = 240.0) -> None:
     until = time.monotonic() + seconds
     assert [server.fetched(job, max(until - time.monotonic(), 1))["status"] for job in jobs] == ["success"] * len(jobs)
     listed = ",".join(map(str, jobs))
