@@ -1,6 +1,7 @@
 """How the processes of ``scripts/test`` share the suite: files whole, in random order but for the long ones, which go first.
 
-Files that start the same slow thing, a house or OpenVINO's networks, go to one process, so that it is started once.
+Files that start the same slow thing (a house, OpenVINO's networks, the program that workers are forked from) go to one process,
+so that it is started once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from xdist.scheduler import LoadFileScheduling
 
 TOGETHER = {
     "whole": ("tests/whole/*",),
+    "crashes": (
+        "tests/crashes/*",
+        *(f"tests/service/test_{name}.py" for name in ("crashes", "company", "editing_jobs")),
+    ),
     "openvino": tuple(
         f"tests/engine/test_{name}.py"
         for name in ("openvino", "tuning", "exactness", "controlnet", "emphasis", "pipelines", "shelf")
@@ -18,8 +23,6 @@ TOGETHER = {
 }
 LONG = (
     *(pattern for patterns in TOGETHER.values() for pattern in patterns),
-    "tests/crashes/*",
-    "tests/service/test_crashes.py",
     "tests/engine/test_example.py",
     "tests/training/*",
     "tests/wire/test_vendor_examples.py",

@@ -17,7 +17,7 @@ from safelight.checkpoints import named_checkpoints
 from safelight.door import reachable, unreachable
 from safelight.errors import SetupFailed
 from safelight.settings import read_settings
-from tests.whole.running import Running, command, leftovers, serving
+from tests.whole.running import Running, command, leftovers, serving, typed
 
 
 def test_the_first_start_makes_a_key_and_shows_it_once(data: Path) -> None:
@@ -62,7 +62,7 @@ def test_an_open_door_needs_a_key(data: Path) -> None:
         in refused.stderr
     )
     assert leftovers(data) == []
-    made = command(data, "keys", "create", "team", "--json")
+    made = typed(data, "keys", "create", "team", "--json")
     assert made.returncode == 0, made.stderr
     with serving(data, "--host", "0.0.0.0", "--workers", "0") as opened:
         assert opened.key == ""
@@ -100,7 +100,7 @@ def test_where_the_first_host_is_trusted_there_is_nothing_to_warn_of() -> None:
 
 
 def test_a_bad_setting_stops_the_start(data: Path) -> None:
-    ended = command(data, "serve", SAFELIGHT_SAFETY_THRESHOLD="often")
+    ended = typed(data, "serve", SAFELIGHT_SAFETY_THRESHOLD="often")
     assert ended.returncode == 1
     said = "Setting safety_threshold (SAFELIGHT_SAFETY_THRESHOLD) has value 'often': Input should be a valid number"
     assert ended.stderr.startswith(f"safelight: {said}")
@@ -108,7 +108,7 @@ def test_a_bad_setting_stops_the_start(data: Path) -> None:
 
 
 def test_a_blob_store_that_is_none_is_named(data: Path) -> None:
-    ended = command(data, "serve", "--workers", "0", "--port", "0", "--blob-url", "ftp://pictures")
+    ended = typed(data, "serve", "--workers", "0", "--port", "0", "--blob-url", "ftp://pictures")
     assert ended.returncode == 1
     assert "The blob store ftp://pictures cannot be used" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -116,7 +116,7 @@ def test_a_blob_store_that_is_none_is_named(data: Path) -> None:
 
 
 def test_a_database_that_does_not_answer_is_named(data: Path) -> None:
-    ended = command(data, "serve", "--workers", "0", "--port", "0", "--database-url", "postgresql://127.0.0.1:1/none")
+    ended = typed(data, "serve", "--workers", "0", "--port", "0", "--database-url", "postgresql://127.0.0.1:1/none")
     assert ended.returncode == 1
     assert "The database does not answer." in ended.stderr
     assert "Traceback" not in ended.stderr
