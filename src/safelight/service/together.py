@@ -12,9 +12,8 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
 
-AT_ONCE = (
-    2  # questions under way; who comes then waits for the first that ends, so that one which hangs holds up nobody else
-)
+AT_ONCE = 2  # questions under way
+PATIENCE = 0.05  # seconds that one may take until the next goes out beside it: many share one, and one that hangs holds up nobody
 
 
 class Together(Generic[Key, Answer]):
@@ -30,9 +29,15 @@ class Together(Generic[Key, Answer]):
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if len(self._asking) < AT_ONCE:
-                self._asking.add(asyncio.create_task(self._ask_for_all()))
+            if not self._asking:
+                self._begin()
+            elif len(self._waiting) == 1:
+                asyncio.get_running_loop().call_later(PATIENCE, self._begin)
         return await asyncio.shield(answer)  # the others go on where one goes away
+
+    def _begin(self) -> None:
+        if self._waiting and len(self._asking) < AT_ONCE:
+            self._asking.add(asyncio.create_task(self._ask_for_all()))
 
     async def _ask_for_all(self) -> None:
         while self._waiting:
