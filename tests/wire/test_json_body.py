@@ -45,12 +45,13 @@ def test_a_body_as_it_is_printed(page: str) -> None:
     assert read_json(text.encode()) == meant
 
 
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
-    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), parts, max_size=3),
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | WORDS,
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(WORDS, parts, max_size=3),
     max_leaves=8,
-)  # fmt: skip
-OBJECTS = st.dictionaries(st.text(st.characters(codec="utf-8")), PLAIN, max_size=4)
+)
+OBJECTS = st.dictionaries(WORDS, PLAIN, max_size=4)
 CALM = settings(max_examples=100, deadline=None)
 
 
