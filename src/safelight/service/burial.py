@@ -93,25 +93,24 @@ class Burial:
         whole = [(grave, each) for grave in graves for each in grave.doomed.whole]
         ids, accounts = [each for _, each in whole], [grave.account.id for grave, _ in whole]
         receipts = [grave.receipt for grave, _ in whole]
-        async with tx.unanswered():
-            if ids:
-                await tx.run("erasure.cancel_tasks", ids=ids)
-                await tx.run("erasure.bury_jobs", receipts=receipts, ids=ids)
-                await tx.run("erasure.purge_text", ids=ids)
-                await tx.run("erasure.cancel_webhooks", ids=ids)
-                await tx.run("models.forget", ids=ids)
-                await tx.run(
-                    "erasure.bury_assets", accounts=accounts, receipts=receipts, ids=ids, settle=self._settings.stalled_seconds
-                )  # fmt: skip
-                await settle(tx, ids)
-                await self._vault.forget(tx, ids)
-                await tx.run("jobs.announce", ids=ids)
-            owners = [grave.account.id for grave in graves]  # of each, that something of his is gone
-            await tx.run("erasure.announce", accounts=accounts + owners, ids=ids + [None] * len(owners))
-            for grave in graves:
-                if cached := grave.doomed.cached:
-                    await tx.run("erasure.bury_cached", receipt=grave.receipt, ids=list(cached))
-                    await forget_sent(tx, list(cached.values()))
+        if ids:
+            await tx.run("erasure.cancel_tasks", ids=ids)
+            await tx.run("erasure.bury_jobs", receipts=receipts, ids=ids)
+            await tx.run("erasure.purge_text", ids=ids)
+            await tx.run("erasure.cancel_webhooks", ids=ids)
+            await tx.run("models.forget", ids=ids)
+            await tx.run(
+                "erasure.bury_assets", accounts=accounts, receipts=receipts, ids=ids, settle=self._settings.stalled_seconds
+            )  # fmt: skip
+            await settle(tx, ids)
+            await self._vault.forget(tx, ids)
+            await tx.run("jobs.announce", ids=ids)
+        owners = [grave.account.id for grave in graves]  # of each, that something of his is gone
+        await tx.run("erasure.announce", accounts=accounts + owners, ids=ids + [None] * len(owners))
+        for grave in graves:
+            if cached := grave.doomed.cached:
+                await tx.run("erasure.bury_cached", receipt=grave.receipt, ids=list(cached))
+                await forget_sent(tx, list(cached.values()))
 
 
 async def lock(tx: Transaction, account: Account, ids: Sequence[int]) -> dict[int, Row]:

@@ -103,9 +103,9 @@ class Erasure:
         row = await self._database.one("assets.request_of_name", name=name, account=account.id)
         if row:
             return int(row["request_id"])
-        prefix = as_prefix(name.rpartition("-")[0])  # a picture in the making has its job's, and no row yet
-        job = prefix and await self._database.one("jobs.by_prefix", file_prefix=prefix, account=account.id)
-        return int(job["id"]) if job else None
+        return await self._id_of_prefix(
+            account, name.rpartition("-")[0]
+        )  # a picture in the making has its job's, and no row yet
 
     async def clear_cache(self, account: Account) -> Receipt:
         """All that is kept only to be used again, and where the operator says so every output with the job behind it.
@@ -254,7 +254,10 @@ class Erasure:
     async def _id_of_task(self, account: Account, task: str) -> int | None:
         if task.isascii() and task.isdecimal() and len(task) < 20:
             return int(task)
-        prefix = as_prefix(task)
+        return await self._id_of_prefix(account, task)
+
+    async def _id_of_prefix(self, account: Account, word: str) -> int | None:
+        prefix = as_prefix(word)
         row = prefix and await self._database.one("jobs.by_prefix", file_prefix=prefix, account=account.id)
         return row["id"] if row else None
 

@@ -10,7 +10,7 @@ import logging
 import random
 import select
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -60,10 +60,6 @@ class Transaction:
     async def run(self, query: str, **values: object) -> int:
         """How many rows it touched."""
         return (await self._execute(query, values)).rowcount
-
-    def unanswered(self) -> AbstractAsyncContextManager[object]:
-        """Queries within are sent without waiting for each other's answers, which nobody reads: ``run`` says nothing of rows there."""
-        return self.connection.pipeline()
 
     async def _execute(self, query: str, values: Row) -> psycopg.AsyncCursor[DictRow]:
         prepare = False if query.startswith(PLANNED_EACH_TIME) else None
